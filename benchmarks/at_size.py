@@ -1,7 +1,7 @@
-"""Questions of a size at which searches do not end at once: trained convolutions, and a hundred undecided units and more.
+"""Questions of a size at which searches do not end at once: trained convolutions, and a hundred unstable units and more.
 
 - Six digits around which a small convolutional network is audited (``benchmarks.conv audits``), 120 CPU seconds each.
-- The seven searches of ``benchmarks.scale`` with 105 to 161 undecided units, 20,000 nodes each.
+- The seven searches of ``benchmarks.scale`` with 105 to 161 unstable units, 20,000 nodes each.
 - cifar_base_kw (OVAL) and mnist-net_256x2 (VNN-COMP), the largest of ten logits.
 - Four networks trained for comparison with auto_LiRPA's bound on the Jacobian.
 
@@ -29,8 +29,8 @@ CIFAR = (0.4914, 0.4822, 0.4465), 0.2009
 """Means and standard deviation by which the networks trained for comparison have their input normalised."""
 OVAL = (0.485, 0.456, 0.406), 0.225
 """The same of cifar_base_kw."""
-UNDECIDED = {0.08: (3, 4), 0.12: (0, 1, 2, 3, 4)}
-"""The radii and points of width 128 at which ``benchmarks.scale`` counts 105 to 161 undecided units."""
+UNSTABLE = {0.08: (3, 4), 0.12: (0, 1, 2, 3, 4)}
+"""The radii and points of width 128 at which ``benchmarks.scale`` counts 105 to 161 unstable units."""
 
 
 def at_size() -> Iterator[Asked]:
@@ -39,7 +39,7 @@ def at_size() -> Iterator[Asked]:
     yield from cifar_base()
     yield from compared()
     yield from audits()
-    yield from undecided()
+    yield from unstable()
 
 
 def audits(points: int = 6) -> Iterator[Asked]:
@@ -50,10 +50,10 @@ def audits(points: int = 6) -> Iterator[Asked]:
         yield Asked("audit", net, problem, x[i : i + 1], f"digit {i}", y=y[i : i + 1], budget=Budget(120.0))
 
 
-def undecided() -> Iterator[Asked]:
+def unstable() -> Iterator[Asked]:
     """All margins around digits of 8 x 8 pixels, 64-128-128-10."""
     net, x, y = trained(128)
-    for radius, points in UNDECIDED.items():
+    for radius, points in UNSTABLE.items():
         problem = LocalLipschitz(LinfBall(radius, low=0.0, high=1.0), AllMargins())
         for i in points:
             name, budget = f"64-128-128-10, {radius:g}", Budget(3600.0, 20_000)

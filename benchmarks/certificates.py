@@ -150,7 +150,7 @@ def tables(rows: list[dict[str, Any]]) -> str:
         {
             "network": row["case"],
             "p": row["p"],
-            "units undecided": row["undecided"],
+            "units unstable": row["undecided"],
             "nodes": row["nodes"],
             "seconds of the search": f"{row['search']:.2f}",
             "of writing": f"{row['writing']:.2f}",

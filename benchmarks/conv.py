@@ -67,9 +67,9 @@ def tightness() -> list[dict[str, Any]]:
                 papers = analyse(graph, placed, ("ball",))
                 full = analyse(graph, placed)
             found = {"papers": ESTIMATORS["affine_relu"].intervals(papers, Budget())[0].upper}
-            # a backward pass for each undecided unit: only where they are some thousands
-            undecided = int(full.unstable_units())
-            few = ("deviation",) if undecided <= 3000 else ()
+            # a backward pass for each unstable unit: only where they are some thousands
+            unstable = int(full.unstable_units())
+            few = ("deviation",) if unstable <= 3000 else ()
             for bound in ("affine_relu", "abs_chain", "fastlip", *few):
                 found[bound] = ESTIMATORS[bound].intervals(full, Budget())[0].upper
             gradient = graph.gradients(
@@ -79,7 +79,7 @@ def tightness() -> list[dict[str, Any]]:
             lower = max(at_image, steepest(full))
             best = min(found.values())
             rows.append(
-                {"network": name, "radius": radius, "undecided units": undecided}
+                {"network": name, "radius": radius, "undecided units": unstable}
                 | {key: f"{value:.6g}" for key, value in found.items()}
                 | ({} if few else {"deviation": ""})
                 | {"gradient at the image": f"{at_image:.4g}", "best lower": f"{lower:.4g}"}

@@ -83,8 +83,8 @@ def _told(question: Asked, asked: Published, engine: str, settings: Settings, se
     _row(small, asked, engine, settings, 5.0)  # imports and first calls are nobody's time
     start = _most_gib()
     row = _row(question, asked, engine, settings, seconds) | {"start_gib": start, "peak_gib": _most_gib()}
-    undecided = frozen_analysis(question.module, question.problem, question.x, question.y).unstable_units()
-    return row | {"undecided": int(undecided)}
+    unstable = frozen_analysis(question.module, question.problem, question.x, question.y).unstable_units()
+    return row | {"undecided": int(unstable)}
 
 
 def _most_gib() -> float:

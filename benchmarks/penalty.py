@@ -98,7 +98,7 @@ def peak(step: Step, device: str) -> float:
     held = [step.x, step.y, *parameters, *(p.grad for p in parameters if p.grad is not None)]
     held += [value for state in step.optimizer.state.values() for value in state.values()]
     if step.penalty is not None:
-        held += step.penalty.held()
+        held += step.penalty.stored_tensors()
     there = sum(tensor.numel() * tensor.element_size() for tensor in held)
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()

@@ -27,7 +27,7 @@ class Term(Protocol):
 
     def __call__(self, x: Tensor, y: Tensor, /) -> Tensor: ...
 
-    def held(self) -> list[Tensor]:
+    def stored_tensors(self) -> list[Tensor]:
         """What it keeps in memory between steps."""
         ...
 
@@ -81,7 +81,7 @@ class Alternative:
         some = slice(None if self.points == "all" else self.points)
         return WEIGHT * self.every * self.value(x[some], y[some])
 
-    def held(self) -> list[Tensor]:
+    def stored_tensors(self) -> list[Tensor]:
         return []
 
 

@@ -90,7 +90,7 @@ LIPBAB = {
     ("iris_net_4x5x5x3", "inf"): (12.605086, None),
 }
 DEEP_SEEDS = (7, 10, 15)
-"""The first seeds whose network of 10-30-30-30-3 has 34 to 36 undecided units over the region."""
+"""The first seeds whose network of 10-30-30-30-3 has 34 to 36 unstable units over the region."""
 EXLIPBAB = {
     "iris_net_4x6x6x3_ReLU": ((11.634355, 11.634355), None),
     "wine_net_11x12x12x1_ReLU": ((1.7433699967, 1.7433699967), None),

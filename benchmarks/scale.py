@@ -1,11 +1,11 @@
-"""How the cost of an audit grows with undecided units, width and points: python -m benchmarks.scale [--nodes 20000]
+"""How the cost of an audit grows with unstable units, width and points: python -m benchmarks.scale [--nodes 20000]
 
 ``python -m benchmarks.scale page`` draws the figure again from the committed results.
 
 Networks 64-w-w-10 trained on scikit-learn's digits for 20 epochs, all margins of the true class, regional scope, l_inf balls
 cut to the pixels' range around validation points. Three curves, in CPU seconds of one thread, in one process:
 
-- undecided units: branch and bound at points, widths and radii with more and more undecided units, until searches end at
+- unstable units: branch and bound at points, widths and radii with more and more unstable units, until searches end at
   the limit of nodes;
 - width: closed forms and branch and bound at radius 0.02;
 - points: closed forms and sampling at many points at once, seconds a point.
@@ -78,10 +78,10 @@ def cpu(net: torch.nn.Module, plan: AuditPlan, x: Tensor, y: Tensor) -> tuple[fl
 
 
 def search(network: Trained, width: int, radius: float, nodes: int) -> list[Row]:
-    """Branch and bound at each of some points: undecided units, CPU seconds, and whether it closed."""
+    """Branch and bound at each of some points: unstable units, CPU seconds, and whether it closed."""
     net, x, y = network[0], network[1][:POINTS], network[2][:POINTS]
     problem, rows = LocalLipschitz(LinfBall(radius, low=0.0, high=1.0)), []
-    undecided = frozen_analysis(net, problem, x, y).unstable_units().tolist()
+    unstable = frozen_analysis(net, problem, x, y).unstable_units().tolist()
     plan = AuditPlan(problem, ["branch_and_bound"], Budget(BUDGET, nodes))
     for i in range(len(x)):
         spent, (point,) = cpu(net, plan, x[i : i + 1], y[i : i + 1])
@@ -90,7 +90,7 @@ def search(network: Trained, width: int, radius: float, nodes: int) -> list[Row]
                 "curve": "units",
                 "width": width,
                 "radius": radius,
-                "undecided": undecided[i],
+                "undecided": unstable[i],
                 "cpu_seconds": spent,
                 "closed": point.exact.certificate is Certificate.EXACT,
                 "gap": float(f"{point.exact.gap:.2g}"),
@@ -144,7 +144,7 @@ def figure(rows: Sequence[Row]) -> Figure:
             )
     if not all(r["closed"] for r in own):
         units.scatter([], [], s=26, facecolors="none", edgecolors=INK, label="ended at the node limit, not exact")
-    _dress(units, "Branch and bound against undecided units", "undecided units at the point", "CPU seconds a point")
+    _dress(units, "Branch and bound against unstable units", "unstable units at the point", "CPU seconds a point")
     own = [r for r in rows if r["curve"] == "width"]
     for key, colour, label in (("cpu_seconds", COLOURS[0], "branch and bound"), ("closed_forms", INK, "closed forms")):
         width.plot([r["width"] for r in own], [r[key] for r in own], "o-", color=colour, label=label)
@@ -152,7 +152,7 @@ def figure(rows: Sequence[Row]) -> Figure:
         last = r is own[-1]  # names stand below the line, and the last one above it, inside the frame
         side, offset = ("right", (-6, 5)) if last else ("left", (6, -11))
         place = {"xytext": offset, "textcoords": "offset points", "ha": side, "fontsize": 8, "color": INK}
-        width.annotate(f"{r['undecided']:.0f} undecided", (r["width"], r["cpu_seconds"]), **place)
+        width.annotate(f"{r['undecided']:.0f} unstable", (r["width"], r["cpu_seconds"]), **place)
     head, unit = f"Median of {POINTS} points, radius {written(RADIUS)}", "CPU seconds a point"
     _dress(width, head, "width of both hidden layers", unit, [r["width"] for r in own])
     for method, colour in (("sampling", COLOURS[1]), ("closed forms", INK)):

@@ -38,11 +38,11 @@ def table(found: dict[str, list[Row]]) -> str:
     for when, rows in found.items():
         for row in rows:
             key = row["question"], row["member"], row["engine"]
-            line = lines.setdefault(key, {"question": f"{key[0]}, {key[1]}", "engine": key[2], "undecided": ""})
-            line["undecided"] = row.get("undecided") or line["undecided"]
+            line = lines.setdefault(key, {"question": f"{key[0]}, {key[1]}", "engine": key[2], "unstable": ""})
+            line["unstable"] = row.get("undecided") or line["unstable"]
             line |= {f"{when}: {name}": text for name, text in _told(row).items()}
     blank = {f"{when}: {name}": "" for when in found for name in _told({})}
-    first = ("question", "engine", "undecided")
+    first = ("question", "engine", "unstable")
     return markdown([{**{key: line[key] for key in first}, **blank, **line} for line in lines.values()])
 
 
@@ -63,7 +63,7 @@ def _told(row: Row) -> dict[str, str]:
 
 
 def figure(found: dict[str, list[Row]]) -> Figure:
-    """CPU seconds and gaps against undecided units; a line joins what was before and after of a question."""
+    """CPU seconds and gaps against unstable units; a line joins what was before and after of a question."""
     drawing = Figure(figsize=(10, 4.2), layout="constrained")
     FigureCanvasAgg(drawing)
     axes = drawing.subplots(1, 2)
@@ -80,7 +80,7 @@ def figure(found: dict[str, list[Row]]) -> Figure:
                 places.setdefault((row["question"], row["member"]), []).append(point)
         for pair in places.values():
             axis.plot(*zip(*pair, strict=True), color=GRID, linewidth=1.0, zorder=0)
-        axis.set(xscale="log", yscale="log", xlabel="undecided units")
+        axis.set(xscale="log", yscale="log", xlabel="unstable units")
         axis.set_title(head, loc="left", fontsize=10, color=INK)
         for along in (axis.xaxis, axis.yaxis):
             along.set_major_formatter(FuncFormatter(lambda value, _: written(value)))

@@ -1,7 +1,7 @@
 """Closed forms beside exact constants for p = 2, and what ``lipsdp`` costs: python -m benchmarks.two_norm [page]
 
 - The ten reference networks of LIPREG_REFERENCE, one functional each: bound / exact constant of two other programs.
-- Networks 64-w-w-1 with torch's weights of seed 0 over the unit cube, every unit undecided: CPU seconds of ``lipsdp``,
+- Networks 64-w-w-1 with torch's weights of seed 0 over the unit cube, every unit unstable: CPU seconds of ``lipsdp``,
   and of its program by SCS for the two smallest.
 
 One thread, CPU seconds of the whole answer. Written to benchmarks/results/two_norm.json; ``page`` puts both tables into
@@ -90,7 +90,7 @@ def tables(rows: list[Row]) -> dict[str, str]:
     first = [
         {
             "bound / exact, p = 2": f"{kind[row['case'][0]]} {row['network']}{_radius(row['case'])}",
-            "undecided": row["undecided"],
+            "unstable": row["undecided"],
             **{f"`{name}`": f"{row[name]:.4g}" for name in CLOSED},
             "`lipsdp`, CPU s": f"{row['lipsdp_seconds']:.2f}",
         }
@@ -99,7 +99,7 @@ def tables(rows: list[Row]) -> dict[str, str]:
     ]
     second = [
         {
-            "undecided": row["undecided"],
+            "unstable": row["undecided"],
             "`lipsdp`": f"{row['upper']:.5g}",
             "CPU s": row["seconds"],
             "by SCS": f"{row['scs']:.5g}" if "scs" in row else "",

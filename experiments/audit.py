@@ -22,11 +22,11 @@ from rich.text import Text
 from experiments.choices import check_like
 from experiments.programs import made, progress_bar, said, start
 from experiments.saved import called, epoch_of
-from lipreg.auditing import EXACT, AuditPlan, PointAudit, Progress, audit
+from lipreg.auditing import EXACT, AuditPlan, AuditProgress, PointAudit, audit
 from lipreg.auditing.lock import RecordLock
 from lipreg.auditing.points import certificate_sentences, save_certificates
 from lipreg.auditing.reference_points import PointRecords
-from lipreg.calibration import Calibrating
+from lipreg.calibration import CalibrationPoints
 from lipreg.callbacks.batches import batch_to_inputs
 from lipreg.callbacks.scale_free import ScaleFree, calibration_of, calibration_points
 from lipreg.callbacks.whole_data import WholeData, whole_data
@@ -35,7 +35,7 @@ from lipreg.errors import InvalidInput
 from lipreg.estimators import usual_estimators
 from lipreg.graph import capture
 from lipreg.points import Inputs, Points
-from lipreg.population.wording import told
+from lipreg.population.wording import population_sentences
 from lipreg.problem import LocalLipschitz
 from lipreg.records import AuditRecord, RecordFile, RunRecord, read_records
 from lipreg.results import Certificate
@@ -69,7 +69,7 @@ def audit_checkpoint(cfg: DictConfig, console: Console) -> list[PointAudit]:
         with progress_bar(console, "points") as bar:
             shown = bar.add_task("", total=len(x), state="")
 
-            def advance(progress: Progress) -> None:
+            def advance(progress: AuditProgress) -> None:
                 partial.append(*progress.point.records(run, epoch))
                 bar.update(shown, completed=progress.done, state=f"at most {progress.seconds_left:.0f} s")
 
@@ -92,7 +92,7 @@ def audit_checkpoint(cfg: DictConfig, console: Console) -> list[PointAudit]:
     console.print(summary(points), Text(f"records: {records.path}"), soft_wrap=True)
     for sentence in certificate_sentences(points):
         console.print(capitalised(sentence), highlight=False)
-    for sentence in [] if drawn is None else told(drawn):
+    for sentence in [] if drawn is None else population_sentences(drawn):
         console.print(f"{capitalised(sentence)}.", highlight=False)
     return points
 
@@ -118,7 +118,7 @@ def summary(points: Sequence[PointAudit]) -> Table:
 
 def _points(
     cfg: DictConfig, problem: LocalLipschitz, scale_free: ScaleFree
-) -> tuple[Inputs, Calibrating | None, WholeData | None]:
+) -> tuple[Inputs, CalibrationPoints | None, WholeData | None]:
     """The reference points, those that the outputs are calibrated with, and the data of which something is to be said."""
     data, asked = instantiate(cfg.data), cfg.audit
     points = Points.of(made(asked.points), "audit")

@@ -16,7 +16,7 @@ from experiments.limits import LimitReached
 from lipreg.auditing.executors import CannotStart
 from lipreg.disks import FullDisk, full_disk, is_full
 from lipreg.errors import InvalidInput, LipregError
-from lipreg.options import meant
+from lipreg.options import suggestion
 
 FULL = "HYDRA_FULL_ERROR"
 """The environment variable with which Hydra, and these programs, show tracebacks."""
@@ -64,7 +64,7 @@ def lacks_memory(error: BaseException) -> bool:
 def refused(got: str, name: str, known: Iterable[str], where: str) -> InvalidInput:
     """The refusal of a name that is none of those that are taken, with the one that comes closest."""
     listed = list(known)
-    return InvalidInput(f"{got}{meant(name, listed)}", where=where, accepted=", ".join(listed) or "nothing")
+    return InvalidInput(f"{got}{suggestion(name, listed)}", where=where, accepted=", ".join(listed) or "nothing")
 
 
 def _wrapped(error: BaseException) -> BaseException:

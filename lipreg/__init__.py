@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _CALLBACKS = ("LipschitzAudit", "LipschitzRegularizer")
-"""What people look for here, and Lightning is needed for."""
+"""Names that people look for here, and that need Lightning."""
 
 
 def __getattr__(name: str) -> Any:
@@ -29,12 +29,12 @@ def __getattr__(name: str) -> Any:
     if name.startswith("_") and name != "__all__":
         raise AttributeError(f"module 'lipreg' has no attribute {name!r}")
     doors = importlib.import_module("lipreg.doors")
-    found = getattr(doors, name) if name == "__all__" or name in doors.__all__ else sys.modules.get(f"lipreg.{name}")
-    if found is None:
+    value = getattr(doors, name) if name == "__all__" or name in doors.__all__ else sys.modules.get(f"lipreg.{name}")
+    if value is None:
         todo = f"; write from lipreg.callbacks import {name}" if name in _CALLBACKS else ""
         raise AttributeError(f"module 'lipreg' has no attribute {name!r}{todo}")
-    globals()[name] = found
-    return found
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:

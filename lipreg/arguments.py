@@ -1,6 +1,6 @@
-"""Arguments that another argument holds: who writes one alone is shown the form that is taken, with the values given.
+"""Arguments that are part of another one: who writes one alone is shown the form that is taken, with the values passed.
 
-@moved_arguments(Moved(("gap",), "budget", lambda given: (f"budget=Budget(gap={given['gap']!r})", "...")))
+@moved_arguments(Moved(("gap",), "budget", lambda keywords: (f"budget=Budget(gap={keywords['gap']!r})", "...")))
 def __init__(self, problem, *, budget=None):
 """
 
@@ -13,9 +13,9 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, ParamSpec, TypeVar
 
 from lipreg.errors import InvalidInput
-from lipreg.options import Optioned, Registry, imported, nearest_name, written
+from lipreg.options import Optioned, Registry, constructor_call, import_line, nearest_name
 
-_Given = ParamSpec("_Given")
+_Params = ParamSpec("_Params")
 _Result = TypeVar("_Result")
 
 
@@ -35,23 +35,23 @@ class Moved:
     form: Callable[[Mapping[str, Any]], tuple[str, str]]
 
 
-def moved_arguments(*moved: Moved) -> Callable[[Callable[_Given, _Result]], Callable[_Given, _Result]]:
+def moved_arguments(*moved: Moved) -> Callable[[Callable[_Params, _Result]], Callable[_Params, _Result]]:
     """Decorator of a function or method: a call with one of these arguments raises InvalidInput, which shows what to write.
 
-    A name that is not known at all raises TypeError, as Python does, with the argument that is nearly it. The signature
+    A name that is no argument at all raises TypeError, as Python does, with the argument that is nearly it. The signature
     that type checkers, command lines and documentation see is the method's own.
     """
 
-    def decorate(method: Callable[_Given, _Result]) -> Callable[_Given, _Result]:
-        known = [name for name in inspect.signature(method).parameters if name != "self"]
+    def decorate(method: Callable[_Params, _Result]) -> Callable[_Params, _Result]:
+        parameters = [name for name in inspect.signature(method).parameters if name != "self"]
 
         @functools.wraps(method)
-        def checked(*args: _Given.args, **given: _Given.kwargs) -> _Result:
-            unknown = [name for name in given if name not in known]
+        def checked(*args: _Params.args, **keywords: _Params.kwargs) -> _Result:
+            unknown = [name for name in keywords if name not in parameters]
             if unknown:
                 where = type(args[0]).__name__ if method.__name__ == "__init__" else method.__name__
-                raise _refusal(where, moved, given, unknown[0], known)
-            return method(*args, **given)
+                raise _refusal(where, moved, keywords, unknown[0], parameters)
+            return method(*args, **keywords)
 
         return checked
 
@@ -64,24 +64,24 @@ def moved_options(argument: str, registry: Registry[Any], default: str) -> Moved
     Args:
         argument: that takes the kind.
         registry: of the kinds.
-        default: the kind that is meant where none is given.
+        default: the kind that is meant where none is passed.
     """
     beside = f"{argument}_options"
 
-    def form(given: Mapping[str, Any]) -> tuple[str, str]:
-        kind, own = given.get(argument, default), {}
+    def form(keywords: Mapping[str, Any]) -> tuple[str, str]:
+        kind, values = keywords.get(argument, default), {}
         if isinstance(kind, Optioned):
-            kind, own = kind.name, asdict(kind)  # type: ignore[call-overload]
+            kind, values = kind.name, asdict(kind)  # type: ignore[call-overload]
         elif isinstance(kind, Mapping):
-            kind, own = kind.get("kind"), {name: value for name, value in kind.items() if name != "kind"}
-        options = {**own, **(given[beside] if isinstance(given[beside], Mapping) else {})}
+            kind, values = kind.get("kind"), {name: value for name, value in kind.items() if name != "kind"}
+        options = {**values, **(keywords[beside] if isinstance(keywords[beside], Mapping) else {})}
         # the kind that is named, or where it has no such options the first one that has them
         named = [registry[kind]] if isinstance(kind, str) and kind in registry else []
         others = registry.values() if options else ()
         fitting = [k for k in (*named, *others) if set(options) <= {f.name for f in fields(k)}]
         if not fitting:
             return f"{argument}={ {'kind': kind, **options}!r}", ""
-        return f"{argument}={written(fitting[0], options)}", imported(fitting[0])
+        return f"{argument}={constructor_call(fitting[0], options)}", import_line(fitting[0])
 
     return Moved((beside,), argument, form)
 
@@ -96,40 +96,42 @@ def moved_fields(
         kind: its class, a dataclass.
         names: of the fields.
         line: imports the class.
-        plain: the field that a plain value stands for, and what it is where nothing is given, None to leave it out; None
+        plain: the field that a plain value stands for, and what it is where nothing is passed, None to leave it out; None
             where there is no plain value.
     """
 
-    def form(given: Mapping[str, Any]) -> tuple[str, str]:
-        value, told = given.get(argument), {}
+    def form(keywords: Mapping[str, Any]) -> tuple[str, str]:
+        value, changed = keywords.get(argument), {}
         if isinstance(value, kind):
-            own = {f.name: getattr(value, f.name) for f in fields(kind) if f.compare}
-            told = {f.name: own[f.name] for f in fields(kind) if f.compare and own[f.name] != f.default}
+            values = {f.name: getattr(value, f.name) for f in fields(kind) if f.compare}
+            changed = {f.name: values[f.name] for f in fields(kind) if f.compare and values[f.name] != f.default}
         elif plain is not None and (value is not None or plain[1] is not None):
-            told = {plain[0]: plain[1] if value is None else value}
-        told |= {name: given[name] for name in names if name in given}
-        if plain is not None and list(told) == [plain[0]]:
-            return f"{argument}={shown(told[plain[0]])}", ""
-        listed = (f"{f.name}={shown(told[f.name])}" for f in fields(kind) if f.name in told)
+            changed = {plain[0]: plain[1] if value is None else value}
+        changed |= {name: keywords[name] for name in names if name in keywords}
+        if plain is not None and list(changed) == [plain[0]]:
+            return f"{argument}={shown(changed[plain[0]])}", ""
+        listed = (f"{f.name}={shown(changed[f.name])}" for f in fields(kind) if f.name in changed)
         return f"{argument}={kind.__name__}({', '.join(listed)})", line
 
     return Moved(names, argument, form)
 
 
 def _refusal(
-    where: str, moved: tuple[Moved, ...], given: Mapping[str, Any], unknown: str, known: list[str]
+    where: str, moved: tuple[Moved, ...], keywords: Mapping[str, Any], unknown: str, parameters: list[str]
 ) -> InvalidInput | TypeError:
-    meant = [(entry, [name for name in entry.names if name in given]) for entry in moved]
+    meant = [(entry, [name for name in entry.names if name in keywords]) for entry in moved]
     meant = [(entry, names) for entry, names in meant if names]
     if not meant:
-        near = nearest_name(unknown, known)
+        near = nearest_name(unknown, parameters)
         hint = f". Did you mean {near!r}?" if near else ""
         return TypeError(f"{where}() got an unexpected keyword argument {unknown!r}{hint}")
-    forms = [entry.form(given) for entry, _ in meant]
+    forms = [entry.form(keywords) for entry, _ in meant]
     imports = "; ".join(line for _, line in forms if line)
-    told = [(", ".join(f"{n}={shown(given[n])}" for n in names), len(names), entry.into) for entry, names in meant]
+    messages = [
+        (", ".join(f"{n}={shown(keywords[n])}" for n in names), len(names), entry.into) for entry, names in meant
+    ]
     return InvalidInput(
-        "; ".join(f"{values} {'is' if count == 1 else 'are'} part of {into}=" for values, count, into in told),
+        "; ".join(f"{values} {'is' if count == 1 else 'are'} part of {into}=" for values, count, into in messages),
         where=where,
         todo=f"Write {', '.join(text for text, _ in forms)}" + (f" ({imports})" if imports else ""),
     )

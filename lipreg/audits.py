@@ -13,10 +13,10 @@ from typing import Any
 
 from torch import Tensor
 
-from lipreg.auditing import EXACT, AuditPlan, PointAudit, Progress
+from lipreg.auditing import EXACT, AuditPlan, AuditProgress, PointAudit
 from lipreg.auditing import audit as audit_points
+from lipreg.auditing.call_records import CallRecords
 from lipreg.auditing.executors import Executing
-from lipreg.auditing.kept import Kept
 from lipreg.auditing.points import versions
 from lipreg.auditing.reference_points import PointRecords
 from lipreg.budget import Budget
@@ -42,8 +42,8 @@ class AuditResult(Recorded):
         problem: the question.
         points: what is proved at each point, in the order of the points.
         run: what the network is called, and of which audit the records are.
-        survey: what the points, drawn at random, say of a whole data set; None where they were given.
-        certificates: of the exact points, where they were asked for: ``save`` writes them beside the records.
+        survey: what the points, drawn at random, say of a whole data set; None where the caller chose them.
+        certificates: of the exact points, with ``certificates=True``: ``save`` writes them beside the records.
         inputs: the reference points themselves, as records; none where they are not kept.
     """
 
@@ -59,7 +59,7 @@ class AuditResult(Recorded):
         """The constant as a sample of the data set: its quantiles, its mean, the share of points above a value.
 
         Raises:
-            InvalidInput: the points were given, not drawn from a population.
+            InvalidInput: the points were the caller's, not drawn from a population.
         """
         if self.survey is None:
             todo = "Write lipreg.audit(net, problem, population=Population(x, y, until=60))"
@@ -73,14 +73,14 @@ class AuditResult(Recorded):
         """The margin over the constant as a sample of the data set: 0 at points that are classified wrongly.
 
         Raises:
-            InvalidInput: the points were given, or there are no margins that the constant bounds.
+            InvalidInput: the points were not drawn, or there are no margins that the constant bounds.
         """
         _ = self.population
-        found = None if self.survey is None else self.survey.over_constant
-        if found is None:
+        sample = None if self.survey is None else self.survey.over_constant
+        if sample is None:
             accepted = "a class of each point, and a question about the margins of the true class, AllMargins()"
             raise InvalidInput("no margins that the constant bounds", where="margins", accepted=accepted)
-        return found
+        return sample
 
     @property
     def called(self) -> str:
@@ -96,11 +96,11 @@ class AuditResult(Recorded):
 
     def _audited(self, point: PointAudit) -> list[AuditRecord]:
         """The records of a point; of what all estimators prove together with the name of its certificate."""
-        found, own = point.records(self.run.run, 0, None, self.run.id), self.certificates
-        if own is None or point.point not in own.written:
-            return found
-        file = own.written[point.point].name
-        return [replace(record, certificate_file=file) if record.estimator == EXACT else record for record in found]
+        audits, certificates = point.records(self.run.run, 0, None, self.run.id), self.certificates
+        if certificates is None or point.point not in certificates.written:
+            return audits
+        file = certificates.written[point.point].name
+        return [replace(record, certificate_file=file) if record.estimator == EXACT else record for record in audits]
 
     def table(self) -> str:
         """A line a point, aligned: class, margin, both ends, gap, how it ended, seconds; the question above them."""
@@ -108,31 +108,34 @@ class AuditResult(Recorded):
         for point in self.points:
             label = "" if point.correct is None else f"{point.label}{'' if point.correct else ' (wrong)'}"
             margin = "" if point.margin is None else written(point.margin, 4)
-            found = point.exact
+            interval = point.exact
             ends = (
-                written(found.lower, 5),
-                written(found.upper, 5),
-                written(found.gap, 2) if found.upper < math.inf else "1",
+                written(interval.lower, 5),
+                written(interval.upper, 5),
+                written(interval.gap, 2) if interval.upper < math.inf else "1",
             )
-            rows.append((str(point.point), label, margin, *ends, found.status.value, f"{point.seconds[EXACT]:.1f}"))
+            rows.append((str(point.point), label, margin, *ends, interval.status.value, f"{point.seconds[EXACT]:.1f}"))
         exact = sum(point.exact.certificate is Certificate.EXACT for point in self.points)
-        times = [*self._left_out(), *self._cut_short()]
-        below = [f"{exact} of {counted(len(self.points), 'point')} exact", *times, *self._outside()]
-        told = [] if self.survey is None else ["", *(f"{capitalised(line)}." for line in self.survey.sentences())]
-        told = [*([] if self.certificates is None else self.certificates.sentences()), *told]
-        return "\n".join([self.problem.sentence(), "", *aligned(rows, left=0), "", *below, *told])
+        below = [f"{exact} of {counted(len(self.points), 'point')} exact", *self._short_of_time(), *self._outside()]
+        sentences = [] if self.survey is None else ["", *(f"{capitalised(line)}." for line in self.survey.sentences())]
+        sentences = [*([] if self.certificates is None else self.certificates.sentences()), *sentences]
+        return "\n".join([self.problem.sentence(), "", *aligned(rows, left_columns=0), "", *below, *sentences])
 
-    def _left_out(self) -> list[str]:
-        """What the budget left no time for, in words; nothing where it left out nothing."""
-        at = Counter(name for point in self.points for name in point.left_out)
-        told = ", ".join(f"{name} at {counted(count, 'point')}" for name, count in at.items())
-        return [f"left out for want of time: {told}"] if told else []
-
-    def _cut_short(self) -> list[str]:
-        """Of which bounds a part was left out: in so little time they say more than a search."""
-        at = Counter(name for point in self.points for name in point.cut_short)
-        told = ", ".join(f"{name} at {counted(count, 'point')}" for name, count in at.items())
-        return [f"cut short for want of time: {told}; in so little time it says more than a search"] if told else []
+    def _short_of_time(self) -> list[str]:
+        """What the budget left no time for, or only a part of its time, in words; nothing where it left out nothing."""
+        parts = {
+            "left out for want of time: {}": [point.left_out for point in self.points],
+            "no search was begun, for which the time was too short: {}": [point.not_begun for point in self.points],
+            "cut short for want of time: {}; in so little time it says more than a search": [
+                point.cut_short for point in self.points
+            ],
+        }
+        counts = {words: Counter(name for names in each for name in names) for words, each in parts.items()}
+        return [
+            words.format(", ".join(f"{name} at {counted(count, 'point')}" for name, count in at.items()))
+            for words, at in counts.items()
+            if at
+        ]
 
     def _outside(self) -> list[str]:
         """Which points rounding had put outside of the region, in words; nothing where it had put none there."""
@@ -172,13 +175,13 @@ def audit(
     records: str | Path | None = None,
     certificates: bool = False,
     keep_points: bool = True,
-    on_progress: Callable[[Progress], None] | None = None,
+    on_progress: Callable[[AuditProgress], None] | None = None,
 ) -> AuditResult:
     """What several estimators prove together about a network at reference points, under one budget.
 
-        found = lipreg.audit(net, problem, x, y, budget=60)
-        print(found.table())
-        found.html("audit.html")
+        result = lipreg.audit(net, problem, x, y, budget=60)
+        print(result.table())
+        result.html("audit.html")
 
     In float64 on the CPU, of a frozen copy. Every interval is proved, whatever ended the audit.
 
@@ -190,7 +193,7 @@ def audit(
             of them: x or (x, y), of which 60 are drawn, or a ``Population``. The points of the result have their indices.
         estimators: names or recipes; None takes the usual ones that cover the question.
         budget: for all points together, bounds, sampling and attacks included, a ``Budget`` or a number of seconds; what was
-            left out for want of it is told below the table.
+            left out for want of it stands below the table.
         settings: which engines serve, and the seed.
         executor: where searches run: "inline", "processes", or as for ``lipreg.auditing.audit``.
         name: what the network is called in records and views.
@@ -229,29 +232,31 @@ def audit(
     def certified(x: Tensor, y: Tensor | None, points: Sequence[PointAudit]) -> Certificates | None:
         if not certificates:
             return None
-        own = [point.point for point in points]
-        analysis = frozen_analysis(network, problem, x[own], None if y is None else y[own], where="certificates")
+        indices = [point.point for point in points]
+        analysis = frozen_analysis(
+            network, problem, x[indices], None if y is None else y[indices], where="certificates"
+        )
         exact = {i: point.exact for i, point in enumerate(points)}
-        found = certificates_of(analysis, exact, replace(plan.budget, nodes=None), kept.folder).numbered(own)
-        kept.name({point: written.name for point, written in found.written.items()})
-        return found
+        proofs = certificates_of(analysis, exact, replace(plan.budget, nodes=None), call.folder).numbered(indices)
+        call.name({point: written.name for point, written in proofs.written.items()})
+        return proofs
 
     all_x, all_y = (x, y) if drawn is None else (drawn.x, drawn.y)
     assert all_x is not None
     inputs = PointRecords(all_x, name, run.id) if keep_points else None
 
-    def found(points: Sequence[PointAudit], own: Survey | None = None) -> AuditResult:
+    def result(points: Sequence[PointAudit], surveyed: Survey | None = None) -> AuditResult:
         at = () if inputs is None else tuple(inputs[point.point] for point in points)
-        return AuditResult(problem, tuple(points), run, own, certified(all_x, all_y, points), at)
+        return AuditResult(problem, tuple(points), run, surveyed, certified(all_x, all_y, points), at)
 
-    with Kept(records, certificates) as kept:
-        does: dict[str, Any] = {"executor": executor, "on_progress": kept.watching(run, on_progress, inputs)}
+    with CallRecords(records, certificates) as call:
+        options: dict[str, Any] = {"executor": executor, "on_progress": call.listener(run, on_progress, inputs)}
         if drawn is None:
             subject = structure_of(network, all_x, y, "audit")
-            points = audit_points(subject, plan, all_x, y, earlier=kept.earlier(subject, problem, all_x), **does)
-            return found(points)
+            points = audit_points(subject, plan, all_x, y, earlier=call.earlier(subject, problem, all_x), **options)
+            return result(points)
         some = drawn.x[:FIRST]
         subject = structure_of(network, some, None if drawn.y is None else drawn.y[:FIRST], "audit")
-        surveyed = survey(subject, plan, drawn, earlier=kept.earlier(subject, problem, some), **does)
-        kept.append(run, surveyed.record(name, run.id))
-        return found(surveyed.points, surveyed)
+        surveyed = survey(subject, plan, drawn, earlier=call.earlier(subject, problem, some), **options)
+        call.append(run, surveyed.record(name, run.id))
+        return result(surveyed.points, surveyed)

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from numbers import Integral, Real
 from typing import Any, Protocol, TypeVar
 
 from lipreg.errors import InvalidInput
@@ -15,20 +16,22 @@ from lipreg.results import Status
 LONGEST = 10**100
 """Whole seconds from which on a limit is none."""
 MEMORY = 2**28
-"""Bytes of what is worked on at once, unless another number is asked for."""
-HELD = 64
-"""Bytes that a pass holds for each number of the rows that it carries: eight tensors, of rows, slopes and products."""
+"""Bytes of what is worked on at once, by default."""
+BYTES_PER_NUMBER = 64
+"""Bytes that a pass uses for each number of the rows that it carries: eight tensors, of rows, slopes and products."""
 RATE = 4e9
 """Multiplications a second by which work is judged before any of it is done: those of convolutions on one core."""
-SEEN = 0.02
-"""Least number of seconds of work that says something about the rest of it."""
+MIN_TIMED_SECONDS = 0.02
+"""Least number of seconds of work from which its rate is measured."""
 T = TypeVar("T")
 
 
 class Stop(Protocol):
     """What can end a search from outside; a ``threading.Event`` is one."""
 
-    def is_set(self) -> bool: ...
+    def is_set(self) -> bool:
+        """Whether the search is to end now."""
+        ...
 
 
 class OutOfBudget(Exception):
@@ -37,17 +40,26 @@ class OutOfBudget(Exception):
     Attributes:
         status: of what is proved so far.
         judged: seconds that the work was judged to take, where it was not begun for that; None where the budget ended.
-        left: seconds of the budget at that moment.
+        remaining: seconds of the budget that were left at that moment.
     """
 
-    def __init__(self, status: Status, judged: float | None = None, left: float = 0.0) -> None:
+    def __init__(self, status: Status, judged: float | None = None, remaining: float = 0.0) -> None:
         super().__init__(status.value)
-        self.status, self.judged, self.left = status, judged, left
+        self.status, self.judged, self.remaining = status, judged, remaining
+
+    @property
+    def lacking(self) -> float:
+        """Seconds that were too few; 0 where that is not known."""
+        return 0.0 if self.judged is None else max(0.0, self.judged - self.remaining)
 
 
 @dataclass(frozen=True)
-class AnyOf:
-    """Set as soon as one of several is."""
+class AnyOf(Stop):
+    """A stop that is set as soon as one of several is.
+
+    Attributes:
+        stops: these several.
+    """
 
     stops: tuple[Stop, ...]
 
@@ -60,12 +72,13 @@ class Budget:
     """What a search, or whatever else takes its time, may spend. What is proved by its end is a result like any other.
 
     A budget is a plain value until it is started; from then on its time runs. Parts of a started budget end with it at the
-    latest. A copy in another process has the time that is left, a stop of its own and the system's clock.
+    latest. A copy in another process has the time that is left, a stop of its own and the system's clock. Numbers may be
+    of any type, of numpy too; whole ones may be written with a point, as ``memory=1e9``.
 
     Attributes:
         seconds: wall-clock time, at least 0, for everything that is done under it; ``math.inf`` for no limit.
         nodes: branch and bound nodes at each reference point, in all of its programs, at least 1; None for no limit.
-        memory: bytes of what is worked on at once, beside the network and what is found: open nodes from which a search
+        memory: bytes of what is worked on at once, beside the network and the results: open nodes from which a search
             goes depth-first, rows that a pass carries through the network. What needs more is done in parts. Never a
             reason to end; what can be written down only as a whole, and is larger, is left out, and the result says so.
         gap: (upper - lower) / upper at which a search may end, 0 <= gap < 1; 0 to go on until the ends meet.
@@ -90,12 +103,13 @@ class Budget:
     rate: float | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        if isinstance(self.seconds, int) and self.seconds > LONGEST:
-            object.__setattr__(self, "seconds", math.inf)
-        if not _number(self.seconds) or not self.seconds >= 0:
+        seconds, gap = _number(self.seconds), _number(self.gap)
+        if seconds is None or not seconds >= 0:
             raise InvalidInput(f"seconds={self.seconds!r}", where="Budget", accepted="a number of at least 0")
-        if not _number(self.gap) or not 0 <= self.gap < 1:
+        if gap is None or not 0 <= gap < 1:
             raise InvalidInput(f"gap={self.gap!r}", where="Budget", accepted="0 <= gap < 1")
+        object.__setattr__(self, "seconds", seconds)
+        object.__setattr__(self, "gap", gap)
         if self.stop is None:
             object.__setattr__(self, "stop", threading.Event())
         if not callable(getattr(self.stop, "is_set", None)):
@@ -106,10 +120,15 @@ class Budget:
             raise InvalidInput(f"clock={self.clock!r}", where="Budget", accepted="a function that gives seconds")
         # of a budget that is running, nothing may be left
         least = 1 if self.deadline is None else 0
-        for name, number in (("nodes", self.nodes), ("memory", self.memory)):
-            whole = isinstance(number, int) and not isinstance(number, bool) and number >= least
-            if not whole and not (name == "nodes" and number is None):
-                raise InvalidInput(f"{name}={number!r}", where="Budget", accepted="a whole number of at least 1")
+        for name, unit, none in (("nodes", "", ", or None for no limit"), ("memory", " of bytes", "")):
+            limit: Any = getattr(self, name)
+            if limit is None and none:
+                continue
+            whole = whole_number(limit)
+            if whole is None or whole < least:
+                accepted = f"a whole number{unit} of at least 1, such as 2**28 or 1e9{none}"
+                raise InvalidInput(f"{name}={limit!r}", where="Budget", accepted=accepted)
+            object.__setattr__(self, name, whole)
 
     def __copy__(self) -> Budget:
         return self  # nothing of it changes
@@ -126,26 +145,28 @@ class Budget:
             object.__setattr__(self, name, value)
 
     @classmethod
-    def of(cls, given: Budget | float | None, where: str, gap: float | None = None, nodes: int | None = None) -> Budget:
+    def of(
+        cls, user_value: Budget | float | None, where: str, gap: float | None = None, nodes: int | None = None
+    ) -> Budget:
         """The budget that a user means by a budget, by a number of seconds, or by None: the defaults.
 
         Args:
-            given: what the user gave.
+            user_value: what the user passed.
             where: named in errors.
-            gap, nodes: limits that were given beside the seconds.
+            gap, nodes: limits that were passed beside the seconds.
 
         Raises:
             InvalidInput: anything else, or limits beside a budget, which has its own.
         """
-        if isinstance(given, cls):
+        if isinstance(user_value, cls):
             if gap is None and nodes is None:
-                return given
-            beside = f"gap={gap!r}, nodes={nodes!r} beside {given!r}"
+                return user_value
+            beside = f"gap={gap!r}, nodes={nodes!r} beside {user_value!r}"
             raise InvalidInput(beside, where=where, accepted="budget=Budget(seconds=..., gap=..., nodes=...)")
-        seconds = cls.seconds if given is None else given
-        if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not seconds >= 0:
+        seconds = _number(cls.seconds if user_value is None else user_value)
+        if seconds is None or not seconds >= 0:
             accepted = "seconds, a number of at least 0, or a Budget"
-            raise InvalidInput(f"budget={given!r}", where=where, accepted=accepted)
+            raise InvalidInput(f"budget={user_value!r}", where=where, accepted=accepted)
         return cls(seconds, nodes, gap=0.0 if gap is None else gap)
 
     def started(self) -> Budget:
@@ -154,10 +175,10 @@ class Budget:
 
     @property
     def seconds_left(self) -> float:
-        """At least 0; all of them before the start."""
+        """The seconds that remain, at least 0; all of them before the start."""
         return self.seconds if self.deadline is None else max(0.0, self.deadline - self.clock())
 
-    def ended(self) -> Status | None:
+    def stop_reason(self) -> Status | None:
         """Why work must stop here: INTERRUPTED, TIME_LIMIT or NODE_LIMIT; None while it may go on."""
         if self.stop.is_set():
             return Status.INTERRUPTED
@@ -171,25 +192,26 @@ class Budget:
         Raises:
             OutOfBudget: work must stop here.
         """
-        status = self.ended()
+        status = self.stop_reason()
         if status is not None:
             raise OutOfBudget(status)
 
     def rows(self, numbers: int) -> int:
         """How many rows of so many numbers each a pass carries at once in this memory, at least 1."""
-        return max(1, self.memory // (HELD * max(1, numbers)))
+        return max(1, self.memory // (BYTES_PER_NUMBER * max(1, numbers)))
 
     def paced(self, parts: Iterable[T], cost: Callable[[T], float] = lambda part: 1.0, least: int = 0) -> Iterator[T]:
         """The parts of some work, one after the other, while there is time for the next one, going by the slowest yet.
 
         Args:
-            cost: of a part beside others; all the same where nothing is said.
+            parts: what the work consists of.
+            cost: the seconds of a part relative to those of others; the same for all by default.
             least: how many are done in any case.
         """
         slowest = 0.0
         for done, part in enumerate(parts):
             began = self.clock()
-            if done >= least and (self.ended() is not None or slowest * cost(part) > self.seconds_left):
+            if done >= least and (self.stop_reason() is not None or slowest * cost(part) > self.seconds_left):
                 return
             yield part
             slowest = max(slowest, (self.clock() - began) / cost(part))
@@ -199,15 +221,15 @@ class Budget:
         """Multiplications a second by which work is judged."""
         return RATE if self.rate is None else self.rate
 
-    def seen(self, multiplications: float, began: float) -> Budget:
-        """The budget, by which work is judged as so much of it went since then, where that was slower."""
+    def with_measured_rate(self, multiplications: float, began: float) -> Budget:
+        """The budget whose rate is the one measured since ``began``, on its clock, where that is the slower one."""
         took = self.clock() - began
-        slow = took >= SEEN and 0 < multiplications < self.pace * took
+        slow = took >= MIN_TIMED_SECONDS and 0 < multiplications < self.pace * took
         return replace(self, rate=multiplications / took) if slow else self
 
     def affords(self, multiplications: float, share: float = 1.0) -> bool:
         """Whether so much work should be done within a share of the time that is left, going by ``pace``."""
-        return self.ended() is None and multiplications <= self.pace * share * self.seconds_left
+        return self.stop_reason() is None and multiplications <= self.pace * share * self.seconds_left
 
     def times(self, multiplications: float) -> float:
         """How many times so much work is done in the time that is left, going by ``pace``."""
@@ -220,8 +242,8 @@ class Budget:
             OutOfBudget: work must stop here, or would before it is done.
         """
         if not self.affords(multiplications):
-            left = self.seconds_left
-            raise OutOfBudget(self.ended() or Status.TIME_LIMIT, multiplications / self.pace, left)
+            remaining = self.seconds_left
+            raise OutOfBudget(self.stop_reason() or Status.TIME_LIMIT, multiplications / self.pace, remaining)
 
     def within(self, seconds: float) -> Budget:
         """A started part: at most so many seconds from now."""
@@ -238,9 +260,21 @@ class Budget:
         return self if self.nodes is None else replace(self.started(), nodes=max(0, self.nodes - nodes))
 
 
-def _number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value == value
+def _number(value: object) -> float | None:
+    """A number as one of Python's, whole ones from ``LONGEST`` on as infinite; None for what is none."""
+    if not isinstance(value, Real) or isinstance(value, bool) or value != value:
+        return None
+    if isinstance(value, Integral):
+        whole = int(value)
+        return whole if abs(whole) <= LONGEST else math.inf if whole > 0 else -math.inf
+    return float(value)
 
 
-FREE = Budget(math.inf)
+def whole_number(value: object) -> int | None:
+    """A whole number, however it is written; None for what is none."""
+    number = _number(value)
+    return None if number is None or not math.isfinite(number) or number != int(number) else int(number)
+
+
+UNLIMITED = Budget(math.inf)
 """No limit."""

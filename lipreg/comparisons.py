@@ -14,15 +14,15 @@ import torch
 from torch import Tensor
 
 from lipreg.arguments import moved_arguments
+from lipreg.auditing.call_records import CallRecords
 from lipreg.auditing.executors import Executing
-from lipreg.auditing.kept import Kept
 from lipreg.auditing.moved import moved_workers
 from lipreg.auditing.plan import AuditPlan
 from lipreg.auditing.points import versions
 from lipreg.auditing.reference_points import PointRecords
-from lipreg.auditing.run import Progress, audit
+from lipreg.auditing.run import AuditProgress, audit
 from lipreg.budget import Budget
-from lipreg.calibration import Calibrating, among, keys
+from lipreg.calibration import CalibrationPoints, among, keys
 from lipreg.errors import IncomparableResults, InvalidInput
 from lipreg.estimators import ESTIMATORS, Bound, Settings, get_estimator
 from lipreg.estimators.evaluate import Network, frozen_graph, structure_of
@@ -91,7 +91,7 @@ def compare(
     names: tuple[str, str] = ("network", "twin"),
     records: str | Path | None = None,
     keep_points: bool = True,
-    on_progress: Callable[[Progress], None] | None = None,
+    on_progress: Callable[[AuditProgress], None] | None = None,
 ) -> NetworkComparison:
     """How far the bound and the true constant moved from one network to another: movement, bound movement, transfer.
 
@@ -105,11 +105,11 @@ def compare(
 
     Both networks are audited at the same points by the same recipes, in float64 on the CPU. They need not have been trained
     by lipreg, nor have the same architecture; only with the same seed, initial weights and batches is the second a twin, and
-    the difference due to what else differed. Of how they came about nothing is known here, and nothing is said.
+    the difference due to what else differed. How they came about is not recorded.
 
     Args:
         network: the one that moved: a module, a ``capture(module, x)``, or its ``frozen()`` graph.
-        twin: the one that it is held against.
+        twin: the one that it is compared with.
         problem: the question, the same for both.
         x: reference points ``(batch, *shape)``.
         y: class labels ``(batch,)``, where the output functional needs them.
@@ -118,7 +118,7 @@ def compare(
         budget: for each of the two audits, as for ``audit``: a ``Budget`` or a number of seconds.
         settings: which engines serve, and the seed of sampling.
         executor: where searches run, as for ``audit``.
-        calibration: inputs and targets, none of them among x, that tell what the outputs of both mean
+        calibration: inputs and targets, none of them among x, that calibrate the outputs of both
             (``lipreg.calibration``); without them no calibrated figures.
         names: what the two are called in result, records and views.
         records: a file to which the records are added as points are done, and from which a call that was cut short goes on,
@@ -134,7 +134,7 @@ def compare(
         InvalidInput: points that do not fit, a bound that is no upper one, two equal names, or a record file that cannot be
             written.
         UnsupportedRequest: the bound, or an estimator, does not cover the question or one of the networks.
-        IncomparableResults: the functional at a point is another one in the second network, as a runner-up may be; said
+        IncomparableResults: the functional at a point is another one in the second network, as a runner-up may be; raised
             before anything is searched.
         CrossingBounds: two proofs contradict each other.
     """
@@ -146,35 +146,35 @@ def compare(
         raise InvalidInput(
             f"bound={recipe.estimator!r}", where="compare", accepted="an estimator that proves upper ends"
         )
-    asked = None if estimators is None else (*estimators, recipe)
-    plan = AuditPlan(problem, asked, Budget.of(budget, "compare"), settings).asking(recipe)  # type: ignore[arg-type]
+    methods = None if estimators is None else (*estimators, recipe)
+    plan = AuditPlan(problem, methods, Budget.of(budget, "compare"), settings).asking(recipe)  # type: ignore[arg-type]
     subjects = [structure_of(subject, x, y, "compare") for subject in (network, twin)]
     _check_same_functionals([_graph(subject, plan) for subject in subjects], problem, x, y)
-    known = None if calibration is None else _calibrating(calibration, x, problem)
-    told = _run_records(names, problem, recipe)
+    calibrating = None if calibration is None else _calibrating(calibration, x, problem)
+    run_records = _run_records(names, problem, recipe)
     runs: list[RecordedRun] = []
-    with Kept(records) as kept:
-        for run, subject in zip(told, subjects, strict=True):
+    with CallRecords(records) as call:
+        for run, subject in zip(run_records, subjects, strict=True):
             at = PointRecords(x, run.run, run.id) if keep_points else {}
-            watch, earlier = kept.watching(run, on_progress, at), kept.earlier(subject, problem, x)
+            watch, earlier = call.listener(run, on_progress, at), call.earlier(subject, problem, x)
             points = audit(subject, plan, x, y, executor=executor, earlier=earlier, on_progress=watch)
-            about = (
-                replace(known.of(_outputs(subject), run.run, 0, points[0].fingerprint), run_id=run.id)
-                if known
+            calibration_record = (
+                replace(calibrating.of(_outputs(subject), run.run, 0, points[0].fingerprint), run_id=run.id)
+                if calibrating
                 else None
             )
             audits = [record for point in points for record in point.records(run.run, 0, None, run.id)]
-            if about is not None:
-                kept.append(run, about)
-            told_too = {"calibrations": () if about is None else (about,), "points": tuple(at.values())}
-            runs.append(RecordedRun(run, tuple(audits), **told_too))
-    found = compare_pair(Pair.of(runs[0], runs[1]))
-    held = {field.name: getattr(found, field.name) for field in fields(found)}
-    return NetworkComparison(**held, runs=(runs[0], runs[1]))
+            if calibration_record is not None:
+                call.append(run, calibration_record)
+            calibrations = () if calibration_record is None else (calibration_record,)
+            runs.append(RecordedRun(run, tuple(audits), calibrations=calibrations, points=tuple(at.values())))
+    compared = compare_pair(Pair.of(runs[0], runs[1]))
+    figures = {field.name: getattr(compared, field.name) for field in fields(compared)}
+    return NetworkComparison(**figures, runs=(runs[0], runs[1]))
 
 
 def _graph(subject: Graph | CapturedNetwork, plan: AuditPlan) -> Graph:
-    """A network that the plan covers: of the second one that is known before the first is audited."""
+    """The frozen graph of a network that the plan covers, so that the second is refused before the first is audited."""
     graph = frozen_graph(subject)
     plan.covering(graph).check(graph)
     return graph
@@ -184,8 +184,8 @@ def _check_same_functionals(graphs: Sequence[Graph], problem: LocalLipschitz, x:
     """Raises IncomparableResults unless the question is about the same functionals of both networks' outputs."""
     x, y = x.detach().to("cpu", torch.float64), None if y is None else y.detach().to("cpu")
     with torch.no_grad():
-        asked = [problem.place(x, graph(x), y, graph.of).functionals for graph in graphs]
-    differing = next((i for i, (first, second) in enumerate(zip(*asked, strict=True)) if first != second), None)
+        names = [problem.place(x, graph(x), y, graph.of).functional_names for graph in graphs]
+    differing = next((i for i, (first, second) in enumerate(zip(*names, strict=True)) if first != second), None)
     if differing is None:
         return
     todo = "A runner-up changes as a network trains: use AllMargins(), or name the rival"
@@ -193,7 +193,7 @@ def _check_same_functionals(graphs: Sequence[Graph], problem: LocalLipschitz, x:
         outputs = " and ".join(str(math.prod(graph.output.shape)) for graph in graphs)
         todo = f"They have {outputs} outputs: ask about one that both have, Margin(target, rival) or Logit(index)"
     raise IncomparableResults(
-        f"point {differing} is about {' and '.join(repr(texts[differing]) for texts in asked)}",
+        f"point {differing} is about {' and '.join(repr(texts[differing]) for texts in names)}",
         where="compare",
         accepted="the same functional of both networks",
         todo=todo,
@@ -201,33 +201,33 @@ def _check_same_functionals(graphs: Sequence[Graph], problem: LocalLipschitz, x:
 
 
 def _run_records(names: tuple[str, str], problem: LocalLipschitz, recipe: Bound) -> list[RunRecord]:
-    """The run of each network, as it is saved: the first one names its twin, and the bound that it is held against."""
+    """The run of each network, as it is saved: the first one names its twin, and the bound that it is compared with."""
     ids = secrets.token_hex(6), secrets.token_hex(6)
     started = datetime.now(UTC).isoformat(timespec="seconds")
     about: dict[str, Any] = {"question": problem.describe(), "sentence": problem.sentence(), "of_training": False}
     about |= {"started": started, "versions": versions()}
-    held = {"bound": recipe.label, "recipe": recipe.describe(), "twin": names[1], "twin_id": ids[1]}
-    runs = RunRecord(names[0], id=ids[0], **about, **held), RunRecord(names[1], id=ids[1], **about)
+    comparing = {"bound": recipe.label, "recipe": recipe.describe(), "twin": names[1], "twin_id": ids[1]}
+    runs = RunRecord(names[0], id=ids[0], **about, **comparing), RunRecord(names[1], id=ids[1], **about)
     return [run.invoked() for run in runs]
 
 
-def _calibrating(points: Inputs | Points, audited: Tensor, problem: LocalLipschitz) -> Calibrating:
+def _calibrating(points: Inputs | Points, audited: Tensor, problem: LocalLipschitz) -> CalibrationPoints:
     """The points of a calibration.
 
     Raises:
         InvalidInput: they are no inputs with targets, or an audited point is among them.
     """
-    asked = Points.of(points, "compare.calibration")
-    given = asked.given
-    if given is None or given[1] is None:
+    calibration_points = Points.of(points, "compare.calibration")
+    pair = calibration_points.supplied_points
+    if pair is None or pair[1] is None:
         raise InvalidInput("calibration without targets", where="compare", accepted="calibration=(x, y)")
-    if (both := among(given[0], set(keys(audited)))).any():
+    if (both := among(pair[0], set(keys(audited)))).any():
         raise InvalidInput(
             f"{int(both.sum())} of the points of calibration are audited too",
             where="compare",
             accepted="points that are not among x, so that no figure is fitted to the points it is about",
         )
-    return Calibrating(*given, problem, asked.ignore_index)
+    return CalibrationPoints(*pair, problem, calibration_points.ignore_index)
 
 
 def _outputs(subject: Graph | CapturedNetwork) -> Callable[[Tensor], Tensor]:

@@ -1,4 +1,4 @@
-"""Disks that are full: which file had no room, how much is free, and that nothing is lost."""
+"""Disks that are full: which file did not fit, how much is free, and that nothing is lost."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class FullDisk(OSError):
-    """A file for which its disk, or what its owner may have of it, has no room. What was written before stays.
+    """A file that does not fit on its disk, or into its owner's quota. What was written before stays.
 
     It ends a training, as errors of the system do, where a ``LipregError`` may cost one audit.
 
@@ -34,17 +34,17 @@ def is_full(error: BaseException) -> bool:
 
 
 def full_disk(error: OSError, path: str | Path) -> FullDisk:
-    """What is said of it: the system's reason, the file, or the folder where the file is not known, and what is free."""
+    """The error about a file: the system's reason, the file, or the folder where the file is not known, and what is free."""
     reason = error.strerror or "No space left on device"
     return FullDisk(error.errno, f"{reason}{_free(Path(path))}", str(path))
 
 
 @contextmanager
 def writing(path: str | Path) -> Iterator[None]:
-    """Names the file that is written inside, where there is no room for it.
+    """Names the file that is written inside, where its disk is full.
 
     Raises:
-        FullDisk: there is none. Other errors pass as they are.
+        FullDisk: the file does not fit. Other errors pass as they are.
     """
     try:
         yield
@@ -57,10 +57,10 @@ def writing(path: str | Path) -> Iterator[None]:
 
 
 def _free(path: Path) -> str:
-    """How much of a file's disk is free, in words; empty where that cannot be asked."""
+    """How much of a file's disk is free, in words; empty where the system does not say."""
     at = next((each for each in (path, *path.absolute().parents) if each.exists()), None)
     try:
-        found = None if at is None else shutil.disk_usage(at)
+        usage = None if at is None else shutil.disk_usage(at)
     except OSError:
         return ""
-    return "" if found is None else f" ({size(found.free)} of {size(found.total)} free)"
+    return "" if usage is None else f" ({size(usage.free)} of {size(usage.total)} free)"

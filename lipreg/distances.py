@@ -42,10 +42,10 @@ class Numbers(tuple[Any, ...]):
         return Numbers, (tuple(self),)
 
     def __repr__(self) -> str:
-        own = self.array
-        if own.size <= WRITTEN_OUT:
+        numbers = self.array
+        if numbers.size <= WRITTEN_OUT:
             return repr(tuple(self))
-        return f"<{' x '.join(map(str, own.shape))} numbers from {own.min():g} to {own.max():g}>"
+        return f"<{' x '.join(map(str, numbers.shape))} numbers from {numbers.min():g} to {numbers.max():g}>"
 
 
 def units_of(scale: Any) -> float | Numbers | None:
@@ -84,11 +84,13 @@ def positions_of(measured: Any, scope: str) -> Numbers | None:
     if measured is None:
         return None
     accepted, todo = "flat positions of inputs, a list of whole numbers from 0 on", ""
-    given = measured.tolist() if isinstance(measured, Tensor | np.ndarray) else measured
-    listed = list(given) if isinstance(given, Sequence | set | range) and not isinstance(given, str | bytes) else None
+    entries = measured.tolist() if isinstance(measured, Tensor | np.ndarray) else measured
+    listed = (
+        list(entries) if isinstance(entries, Sequence | set | range) and not isinstance(entries, str | bytes) else None
+    )
     if listed is None or not all(isinstance(i, Integral) and not isinstance(i, bool) and i >= 0 for i in listed):
-        if isinstance(given, int) and not isinstance(given, bool) and given >= 0:
-            todo = f"Write [{given}]"
+        if isinstance(entries, int) and not isinstance(entries, bool) and entries >= 0:
+            todo = f"Write [{entries}]"
         elif "bool" in str(getattr(measured, "dtype", "")) or any(isinstance(i, bool) for i in listed or ()):
             todo = "A mask of the input's shape gives them by mask.flatten().nonzero().flatten()"
         raise InvalidInput(f"measured={reprlib.repr(measured)}", where=MEASURED, accepted=accepted, todo=todo)
@@ -103,7 +105,7 @@ def positions_of(measured: Any, scope: str) -> Numbers | None:
             "measured inputs in pointed scope",
             where=MEASURED,
             accepted="regional scope: pairs of points anywhere in the region that differ in the measured inputs alone",
-            todo="Ask in a Box in which the other inputs have no room",
+            todo="Ask in a Box that holds the other inputs fixed",
         )
     return Numbers(sorted(positions))
 
@@ -111,20 +113,20 @@ def positions_of(measured: Any, scope: str) -> Numbers | None:
 def described(scale: Any, measured: Sequence[int] | None) -> dict[str, Any]:
     """Both as plain data, for records and comparisons: as they are up to ``WRITTEN_OUT`` numbers, else their hash.
 
-    Of a scale that is not written out, its least and its largest unit too, which say how far a distance reaches.
+    Of a scale that is not written out, its least and its largest unit too, which say how long a distance can be.
     """
-    found: dict[str, Any] = {}
+    data: dict[str, Any] = {}
     if scale is not None:
         units = scale.array if isinstance(scale, Numbers) else np.asarray(scale)
-        found["scale"] = scale
+        data["scale"] = scale
         if units.size > WRITTEN_OUT:
             ends = {"least": float(units.min()), "most": float(units.max())}
-            found["scale"] = {"shape": list(units.shape), **ends, "sha256": _hash(units)}
+            data["scale"] = {"shape": list(units.shape), **ends, "sha256": _hash(units)}
     if measured is not None:
-        found["measured"] = measured
+        data["measured"] = measured
         if len(measured) > WRITTEN_OUT:
-            found["measured"] = {"count": len(measured), "sha256": _hash(np.asarray(measured, dtype=np.int64))}
-    return found
+            data["measured"] = {"count": len(measured), "sha256": _hash(np.asarray(measured, dtype=np.int64))}
+    return data
 
 
 def phrase(scale: Any, measured: Sequence[int] | None) -> str:
@@ -144,11 +146,20 @@ def phrase(scale: Any, measured: Sequence[int] | None) -> str:
 
 
 def check_measured(region: PlacedRegion, scale: Any, measured: Sequence[int] | None) -> None:
-    """Refuses units and positions that do not fit the input, and measured inputs of which none has room."""
-    own, count = scale.array.shape if isinstance(scale, Numbers) else (), math.prod(region.shape)
-    if own and own != tuple(region.shape):
+    """Refuses units and positions that do not fit the input, and measured inputs of which none can move.
+
+    Args:
+        region: around each reference point.
+        scale: as ``units_of`` gives it.
+        measured: as ``positions_of`` gives it.
+
+    Raises:
+        InvalidInput: another shape, a position outside of the input, or a point around which no measured input can move.
+    """
+    units_shape, count = scale.array.shape if isinstance(scale, Numbers) else (), math.prod(region.shape)
+    if units_shape and units_shape != tuple(region.shape):
         raise InvalidInput(
-            f"scale of shape {own} for inputs of shape {tuple(region.shape)}",
+            f"scale of shape {units_shape} for inputs of shape {tuple(region.shape)}",
             where=SCALE,
             accepted="one number, or one for each input in the input's shape",
         )
@@ -160,10 +171,10 @@ def check_measured(region: PlacedRegion, scale: Any, measured: Sequence[int] | N
             where=MEASURED,
             accepted=f"flat positions from 0 to {count - 1}",
         )
-    stuck = ~region.moves.flatten(1)[:, list(measured)].any(-1)
+    stuck = ~region.movable.flatten(1)[:, list(measured)].any(-1)
     if stuck.any():
         raise InvalidInput(
-            f"measured={reprlib.repr(list(measured))}, none of which has room around reference point "
+            f"measured={reprlib.repr(list(measured))}, none of which can move around reference point "
             f"{int(stuck.nonzero()[0])}",
             where=MEASURED,
             accepted="at least one measured input that can move in the region",
@@ -171,15 +182,22 @@ def check_measured(region: PlacedRegion, scale: Any, measured: Sequence[int] | N
 
 
 def counts_of(shape: Sequence[int], scale: Any, measured: Sequence[int] | None, like: Tensor) -> Tensor:
-    """What each entry of a gradient counts if it has room, ``(*shape)``: its unit, 0 where it is not measured."""
+    """What each entry of a gradient counts if it can move, ``(*shape)``: its unit, 0 where it is not measured.
+
+    Args:
+        shape: of one input.
+        scale: as ``units_of`` gives it.
+        measured: as ``positions_of`` gives it.
+        like: a tensor of the dtype and on the device of the counts.
+    """
     counts = torch.ones(*shape, dtype=like.dtype, device=like.device)
     if scale is not None:
         units = scale.array if isinstance(scale, Numbers) else scale
         counts = counts * torch.as_tensor(units, dtype=torch.float64).to(counts)
     if measured is not None:
-        chosen = torch.zeros(math.prod(shape), dtype=counts.dtype, device=counts.device)
-        chosen[list(measured)] = 1.0
-        counts = counts * chosen.reshape(counts.shape)
+        is_measured = torch.zeros(math.prod(shape), dtype=counts.dtype, device=counts.device)
+        is_measured[list(measured)] = 1.0
+        counts = counts * is_measured.reshape(counts.shape)
     return counts
 
 

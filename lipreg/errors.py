@@ -1,4 +1,4 @@
-"""The errors lipreg raises: each says what was got, where, what is accepted and what to do next."""
+"""The errors lipreg raises: each has what was got, where, what is accepted and what to do next."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ class LipregError(Exception):
     """Base of every error that lipreg raises on purpose.
 
     Args:
-        got: What was found, with the offending value in it.
-        where: The object or argument in which it was found.
-        accepted: What would have been accepted.
-        todo: The next step for the reader.
+        got: what is wrong, with the offending value in it.
+        where: the object or argument that has it.
+        accepted: what would have been accepted.
+        todo: the next step for the reader.
     """
 
     def __init__(self, got: str, *, where: str = "", accepted: str = "", todo: str = "") -> None:
@@ -35,7 +35,7 @@ class InvalidInput(LipregError, ValueError):
 
 
 class UnsupportedRequest(LipregError, NotImplementedError):
-    """A method was asked for a scope, norm, output functional or node kind that it does not cover."""
+    """A question has a scope, norm, output functional or node kind that the method does not cover."""
 
 
 class UnsupportedModel(LipregError, NotImplementedError):
@@ -47,8 +47,8 @@ class CrossingBounds(LipregError, ArithmeticError):
 
     Args:
         got, where, accepted, todo: as of every error.
-        between: the two records, where it was found in records: whoever read their files can tell the lines. Other processes
-            are not told.
+        between: the two records that contradict each other, where records do: whoever read their files can name the lines.
+            The error loses them on its way to another process.
     """
 
     def __init__(

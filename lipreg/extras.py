@@ -1,4 +1,4 @@
-"""Packages that some uses alone need: what is said where one of them is not installed."""
+"""Packages that some uses alone need: the error where one of them is not installed."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from lipreg.errors import UnsupportedRequest
 from lipreg.words import size
 
-HELD = 32
+BYTES_PER_NUMBER = 32
 """Bytes for each number of rows that a pass holds at least: of rows, magnitudes, products and what rounding does to them."""
 MANY = 2**12
 """Outputs from which on what needs no rows is computed without them: the identity has 2**24 numbers there."""
@@ -22,8 +22,8 @@ class Identity:
     """Every output on its own, at each point of a batch.
 
     Attributes:
-        batch: points.
-        outputs: of the network; as many rows.
+        batch: how many points.
+        outputs: how many outputs the network has, and rows the identity.
         like: a number of the dtype and on the device of the rows.
     """
 
@@ -37,16 +37,16 @@ class Identity:
         return self.outputs > MANY
 
     def part(self, index: slice) -> Identity:
-        """That of some of the points."""
+        """The identity at some of the points."""
         return Identity(len(range(*index.indices(self.batch))), self.outputs, self.like)
 
     def written_down(self) -> Tensor:
-        """``(batch, outputs, outputs)``.
+        """The rows as a tensor, ``(batch, outputs, outputs)``.
 
         Raises:
             UnsupportedRequest: this machine has less memory than a pass over them takes.
         """
-        needed, there = HELD * self.outputs**2, machine_memory()
+        needed, there = BYTES_PER_NUMBER * self.outputs**2, machine_memory()
         if self.like.device.type == "cpu" and needed > there:
             raise UnsupportedRequest(
                 f"a pass that carries a row for each of {self.outputs:,} outputs takes at least {size(needed)}, and this "
@@ -59,9 +59,13 @@ class Identity:
         return eye.expand(self.batch, -1, -1)
 
 
-def coefficient_sums(given: Tensor | Identity) -> Tensor:
-    """What the magnitudes of each row's coefficients add up to, ``(batch, rows)``; of an identity, of one row."""
-    return given.like.new_ones(given.batch, 1) if isinstance(given, Identity) else given.abs().sum(-1)
+def coefficient_sums(coefficients: Tensor | Identity) -> Tensor:
+    """The sum of the magnitudes of each row's coefficients, ``(batch, rows)``; of an identity ``(batch, 1)``."""
+    return (
+        coefficients.like.new_ones(coefficients.batch, 1)
+        if isinstance(coefficients, Identity)
+        else coefficients.abs().sum(-1)
+    )
 
 
 def machine_memory() -> int:

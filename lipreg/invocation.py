@@ -19,7 +19,7 @@ HIDDEN = "***"
 LONGEST = 2000
 """Letters of a command that are kept."""
 PATIENCE = 2.0
-"""Seconds that git is given: in a very large repository it takes long to say whether anything was changed."""
+"""Seconds that git gets: in a very large repository it takes long to say whether anything was changed."""
 
 _NAMED = r"(?:^|[^a-z])(?:api|access|private|secret|auth)?[-_]?(?:key|token|password|passwd|secret|credentials?)"
 _SECRET = re.compile(f"{_NAMED}$", re.I)
@@ -29,7 +29,12 @@ _ADDRESS = re.compile(r"(\w+://)[^/@\s]+@")
 
 
 class Commit(NamedTuple):
-    """A commit, and whether files that git knows had been changed since; None where that is not known."""
+    """A commit of a git repository.
+
+    Attributes:
+        name: its hash; empty where there is none.
+        changed: whether tracked files had been changed since; None where git does not say.
+    """
 
     name: str
     changed: bool | None
@@ -42,7 +47,7 @@ def command() -> str:
 
 
 def named_like_a_secret(name: str) -> bool:
-    """Whether a name says that its value is to be hidden: a key, a token, a password."""
+    """Whether a name is that of a value to be hidden: a key, a token, a password."""
     return bool(_SECRET.search(name))
 
 
@@ -83,7 +88,7 @@ def _overrides() -> list[str] | None:
 
 
 def commit() -> Commit:
-    """Of the repository in which the program lies; of an installed program that of the working directory."""
+    """The commit of the repository in which the program lies; for an installed program that of the working directory."""
     typed = Path(sys.argv[0]).absolute() if sys.argv and sys.argv[0] else None
     installed = typed is None or not typed.is_file() or typed.is_relative_to(sys.prefix)
     return _commit(Path.cwd() if installed or typed is None else typed.parent)
@@ -91,7 +96,7 @@ def commit() -> Commit:
 
 @functools.cache
 def _commit(folder: Path) -> Commit:
-    """As it was when this process asked first: what runs was read then."""
+    """The commit at this process's first call: what runs was read then."""
     name = _git(folder, "rev-parse", "HEAD")
     if not name or not re.fullmatch(r"[0-9a-f]{40,64}", name):
         return Commit("", None)
@@ -103,8 +108,8 @@ def _git(folder: Path, *words: str) -> str | None:
     """What git says of a folder; None where it says nothing."""
     safe = ["-c", "core.fsmonitor=false", "--no-optional-locks"]  # it runs nothing and writes nothing
     try:
-        asked = ["git", *safe, "-C", str(folder), *words]
-        told = subprocess.run(asked, capture_output=True, text=True, timeout=PATIENCE, stdin=subprocess.DEVNULL)
+        arguments = ["git", *safe, "-C", str(folder), *words]
+        answer = subprocess.run(arguments, capture_output=True, text=True, timeout=PATIENCE, stdin=subprocess.DEVNULL)
     except (OSError, ValueError, subprocess.SubprocessError):
         return None
-    return told.stdout.strip() if told.returncode == 0 else None
+    return answer.stdout.strip() if answer.returncode == 0 else None

@@ -32,7 +32,7 @@ def are_classes(y: Any, batch: int) -> bool:
 
 
 def targets(y: Any, batch: int, where: str) -> Tensor:
-    """Labels where they are needed, in the form of classes; which classes there are is not known yet.
+    """Labels where they are needed, in the form of classes, not yet compared with the number of outputs.
 
     Args:
         y: ``(batch,)``, integers.
@@ -66,9 +66,9 @@ def classes(y: Any, batch: int, count: int, where: str) -> Tensor:
     y = targets(y, batch, where).long()  # in uint8 a count of 1000 is 232
     wrong = (y < 0) | (y >= count)
     if wrong.any():
-        found = int(y[wrong][0])
+        label = int(y[wrong][0])
         raise InvalidInput(
-            f"label {found} for {count} output{'s' * (count > 1)}, and {where} starts from classes",
+            f"label {label} for {count} output{'s' * (count > 1)}, and {where} starts from classes",
             where="labels",
             accepted=f"0 to {count - 1}; -1 or ignore_index= for points that penalties and callbacks leave out",
             todo=BY_TASK,
@@ -86,10 +86,10 @@ def classes_if_any(y: Tensor | None, batch: int, count: int) -> list[int | None]
     """
     if y is None or count < 2 or not are_classes(y, batch):
         return [None] * batch
-    found = [int(label) for label in y]
-    if any(not 0 <= label < count for label in found if label not in (UNLABELLED, IGNORE_INDEX)):
+    numbers = [int(label) for label in y]
+    if any(not 0 <= label < count for label in numbers if label not in (UNLABELLED, IGNORE_INDEX)):
         return [None] * batch
-    return [label if label >= 0 else None for label in found]
+    return [label if label >= 0 else None for label in numbers]
 
 
 def labelled(y: Tensor, ignore_index: int = IGNORE_INDEX) -> Tensor:

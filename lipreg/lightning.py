@@ -45,11 +45,11 @@ def classes(name: str) -> tuple[type[Any], ...]:
     Args:
         name: such as "LightningModule", or "callbacks.RichProgressBar" in a module of the package.
     """
-    found: list[type[Any]] = []
+    kinds: list[type[Any]] = []
     for package in PACKAGES:
         inside, _, last = name.rpartition(".")
-        found.append(getattr(import_module(f"{package.__name__}.{inside}" if inside else package.__name__), last))
-    return tuple(found)
+        kinds.append(getattr(import_module(f"{package.__name__}.{inside}" if inside else package.__name__), last))
+    return tuple(kinds)
 
 
 def is_overridden(method: str, module: pytorch_lightning.LightningModule) -> bool:

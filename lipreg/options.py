@@ -34,7 +34,7 @@ DECLARED = "lipreg"
 
 _Kind = TypeVar("_Kind")
 _Entry = TypeVar("_Entry")
-_Family = TypeVar("_Family")
+_Base = TypeVar("_Base")
 
 
 class Registry(dict[str, _Entry]):
@@ -95,21 +95,21 @@ class Registry(dict[str, _Entry]):
         return kind
 
     def elsewhere(self, module: str, *names: str) -> None:
-        """Says which module registers some names; it is imported when ``find`` is first asked for one of them."""
+        """Names the module that registers some names; it is imported when ``find`` first meets one of them."""
         self._elsewhere |= dict.fromkeys(names, module)
 
     def find(self, name: str) -> _Entry:
-        """The one of that name.
+        """The entry of that name.
 
         Raises:
             InvalidInput: there is none; the message lists all.
         """
         if not self.has(name):
-            raise unknown(name, self.what, self.known())
+            raise unknown(name, self.what, self.all_names())
         return self[name]
 
     def has(self, name: object) -> bool:
-        """Whether there is one of that name, once what may register it is imported.
+        """Whether there is an entry of that name, once what may register it is imported.
 
         That is, the first time, what installed packages declare as entry points of the group "lipreg", and the module of
         ``elsewhere``. A declared one that cannot be imported is a warning.
@@ -130,35 +130,43 @@ class Registry(dict[str, _Entry]):
         if name not in self and name in self._elsewhere:
             importlib.import_module(self._elsewhere[name])
 
-    def known(self) -> tuple[str, ...]:
+    def all_names(self) -> tuple[str, ...]:
         """All names that ``find`` takes, loaded or not."""
         return tuple(dict.fromkeys((*self, *self._elsewhere)))
 
     def offered(self) -> dict[str, _Entry]:
-        """Those that messages offer: all but those of ``elsewhere``, whether one of them is loaded or not."""
+        """The entries that messages offer: all but those of ``elsewhere``, whether one of them is loaded or not."""
         return {name: entry for name, entry in self.items() if name not in self._elsewhere}
 
-    def of(self, given: Any, family: type[_Family]) -> _Family:
+    def of(self, user_value: Any, base: type[_Base]) -> _Base:
         """The object that a user means by an object, by a name, or by plain data as ``describe()`` gives it.
 
         Args:
-            given: what the user gave.
-            family: what objects are instances of.
+            user_value: what the user passed.
+            base: the class that objects are instances of.
 
         Raises:
             InvalidInput: anything else, no such kind, an unknown or missing option, or a value out of range.
         """
-        if isinstance(given, str):
-            return self.build(given)
-        if isinstance(given, Mapping) and "kind" in given:
-            return self.build(given["kind"], {name: value for name, value in given.items() if name != "kind"})
-        if isinstance(given, family) and "name" in vars(type(given)):  # its own, not that of a class it is made of
-            return given
-        got, todo = f"got {given!r}", ""
-        if isinstance(given, family):
-            got, todo = f"{type(given).__name__} has no name of its own", 'Add @register("...") before its @dataclass'
-        elif isinstance(given, type) and given in self.values():
-            got, todo = f"got the class {given.__name__}", f"Write {self.what}={written(given)} ({imported(given)})"
+        if isinstance(user_value, str):
+            return self.build(user_value)
+        if isinstance(user_value, Mapping) and "kind" in user_value:
+            return self.build(user_value["kind"], {name: value for name, value in user_value.items() if name != "kind"})
+        if isinstance(user_value, base) and "name" in vars(
+            type(user_value)
+        ):  # its own, not that of a class it is made of
+            return user_value
+        got, todo = f"got {user_value!r}", ""
+        if isinstance(user_value, base):
+            got, todo = (
+                f"{type(user_value).__name__} has no name of its own",
+                'Add @register("...") before its @dataclass',
+            )
+        elif isinstance(user_value, type) and user_value in self.values():
+            got, todo = (
+                f"got the class {user_value.__name__}",
+                f"Write {self.what}={constructor_call(user_value)} ({import_line(user_value)})",
+            )
         accepted = f'a name ({", ".join(sorted(self))}), an object, or plain data: {{"kind": its name, its options}}'
         raise InvalidInput(got, where=self.what, accepted=accepted, todo=todo)
 
@@ -169,18 +177,19 @@ class Registry(dict[str, _Entry]):
             InvalidInput: no such kind, an unknown or missing option, or a value out of range.
         """
         kind: Any = self.find(name)
-        given, known = dict(options or {}), {f.name: f.default is MISSING for f in fields(kind)}
-        wrong = [f"unknown option {n!r}{meant(n, known)}" for n in sorted(set(given) - set(known))]
-        wrong += [f"option {n!r} is missing" for n, needed in known.items() if needed and n not in given]
+        values, required = dict(options or {}), {f.name: f.default is MISSING for f in fields(kind)}
+        wrong = [f"unknown option {n!r}{suggestion(n, required)}" for n in sorted(set(values) - set(required))]
+        wrong += [f"option {n!r} is missing" for n, needed in required.items() if needed and n not in values]
         if wrong:
-            listed = [f"{n} (required)" if needed else n for n, needed in known.items()]
+            listed = [f"{n} (required)" if needed else n for n, needed in required.items()]
+            call = constructor_call(kind, {n: values[n] for n in required if n in values})
             raise InvalidInput(
                 ", ".join(wrong),
                 where=f"{self.what} {name!r}",
                 accepted=", ".join(listed) or "no options: leave them out",
-                todo=f"Write {self.what}={written(kind, {n: given[n] for n in known if n in given})} ({imported(kind)})",
+                todo=f"Write {self.what}={call} ({import_line(kind)})",
             )
-        return kind(**given)
+        return kind(**values)
 
 
 def instance(kind: Any, name: str) -> Any:
@@ -195,21 +204,20 @@ def instance(kind: Any, name: str) -> Any:
     return made
 
 
-def written(kind: Any, options: Mapping[str, Any] | None = None) -> str:
-    """How an object of a kind with options is written in Python; what it needs and is not given is three dots."""
-    given = {f.name: "..." for f in fields(kind) if f.default is MISSING} | {
-        n: repr(v) for n, v in (options or {}).items()
-    }
-    return f"{kind.__name__}({', '.join(f'{name}={value}' for name, value in given.items())})"
+def constructor_call(kind: Any, options: Mapping[str, Any] | None = None) -> str:
+    """How an object of a kind with options is written in Python; a required option without a value is three dots."""
+    needed = {f.name: "..." for f in fields(kind) if f.default is MISSING}
+    arguments = needed | {name: repr(value) for name, value in (options or {}).items()}
+    return f"{kind.__name__}({', '.join(f'{name}={value}' for name, value in arguments.items())})"
 
 
-def imported(kind: Any) -> str:
+def import_line(kind: Any) -> str:
     """The line that imports a class."""
     return f"from {kind.__module__} import {kind.__name__}"
 
 
 def other_owner(before: Any, new: Any) -> str:
-    """Where a class or function stands that has a place already, if it is another one than the new; else empty.
+    """Where the class or function is defined that has a place already, if it is not the new one; else empty.
 
     One that is defined anew, as a notebook's cell that runs again does, is the same.
     """
@@ -218,24 +226,36 @@ def other_owner(before: Any, new: Any) -> str:
 
 
 def nearest_name(name: str, names: Iterable[str]) -> str:
-    """The one of some names that is meant by another that is nearly it; empty if none is near."""
+    """The one of some names that is nearest to what a user wrote; empty if none is near."""
     return next(iter(difflib.get_close_matches(name, list(names), n=1)), "")
 
 
 def unknown(name: object, where: str, names: Iterable[str]) -> InvalidInput:
-    """The error about a name that is none of these; of one that is nearly one of them it says which."""
+    """The error about a name that is none of these, with the one that was probably meant.
+
+    Args:
+        name: what the user wrote.
+        where: the argument, in the message.
+        names: those that are accepted.
+    """
     listed = sorted(names)
-    return InvalidInput(f"got {name!r}{meant(name, listed)}", where=where, accepted=", ".join(listed))
+    return InvalidInput(f"got {name!r}{suggestion(name, listed)}", where=where, accepted=", ".join(listed))
 
 
-def meant(name: object, names: Iterable[str]) -> str:
-    """In brackets, the one of some names that is meant by another that is nearly it; empty if none is near."""
+def suggestion(name: object, names: Iterable[str]) -> str:
+    """A hint for messages, " (did you mean 'log'?)": the one of some names that is nearest; empty if none is near."""
     near = nearest_name(name, names) if isinstance(name, str) else ""
     return f" (did you mean {near!r}?)" if near else ""
 
 
 def check_number(value: Any, option: str, where: str, *, low: float | None = None, above: float | None = None) -> None:
-    """Raises InvalidInput unless the value is a finite number, of at least ``low``, and above ``above``."""
+    """Raises InvalidInput unless the value is a finite number, of at least ``low``, and above ``above``.
+
+    Args:
+        value: what the user wrote.
+        option, where: its name, and what it belongs to, in the message.
+        low, above: the least number that is accepted, and one that is not; None for no such limit.
+    """
     number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     if number and (low is None or value >= low) and (above is None or value > above):
         return
@@ -244,6 +264,11 @@ def check_number(value: Any, option: str, where: str, *, low: float | None = Non
 
 
 def check_count(value: Any, option: str, where: str) -> None:
-    """Raises InvalidInput unless the value is a whole number of at least 1."""
+    """Raises InvalidInput unless the value is a whole number of at least 1.
+
+    Args:
+        value: what the user wrote.
+        option, where: its name, and what it belongs to, in the message.
+    """
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise InvalidInput(f"{option}={value!r}", where=where, accepted="a whole number of at least 1")

@@ -23,13 +23,14 @@ class Output(ABC):
 
     Attributes:
         joint: False when the constant is the largest over separate rows; True when all rows are one operator.
-        needs_labels: whether labels must be given with the reference points.
+        needs_labels: whether it starts from labels of the reference points.
     """
 
     joint: ClassVar[bool] = False
 
     @property
     def needs_labels(self) -> bool:
+        """Whether the functional starts from each point's label."""
         return False
 
     @abstractmethod
@@ -77,13 +78,17 @@ def _targets(fixed: int | None, outputs: Tensor, labels: Tensor | None, where: s
     batch, count = outputs.shape
     if fixed is not None:
         return torch.full((batch,), _index(fixed, count, where), device=outputs.device)
-    given = labels if labels is None or isinstance(labels, Tensor) else torch.as_tensor(labels)
-    return classes(given, batch, count, where).to(outputs.device)
+    targets = labels if labels is None or isinstance(labels, Tensor) else torch.as_tensor(labels)
+    return classes(targets, batch, count, where).to(outputs.device)
 
 
 @dataclass(frozen=True)
 class Logit(Output):
-    """One output f_i: c = e_i. ``index`` None takes each reference point's label."""
+    """One output f_i: c = e_i.
+
+    Args:
+        index: i; None takes each reference point's label.
+    """
 
     index: int | None = None
 
@@ -172,7 +177,11 @@ class AllLogits(Output):
 
 @dataclass(frozen=True)
 class AllMargins(Output):
-    """The largest over the margins f_i - f_j to every rival j. ``target`` i; None takes the label."""
+    """The largest over the margins f_i - f_j to every rival j.
+
+    Args:
+        target: i; None takes the label.
+    """
 
     target: int | None = None
 
@@ -221,7 +230,11 @@ class AllPairs(Output):
 
 @dataclass(frozen=True)
 class Combination(Output):
-    """Any fixed functional c . f, with one weight an output."""
+    """Any fixed functional c . f.
+
+    Args:
+        weights: c, one number an output, not all 0.
+    """
 
     weights: tuple[float, ...]
 
@@ -250,9 +263,9 @@ class Combination(Output):
 
 @dataclass(frozen=True)
 class Vector(Output):
-    """The whole output as one vector: the operator norm |J|_{p->q}, with q given by the problem (default: p)."""
+    """The whole output as one vector, ``joint``: the operator norm |J|_{p->q}, with the problem's q (default: p)."""
 
-    joint: ClassVar[bool] = True
+    joint = True
 
     def phrase(self) -> str:
         return "the whole output"
@@ -265,7 +278,16 @@ class Vector(Output):
 
 
 def functionals(output: Output, outputs: Tensor, labels: Tensor | None) -> Tensor | Identity:
-    """The rows of a functional, or that they are an identity."""
+    """The rows of a functional, or that they are an identity.
+
+    Args:
+        output: the functional.
+        outputs: at the reference points, ``(batch, outputs)``.
+        labels: ``(batch,)``, where it needs them.
+
+    Returns:
+        c for each reference point, ``(batch, rows, outputs)``; an ``Identity`` for ``AllLogits`` and ``Vector``.
+    """
     if type(output) in (AllLogits, Vector):
         return Identity(len(outputs), outputs.shape[1], outputs.new_zeros(()))
     return output.rows(outputs, labels)

@@ -182,6 +182,9 @@ class LayerSum(Penalty):
     The product pulls on a layer in proportion to all others, the sum on each alike, so its gradient cannot explode with
     depth; by the inequality of means (layers) B^(1 / layers) <= sum_k F_k. In a network with branches each linear map
     of a sum has a factor of its own.
+
+    Attributes:
+        layered: True: it takes these factors.
     """
 
     layered: ClassVar[bool] = True
@@ -201,6 +204,9 @@ class RadiusHinge(Penalty):
 
     Args:
         radius: the certified radius that is wanted, in the units of the input.
+
+    Attributes:
+        reads_labels: True: margins start from the labels.
     """
 
     radius: float
@@ -213,8 +219,8 @@ class RadiusHinge(Penalty):
         margins = seen.margins.to(values.dtype).clamp(min=0.0)
         short = margins <= self.radius * values
         # quotients that do not count are left out before they are taken: a bound of 0 must not divide
-        size, room = torch.where(short & (values > 0), values, 1.0), torch.where(short, margins, 0.0)
-        return torch.where(short, self.radius - room / size, 0.0).mean()
+        size, margin = torch.where(short & (values > 0), values, 1.0), torch.where(short, margins, 0.0)
+        return torch.where(short, self.radius - margin / size, 0.0).mean()
 
 
 @register("sum")
@@ -236,16 +242,16 @@ class Sum(Penalty):
         where = "penalty 'sum'"
         if isinstance(self.parts, str | Mapping) or not isinstance(self.parts, Sequence) or not self.parts:
             raise InvalidInput(f"parts={self.parts!r}", where=where, accepted='a list such as ["mean", (0.1, "log")]')
-        found: list[tuple[float, Penalty]] = []
+        parts: list[tuple[float, Penalty]] = []
         for factor, penalty in map(_with_factor, self.parts):
             check_number(factor, "factor", where, low=0.0)
-            found.append((float(factor), get_penalty(penalty)))
-        if len({penalty.layered for _, penalty in found}) > 1:
+            parts.append((float(factor), get_penalty(penalty)))
+        if len({penalty.layered for _, penalty in parts}) > 1:
             todo = "Give them to two LipschitzRegularizers, or LipschitzPenalties, with name= of their own"
             raise InvalidInput("penalties of values beside penalties of layers' factors", where=where, todo=todo)
-        object.__setattr__(self, "parts", tuple(found))
+        object.__setattr__(self, "parts", tuple(parts))
         for trait in ("layered", "reads_labels"):
-            object.__setattr__(self, trait, any(getattr(penalty, trait) for _, penalty in found))
+            object.__setattr__(self, trait, any(getattr(penalty, trait) for _, penalty in parts))
 
     def describe(self) -> dict[str, Any]:
         return {"kind": self.name, "parts": [[factor, penalty.describe()] for factor, penalty in self.parts]}

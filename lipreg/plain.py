@@ -1,4 +1,4 @@
-"""Plain data: whether it has the types that a dataclass says, as a file may have been written by anybody, and is equal."""
+"""Plain data: whether it has the types that a dataclass declares, as a file may have any content, and is equal."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from lipreg.words import spelled
 
 def misfits(value: Any) -> list[str]:
     """The fields of a dataclass instance whose values are of another type, with what was got and what is accepted."""
-    found = []
+    texts = []
     for name, kind, fits in _fields(type(value)):
         got = getattr(value, name)
         if not fits(got):
-            found.append(f"{name}={repr(got)[:40]} ({_spelled(kind)})")
-    return found
+            texts.append(f"{name}={repr(got)[:40]} ({_spelled(kind)})")
+    return texts
 
 
 def frozen(content: Any) -> Hashable:
@@ -36,11 +36,11 @@ def alike(one: Any, other: Any) -> bool:
 
 def distinct(contents: Iterable[Any]) -> list[Any]:
     """Each content once, in the order in which they first appear."""
-    found: list[Any] = []
+    once: list[Any] = []
     for content in contents:
-        if not any(alike(content, known) for known in found):
-            found.append(content)
-    return found
+        if not any(alike(content, earlier) for earlier in once):
+            once.append(content)
+    return once
 
 
 def flatten(settings: Any, name: str = "") -> dict[str, str]:
@@ -49,32 +49,32 @@ def flatten(settings: Any, name: str = "") -> dict[str, str]:
         settings = {str(i): each for i, each in enumerate(settings, 1)}
     if not isinstance(settings, Mapping):
         return {name: spelled(settings)}
-    found: dict[str, str] = {}
+    flat: dict[str, str] = {}
     for key, inner in settings.items():
-        found |= flatten(inner, f"{name}.{key}" if name else str(key))
-    return found
+        flat |= flatten(inner, f"{name}.{key}" if name else str(key))
+    return flat
 
 
 @functools.cache
 def _fields(kind: type) -> tuple[tuple[str, Any, Callable[[Any], bool]], ...]:
-    """The fields of a dataclass: name, type, and what tells whether a value has it."""
+    """The fields of a dataclass: name, type, and a function that decides whether a value has it."""
     hints = get_type_hints(kind)
     return tuple((field.name, hints[field.name], _fitting(hints[field.name])) for field in fields(kind))
 
 
 def _fitting(kind: Any) -> Callable[[Any], bool]:
-    """What tells whether a value has a type; made once a type, as records are many."""
+    """A function that decides whether a value has a type; made once a type, as records are many."""
     if kind is Any:
         return lambda value: True
     if get_origin(kind) in (Union, types.UnionType):
         each = tuple(map(_fitting, get_args(kind)))
         return lambda value: any(fits(value) for fits in each)
     if get_origin(kind) is list:
-        held = _fitting(get_args(kind)[0])
-        return lambda value: isinstance(value, list | tuple) and all(map(held, value))
+        fits_entry = _fitting(get_args(kind)[0])
+        return lambda value: isinstance(value, list | tuple) and all(map(fits_entry, value))
     if get_origin(kind) is dict:
-        key, held = map(_fitting, get_args(kind))
-        return lambda value: isinstance(value, dict) and all(map(key, value)) and all(map(held, value.values()))
+        key, fits_entry = map(_fitting, get_args(kind))
+        return lambda value: isinstance(value, dict) and all(map(key, value)) and all(map(fits_entry, value.values()))
     if kind is int:
         return _is_whole
     if kind is float:
@@ -94,6 +94,6 @@ def _spelled(kind: Any) -> str:
     if get_origin(kind) in (Union, types.UnionType):
         return " or ".join(map(_spelled, get_args(kind)))
     if get_origin(kind) in (list, dict):
-        held = _PLURALS.get(get_args(kind)[-1], "values")
-        return f"a list of {held}" if get_origin(kind) is list else f"{held} by name"
+        entries = _PLURALS.get(get_args(kind)[-1], "values")
+        return f"a list of {entries}" if get_origin(kind) is list else f"{entries} by name"
     return _NAMED.get(kind, str(kind))

@@ -18,19 +18,17 @@ from lipreg.population.between import check_confidence
 Inputs = tuple[Tensor, Tensor | None]
 """Inputs ``(batch, *shape)`` and labels ``(batch,)``, where there are any."""
 Which = Literal["all"] | int | Tensor | tuple[Tensor, Tensor | None]
-"""The whole batch, so many points, or a set that is given: x or (x, y)."""
+"""The whole batch, so many points, or a fixed set: x or (x, y)."""
 
 
 @dataclass(frozen=True, eq=False)
 class Points:
     """Which points, and how they are read.
 
-    Where nothing but the choice is to be said, it can be given without this object: ``points=16`` is
-    ``points=Points(16)``.
+    A choice alone can be passed without this object: ``points=16`` is ``points=Points(16)``.
 
     Args:
-        which: "all"; how many to draw; or a set that is given, x ``(points, *shape)`` or (x, y), which is copied where it
-            is used.
+        which: "all"; how many to draw; or a fixed set, x ``(points, *shape)`` or (x, y), which is copied where it is used.
         fixed: of a penalty, with a number: draw them from the training data once and keep them; else they are drawn from
             each batch anew.
         seed: of the draws; None takes that of the callback's settings, where it has any, else 0.
@@ -57,7 +55,7 @@ class Points:
     def __post_init__(self) -> None:
         where = type(self).__name__
         everything = isinstance(self.which, str) and self.which == "all"
-        if not everything and self.count is None and self.given is None:
+        if not everything and self.count is None and self.supplied_points is None:
             plain = isinstance(self.which, str | int | float)
             got = f"points={self.which!r}" if plain else f"points of type {type(self.which).__name__}"
             accepted = '"all", a number of at least 1, or a fixed set: x or (x, y), tensors'
@@ -88,7 +86,7 @@ class Points:
         """The points that a user means by such an object or by the choice alone.
 
         Args:
-            points: what the user gave.
+            points: what the user passed.
             where: named in errors.
 
         Raises:
@@ -108,8 +106,8 @@ class Points:
         return self.which if drawn else None  # type: ignore[return-value]
 
     @property
-    def given(self) -> Inputs | None:
-        """The set that was given; None where none was."""
+    def supplied_points(self) -> Inputs | None:
+        """The fixed set, with labels as a tensor; None where there is none."""
         pair = isinstance(self.which, tuple | list) and len(self.which) == 2
         x, y = self.which if pair else (self.which, None)  # type: ignore[misc]
         if not isinstance(x, Tensor) or x.dim() < 2 or not len(x):
@@ -121,27 +119,29 @@ class Points:
 def moved_points(*names: str, default: Which = "all") -> Moved:
     """Fields of ``Points`` as arguments beside ``points``.
 
-    There ``fixed`` goes by ``fixed_points``, and a set that is given by ``reference_points``.
+    There ``fixed`` goes by ``fixed_points``, and a fixed set by ``reference_points``.
 
     Args:
         names: of the arguments.
         default: of ``points``.
     """
 
-    def form(given: Mapping[str, Any]) -> tuple[str, str]:
-        points, told = given.get("reference_points", given.get("points", default)), {}
+    def form(keywords: Mapping[str, Any]) -> tuple[str, str]:
+        points, changed = keywords.get("reference_points", keywords.get("points", default)), {}
         if isinstance(points, Points):
-            own = {f.name: getattr(points, f.name) for f in fields(Points)[1:]}
-            told = {f.name: own[f.name] for f in fields(Points)[1:] if own[f.name] != f.default}
+            values = {f.name: getattr(points, f.name) for f in fields(Points)[1:]}
+            changed = {f.name: values[f.name] for f in fields(Points)[1:] if values[f.name] != f.default}
             points = points.which
-        told |= {
-            name.removesuffix("_points"): given[name] for name in names if name in given and name != "reference_points"
+        changed |= {
+            name.removesuffix("_points"): keywords[name]
+            for name in names
+            if name in keywords and name != "reference_points"
         }
         plain = isinstance(points, str | int)
         which = repr(points) if plain else "(x, y)" if isinstance(points, tuple | list) else "x"
-        if not told and not isinstance(given.get("points"), Points):
+        if not changed and not isinstance(keywords.get("points"), Points):
             return f"points={which}", ""
-        parts = [which, *(f"{name}={shown(value)}" for name, value in told.items())]
+        parts = [which, *(f"{name}={shown(value)}" for name, value in changed.items())]
         return f"points=Points({', '.join(parts)})", "from lipreg import Points"
 
     return Moved(names, "points", form)

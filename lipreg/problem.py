@@ -1,6 +1,6 @@
 """LocalLipschitz: the question that penalty, estimators, audits and reports share, in one value object.
 
-Two constants carry the same name in the literature. They are told apart by the scope:
+Two constants carry the same name in the literature. The scope distinguishes them:
 
 * regional: L(f, X) = sup over x != x' in X of |f(x) - f(x')|_q / |x - x'|_p, the largest Jacobian norm over X;
 * pointed:  L(f, x0, X) = sup over x in X of |f(x) - f(x0)|_q / |x - x0|_p, never above the regional one.
@@ -55,7 +55,7 @@ class LocalLipschitz:
             layer in front of the network and ask about that.
         measured: flat positions of the inputs between which distances are measured: pairs of points differ in these alone,
             anywhere in the region, so the others move too. Defaults to all. In regional scope only: the pointed constant of
-            some inputs is that of a region in which the others have no room.
+            some inputs is that of a region in which the others are fixed.
 
     Raises:
         InvalidInput: an argument of the wrong kind, an unknown scope or norm, q beside a scalar functional, a scale or a
@@ -130,15 +130,15 @@ class LocalLipschitz:
         return f"{self.scope} Lipschitz constant of {self.output.phrase()} over {self.region.phrase()}; {norms}"
 
     def weights(self, region: PlacedRegion) -> Tensor | None:
-        """What each entry of a gradient counts over a region, ``(batch, *shape)``; None for ``region.moves`` as they are.
+        """What each entry of a gradient counts over a region, ``(batch, *shape)``; None for ``region.movable`` as they are.
 
         Raises:
-            InvalidInput: units or positions do not fit the input, or no measured input has room.
+            InvalidInput: units or positions do not fit the input, or no measured input can move.
         """
         if self.plain:
             return None
         check_measured(region, self.scale, self.measured)
-        return region.moves * counts_of(region.shape, self.scale, self.measured, region.center)
+        return region.movable * counts_of(region.shape, self.scale, self.measured, region.center)
 
     def place(self, x0: Tensor, outputs: Tensor, labels: Tensor | None = None, of: str = "") -> PlacedProblem:
         """The question at each reference point of a batch.
@@ -160,10 +160,10 @@ class LocalLipschitz:
         refuse_many_signs(self.p, self.q, outputs.shape[1], "LocalLipschitz.place")
         region = self.region.place(x0)
         check_measured(region, self.scale, self.measured)
-        given = functionals(self.output, outputs.detach(), labels)
+        coefficients = functionals(self.output, outputs.detach(), labels)
         names = (f"{name} of {of}" if of else name for name in self.output.names(outputs.detach(), labels))
         outside = (region.center - x0).abs().flatten(1).amax(1)
-        return PlacedProblem(self, region, given, tuple(names), tuple(outside.tolist()))
+        return PlacedProblem(self, region, coefficients, tuple(names), tuple(outside.tolist()))
 
 
 @dataclass(frozen=True)
@@ -173,15 +173,15 @@ class PlacedProblem:
     Attributes:
         problem: the question.
         region: the region around each point.
-        given: the functional's rows c, ``(batch, rows, outputs)``, or that they are an identity.
-        functionals: the rows in words, one text per point.
-        outside: how far each given point lay outside of its region, which is around the nearest point inside.
+        coefficients: the functional's rows c, ``(batch, rows, outputs)``, or that they are an identity.
+        functional_names: the rows in words, one text per point.
+        outside: how far each point that was passed lay outside of its region, which is around the nearest point inside.
     """
 
     problem: LocalLipschitz
     region: PlacedRegion
-    given: Tensor | Identity
-    functionals: tuple[str, ...]
+    coefficients: Tensor | Identity
+    functional_names: tuple[str, ...]
     outside: tuple[float, ...] = ()
 
     @cached_property
@@ -191,55 +191,56 @@ class PlacedProblem:
         Raises:
             UnsupportedRequest: they are an identity of more outputs than this machine has memory for.
         """
-        return self.given.written_down() if isinstance(self.given, Identity) else self.given
+        return self.coefficients.written_down() if isinstance(self.coefficients, Identity) else self.coefficients
 
     @property
     def count(self) -> int:
         """How many rows there are."""
-        return self.given.outputs if isinstance(self.given, Identity) else self.given.shape[1]
+        return self.coefficients.outputs if isinstance(self.coefficients, Identity) else self.coefficients.shape[1]
 
     @property
     def without_rows(self) -> bool:
         """Whether the rows are an identity of so many outputs that what needs no rows should do without them."""
-        return isinstance(self.given, Identity) and self.given.many
+        return isinstance(self.coefficients, Identity) and self.coefficients.many
 
     @property
     def batch(self) -> int:
+        """How many reference points there are."""
         return self.region.batch
 
     def __getitem__(self, index: slice) -> PlacedProblem:
-        given = self.given.part(index) if isinstance(self.given, Identity) else self.given[index]
-        return PlacedProblem(self.problem, self.region[index], given, self.functionals[index], self.outside[index])
+        rows = self.coefficients.part(index) if isinstance(self.coefficients, Identity) else self.coefficients[index]
+        return PlacedProblem(self.problem, self.region[index], rows, self.functional_names[index], self.outside[index])
 
     @cached_property
     def counts(self) -> Tensor:
-        """What each entry of a gradient counts if it has room, ``(1, *shape)``; see ``lipreg.distances``."""
-        asked = self.problem.scale, self.problem.measured
-        return counts_of(self.region.shape, *asked, self.region.center).unsqueeze(0)
+        """What each entry of a gradient counts if it can move, ``(1, *shape)``; see ``lipreg.distances``."""
+        measuring = self.problem.scale, self.problem.measured
+        return counts_of(self.region.shape, *measuring, self.region.center).unsqueeze(0)
 
     @cached_property
     def weights(self) -> Tensor:
-        """What each entry of a gradient counts, ``(batch, *shape)``: 0 without room in the region."""
-        moves = self.region.moves.to(self.region.center.dtype)
-        return moves if self.problem.plain else moves * self.counts
+        """What each entry of a gradient counts, ``(batch, *shape)``: 0 where it cannot move in the region."""
+        movable = self.region.movable.to(self.region.center.dtype)
+        return movable if self.problem.plain else movable * self.counts
 
     @property
-    def reach(self) -> Tensor:
+    def farthest(self) -> Tensor:
         """An upper bound on the largest distance of a point of X from its reference point, ``(batch,)``."""
         units = None if self.problem.scale is None else self.counts.to(self.region.center)
         return self.region.distance(self.problem.p, units)
 
     def lengths(self, steps: Tensor) -> Tensor:
         """|d / scale|_p of displacements d ``(batch, k, *shape)``, ``(batch, k)``, as computed."""
-        own = steps if self.problem.scale is None else steps / self.counts.unsqueeze(1).to(steps)
-        return vector_norm(own.flatten(2), self.problem.p)
+        scaled = steps if self.problem.scale is None else steps / self.counts.unsqueeze(1).to(steps)
+        return vector_norm(scaled.flatten(2), self.problem.p)
 
-    def same(self) -> list[int]:
+    def representatives(self) -> list[int]:
         """For each point the first one whose question is the same: regional, over a fixed box or R^n, with the same rows."""
         fixed = isinstance(self.problem.region, Box) or not self.region.bounded
         if self.problem.scope == "pointed" or not fixed:
             return list(range(self.batch))
-        if isinstance(self.given, Identity):
+        if isinstance(self.coefficients, Identity):
             return [0] * self.batch
         seen: dict[bytes, int] = {}
         return [seen.setdefault(rows.cpu().numpy().tobytes(), i) for i, rows in enumerate(self.rows.detach())]
@@ -275,21 +276,21 @@ class PlacedProblem:
         by_rows = vector_norm(vector_norm(matrix, 1.0), 2.0)
         return torch.minimum(by_rows, math.sqrt(matrix.shape[-1]) * torch.linalg.matrix_norm(matrix, ord=2))
 
-    def apart(self) -> PlacedProblem:
+    def scalarised(self) -> PlacedProblem:
         """The same constants as the largest over scalar functionals: the outputs for q = inf, all signed sums for q = 1.
 
         A scalar problem is its own answer, and so is one without: q = 2, or q = 1 and more than APART_OUTPUTS outputs.
         """
-        q, given = self.problem.q, self.given
+        q, coefficients = self.problem.q, self.coefficients
         if q is None or q == 2.0 or (q == 1.0 and self.count > APART_OUTPUTS):
             return self
         if q == 1.0:
-            given = sign_vectors(self.count, self.rows) @ self.rows
-        return replace(self, problem=replace(self.problem, output=AllLogits(), q=None), given=given)
+            coefficients = sign_vectors(self.count, self.rows) @ self.rows
+        return replace(self, problem=replace(self.problem, output=AllLogits(), q=None), coefficients=coefficients)
 
     def weighed(self, gradients: Tensor) -> Tensor:
         """Gradients ``(batch, ..., *shape)`` as ``(batch, ..., inputs)``, each entry times its weight."""
         depth = len(self.region.shape)
-        weights = self.region.moves if self.problem.plain else self.weights.to(gradients)
+        weights = self.region.movable if self.problem.plain else self.weights.to(gradients)
         weights = weights.reshape(self.batch, *(1,) * (gradients.dim() - depth - 1), *self.region.shape)
         return (gradients * weights).flatten(-depth)

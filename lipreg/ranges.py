@@ -25,8 +25,8 @@ class RangeEnd:
 
     Attributes:
         lower, upper: of the least derivative ``lower`` is proved and ``upper`` attained; of the largest one ``upper`` is
-            proved and ``lower`` attained. Infinite where nothing is known.
-        status: how the work on this end ended; BOUNDED where closed forms alone were asked, or enough.
+            proved and ``lower`` attained. Infinite where there is no proof or no witness.
+        status: how the work on this end ended; BOUNDED where closed forms alone were wanted, or enough.
         proof: what proves the proved side, evaluated by lipreg.
         witness: a differentiable point of the region, and the derivative there, rounded to the safe side.
         detail: one line on how it came about.
@@ -172,19 +172,19 @@ class DerivativeRange:
         """The range that ``plain`` wrote.
 
         Raises:
-            InvalidInput: it is none, or has ends that nothing can have proved.
+            InvalidInput: ``data`` is none, or has ends that nothing can have proved.
         """
         try:
             ends = {name: _end_of(data[name]) for name in ("least", "largest")}
-            found = cls(**{**data, **ends})
+            derivative = cls(**{**data, **ends})
         except (TypeError, KeyError, ValueError) as error:
             if isinstance(error, InvalidInput):
                 raise
             raise InvalidInput(f"{error!r}", where="DerivativeRange.of_plain", accepted="what plain() wrote") from None
-        wrong = [*misfits(found), *misfits(found.least), *misfits(found.largest)]
+        wrong = [*misfits(derivative), *misfits(derivative.least), *misfits(derivative.largest)]
         if wrong:
             raise InvalidInput(", ".join(wrong), where="DerivativeRange.of_plain", accepted="what plain() wrote")
-        return found
+        return derivative
 
 
 def _end_of(data: dict[str, Any]) -> RangeEnd:

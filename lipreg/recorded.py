@@ -12,7 +12,7 @@ _ELSEWHERE = "Make room there, or name another place. Pages are made of records,
 
 
 class Recorded:
-    """Views of a result that has ``records``; a subclass says in ``called`` of which runs they are."""
+    """Views of a result that has ``records``; a subclass names their runs in ``called``."""
 
     @property
     def records(self) -> list[Record]:
@@ -43,7 +43,7 @@ class Recorded:
 
         Raises:
             InvalidInput: a path that cannot be written.
-            FullDisk: there is no room for it.
+            FullDisk: the disk is full.
         """
         from lipreg.reporting.html import write_runs_report
 

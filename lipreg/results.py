@@ -38,6 +38,11 @@ class Status(StrEnum):
     FAILED = "failed"
 
     @property
+    def cut(self) -> bool:
+        """Whether the work was not done to its end: what a bound proves then may be far above what it proves otherwise."""
+        return self in (Status.TIME_LIMIT, Status.NODE_LIMIT, Status.INTERRUPTED, Status.FAILED)
+
+    @property
     def advice(self) -> str:
         """What it means and what to do about it."""
         return {
@@ -93,10 +98,10 @@ class CertifiedInterval:
     """The constant lies in [lower, upper], for one problem at one reference point.
 
     Args:
-        problem: the question that was asked.
+        problem: the question.
         functional: the functional at this point, in words.
-        lower: 0 when nothing was found.
-        upper: inf when nothing was proved.
+        lower: the lower end, 0 without a witness.
+        upper: the upper end, inf without a proof.
         status: how the work ended; PROVED wherever the ends meet.
         proof: what proves ``upper``, evaluated by lipreg: a theorem, a search, multipliers. A solver's word proves nothing.
             Required for a finite upper end.
@@ -147,6 +152,7 @@ class CertifiedInterval:
 
     @property
     def certificate(self) -> Certificate:
+        """What the interval proves, by which of its ends have a proof or a witness, and whether they meet."""
         if self.upper == math.inf:
             no_witness = self.witness is None
             return Certificate.ESTIMATE if no_witness and self.estimate is not None else Certificate.LOWER

@@ -1,4 +1,4 @@
-"""Which run a record belongs to: ids tell runs apart, names are labels. Records of schema 1 have names alone."""
+"""Which run a record belongs to: ids distinguish runs, names are labels. Records of schema 1 have names alone."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class RecordedRun:
         audits, epochs, calibrations, derivatives: its other records, in the order they were written. Those of epochs that a
             resume has done again, or left behind, are not among them.
         parts: its record as it was each time that it was begun or resumed, without those that were left behind.
-        source: name of the first file that tells of it; empty where no files were told apart.
+        source: name of the first file that has records of it; empty where no files were distinguished.
         checked: the certificates that its audits name and ``lipreg check`` has confirmed wherever they lie, and how.
         points: its reference points, where they were kept.
     """
@@ -54,12 +54,12 @@ class RecordedRun:
 
     @property
     def label(self) -> str:
-        """The name that it was given."""
+        """Its name."""
         return self.record.run
 
     @property
     def key(self) -> str:
-        """What tells it from other runs: its id, or its name where it has none."""
+        """What distinguishes it from other runs: its id, or its name where it has none."""
         return run_key(self.record)
 
     @property
@@ -69,7 +69,7 @@ class RecordedRun:
 
     @property
     def bound(self) -> str:
-        """The bound that its penalty lowers, or that it is held against; without a penalty the closest there is to it."""
+        """The bound that its penalty lowers, or that it is compared with; without a penalty the closest there is to it."""
         if self.record.bound is not None:
             return self.record.bound
         marked = [r.estimator for r in self.audits if r.penalised]
@@ -97,23 +97,23 @@ class RecordedRun:
         """How a resume changed the penalty, such as "weight 0.01, from epoch 2 on 0.5"; empty if none did."""
         phases = list(self.parts[:1])
         for part in self.parts[1:]:
-            if _to_be_found(phases[-1]) and alike(*(_without(p, "weight") for p in (part, phases[-1]))):
+            if _weight_pending(phases[-1]) and alike(*(_without(p, "weight") for p in (part, phases[-1]))):
                 phases[-1] = replace(part, start_epoch=phases[-1].start_epoch)
             elif not same_penalty(part, phases[-1]):
                 phases.append(part)
         if len(phases) < 2:
             return ""
-        weights = ["auto" if _to_be_found(part) else written(part.weight) for part in phases]
-        kept = all(alike(*(_without(p, "weight", "auto") for p in both)) for both in pairwise(phases))
-        if kept and all(a != b for a, b in pairwise(weights)):
+        weights = ["auto" if _weight_pending(part) else written(part.weight) for part in phases]
+        only_weights = all(alike(*(_without(p, "weight", "auto") for p in both)) for both in pairwise(phases))
+        if only_weights and all(a != b for a, b in pairwise(weights)):
             first, words = f"weight {weights[0]}", weights
         else:
-            told = [f"{_lowered(part)}, weight {weight}" for part, weight in zip(phases, weights, strict=True)]
-            first, words = told[0], [f"another penalty ({one})" for one in told]
+            phrases = [f"{_lowered(part)}, weight {weight}" for part, weight in zip(phases, weights, strict=True)]
+            first, words = phrases[0], [f"another penalty ({one})" for one in phrases]
         later = [f"from epoch {part.start_epoch} on {word}" for part, word in zip(phases[1:], words[1:], strict=True)]
         return ", ".join([first, *later])
 
-    def said(self) -> str:
+    def summary(self) -> str:
         """Label, id, when, seed and epochs, for a list of candidates."""
         record, last = self.record, self.last_epoch
         parts = [f"id {record.id}" if record.id else "no id", record.started and f"started {record.started}"]
@@ -137,46 +137,59 @@ def recorded_runs(records: Iterable[Record], source: str = "") -> list[RecordedR
 
 def runs_of(sources: Iterable[Source]) -> list[RecordedRun]:
     """The runs of some files: one with an id is one wherever its records lie, names count in their own file only."""
-    found: dict[_Key, list[Record]] = {}
+    by_key: dict[_Key, list[Record]] = {}
     first: dict[_Key, str] = {}
-    told: dict[_Key, dict[str, set[str]]] = {}
+    verdicts: dict[_Key, dict[str, set[str]]] = {}
     for source in sources:
         for record in source.records:
             key = _Key(id=record.run_id) if record.run_id else _Key(name=record.run, source=source.name)
-            found.setdefault(key, []).append(record)
+            by_key.setdefault(key, []).append(record)
             first.setdefault(key, source.name)
             if isinstance(record, AuditRecord) and (file := record.certificate_file):
-                told.setdefault(key, {}).setdefault(file, set()).add(source.checked.get(file, ""))
-    return [_run(records, first[key], told.get(key, {})) for key, records in found.items()]
+                verdicts.setdefault(key, {}).setdefault(file, set()).add(source.checked.get(file, ""))
+    return [_run(records, first[key], verdicts.get(key, {})) for key, records in by_key.items()]
 
 
 def choose_run(runs: Sequence[RecordedRun], name: str, where: str) -> RecordedRun | None:
     """The run with that id or label; None if there is none.
 
+    Args:
+        runs: those to choose from.
+        name: an id or a label; an id comes first.
+        where: named in errors.
+
     Raises:
         InvalidInput: several runs have that label.
     """
-    found = [run for run in runs if run.record.id == name] if name else []
-    found = found or [run for run in runs if run.label == name]
-    if len(found) > 1:
-        raise ambiguous(name, found, where)
-    return next(iter(found), None)
+    matching = [run for run in runs if run.record.id == name] if name else []
+    matching = matching or [run for run in runs if run.label == name]
+    if len(matching) > 1:
+        raise ambiguous(name, matching, where)
+    return next(iter(matching), None)
 
 
-def ambiguous(name: str, found: Sequence[RecordedRun], where: str) -> InvalidInput:
-    """The refusal of a name that several runs have."""
+def ambiguous(name: str, runs: Sequence[RecordedRun], where: str) -> InvalidInput:
+    """The error about a name that several runs have.
+
+    Args:
+        name: the name.
+        runs: those that have it; the message lists them.
+        where: named in the message.
+    """
     return InvalidInput(
-        f"{len(found)} runs are called {name!r}",
+        f"{len(runs)} runs are called {name!r}",
         where=where,
-        accepted="one of " + "; ".join(run.said() for run in found),
+        accepted="one of " + "; ".join(run.summary() for run in runs),
         todo="Pass the id of the one that is meant",
     )
 
 
 def certified_description(recipe: Mapping[str, Any]) -> dict[str, Any]:
     """A recipe, as records describe it, with proved norms: what an audit evaluates, whatever training measured with."""
-    kept = {name: value for name, value in recipe.items() if name != "memory"}  # which is a limit of training's alone
-    return {**kept, "spectral_norms": "exact"} if recipe else {}
+    evaluated = {
+        name: value for name, value in recipe.items() if name != "memory"
+    }  # which is a limit of training's alone
+    return {**evaluated, "spectral_norms": "exact"} if recipe else {}
 
 
 def same_recipe(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
@@ -187,8 +200,8 @@ def same_recipe(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 def same_penalty(one: RunRecord, other: RunRecord) -> bool:
     """Whether two records say that the same was lowered, and in the same way."""
     same = (one.bound, one.weight) == (other.bound, other.weight) and alike(one.recipe, other.recipe)
-    told = not one.penalty or not other.penalty or alike(one.penalty, other.penalty)
-    return same and told and alike(_penalty(one), _penalty(other))
+    described = not one.penalty or not other.penalty or alike(one.penalty, other.penalty)
+    return same and described and alike(_penalty(one), _penalty(other))
 
 
 def _penalty(record: RunRecord) -> Any:
@@ -202,19 +215,19 @@ def _lowered(part: RunRecord) -> str:
     return part.penalty.get("quantity") or part.bound or "no bound"
 
 
-def _to_be_found(part: RunRecord) -> bool:
-    """Whether its weight is "auto", and was not found yet; it is recorded as 0 beside the penalty's own, which is None."""
+def _weight_pending(part: RunRecord) -> bool:
+    """Whether its weight is "auto" and not yet set; it is recorded as 0 beside the penalty's own, which is None."""
     return part.penalty.get("weight", 0.0) is None
 
 
 def _without(part: RunRecord, *left_out: str) -> dict[str, Any]:
-    """What it lowered, and how, but for some of what is told of the penalty."""
+    """What it lowered, and how, without some of the penalty's entries."""
     penalty = {name: value for name, value in part.penalty.items() if name not in left_out}
     return {"bound": part.bound, "recipe": part.recipe, "penalty": penalty}
 
 
 class _Key(NamedTuple):
-    """What tells runs apart: their ids, or name and file."""
+    """What distinguishes runs: their ids, or name and file."""
 
     id: str = ""
     name: str = ""
@@ -232,7 +245,7 @@ class _Part:
     results: list[_Result] = field(default_factory=list)
 
 
-def _run(records: Sequence[Record], source: str, told: Mapping[str, set[str]]) -> RecordedRun:
+def _run(records: Sequence[Record], source: str, verdicts: Mapping[str, set[str]]) -> RecordedRun:
     """One run of its records, a part for each time that it was begun or resumed."""
     parts, newer = [_Part()], False
     for record in each_once(records):
@@ -244,25 +257,25 @@ def _run(records: Sequence[Record], source: str, told: Mapping[str, set[str]]) -
             parts[-1].record = record
         else:
             parts.append(_Part(record))
-    own, begun, kept = (
+    last, begun, results = (
         RunRecord(records[0].run, id=records[0].run_id),
         list[RunRecord](),
         list[_Result](),
     )
     for part in sorted(parts, key=lambda part: part.record.started if part.record else ""):  # files come in any order
         if part.record is not None:
-            own, start = part.record, part.record.start_epoch
-            if own.id:
-                kept = [r for r in kept if isinstance(r, PointRecord) or r.epoch <= start]
+            last, start = part.record, part.record.start_epoch
+            if last.id:
+                results = [r for r in results if isinstance(r, PointRecord) or r.epoch <= start]
                 begun = [earlier for earlier in begun if earlier.start_epoch < start]
-            begun.append(own)
-        kept += part.results
+            begun.append(last)
+        results += part.results
     if newer:
-        own = NewerRun(**{**vars(own), "penalty": {}})
-    audits = tuple(r for r in kept if isinstance(r, AuditRecord))
-    epochs = tuple(r for r in kept if isinstance(r, EpochRecord))
-    calibrations = tuple(r for r in kept if isinstance(r, CalibrationRecord))
-    derivatives = tuple(r for r in kept if isinstance(r, DerivativeRecord))
-    checked = {file: "; ".join(sorted(words)) for file, words in told.items() if "" not in words}
-    points = tuple({r.point: r for r in kept if isinstance(r, PointRecord)}.values())
-    return RecordedRun(own, audits, epochs, calibrations, tuple(begun), source, derivatives, checked, points)
+        last = NewerRun(**{**vars(last), "penalty": {}})
+    audits = tuple(r for r in results if isinstance(r, AuditRecord))
+    epochs = tuple(r for r in results if isinstance(r, EpochRecord))
+    calibrations = tuple(r for r in results if isinstance(r, CalibrationRecord))
+    derivatives = tuple(r for r in results if isinstance(r, DerivativeRecord))
+    checked = {file: "; ".join(sorted(words)) for file, words in verdicts.items() if "" not in words}
+    points = tuple({r.point: r for r in results if isinstance(r, PointRecord)}.values())
+    return RecordedRun(last, audits, epochs, calibrations, tuple(begun), source, derivatives, checked, points)

@@ -78,7 +78,7 @@ def get_schedule(schedule: str | Schedule | Mapping[str, Any]) -> Schedule:
 @register("constant")
 @dataclass(frozen=True)
 class Constant(Schedule):
-    """The weight as it is given."""
+    """The same weight throughout: the factor is 1."""
 
     def factor(self, now: Moment) -> float:
         return 1.0
@@ -141,6 +141,9 @@ class Target(Schedule):
         target: the mean bound that is wanted, > 0, in the units of the bound.
         rate: > 0; small rates answer slowly and do not swing.
         low, high: limits of the factor, 0 < low <= high.
+
+    Attributes:
+        follows_bound: True.
     """
 
     target: float
@@ -159,8 +162,8 @@ class Target(Schedule):
         if now.bound is None or not math.isfinite(now.bound):
             return now.factor
         # a bound of 0 (a network that is off) lets go of the weight at once
-        moved = now.factor * (now.bound / self.target) ** self.rate
-        return min(max(moved, self.low), self.high)
+        controlled = now.factor * (now.bound / self.target) ** self.rate
+        return min(max(controlled, self.low), self.high)
 
 
 def _progress(now: Moment, batches: int | None, name: str) -> float:

@@ -30,12 +30,12 @@ class Seen:
     @property
     def outputs(self) -> Tensor:
         """The network's outputs at the points, ``(points, outputs)``, differentiable in its parameters."""
-        return _given(self._outputs, "outputs")
+        return _required(self._outputs, "outputs")
 
     @property
     def weights(self) -> Sequence[Tensor]:
         """The trained parameters with two dimensions or more: matrices and kernels."""
-        return _given(self._weights, "weights")
+        return _required(self._weights, "weights")
 
     @cached_property
     def margins(self) -> Tensor:
@@ -46,11 +46,11 @@ class Seen:
         """
         outputs = self.outputs
         (points, count), who = outputs.shape, "a penalty that reads margins"
-        own = classes(self.labels, points, count, who).to(outputs.device).unsqueeze(1)
-        return outputs.gather(1, own).squeeze(1) - outputs.scatter(1, own, -torch.inf).amax(1)
+        labelled = classes(self.labels, points, count, who).to(outputs.device).unsqueeze(1)
+        return outputs.gather(1, labelled).squeeze(1) - outputs.scatter(1, labelled, -torch.inf).amax(1)
 
 
-def _given(value: Any, name: str) -> Any:
+def _required(value: Any, name: str) -> Any:
     if value is None:
         todo = f"Hand it over: penalty(values, Seen({name}=...)); LipschitzPenalty and LipschitzRegularizer do so"
         raise InvalidInput(f"the penalty reads {name}, and values alone were given", where="penalty", todo=todo)

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from lipreg.auditing import AuditPlan, PointAudit, Progress
+from lipreg.auditing import AuditPlan, AuditProgress, PointAudit
 from lipreg.auditing import audit as audit_points
-from lipreg.auditing.beforehand import every_margin, known_ends
+from lipreg.auditing.beforehand import every_margin, prior_ends
 from lipreg.auditing.drawn import Drawing, margins_of, population_record
 from lipreg.auditing.executors import Executing, get_executor
 from lipreg.budget import Budget
@@ -22,7 +22,7 @@ from lipreg.estimators.evaluate import Network, frozen_graph, structure_of
 from lipreg.population import AnyTime, Draw, Planned, Rule, Sample, over_constants
 from lipreg.population.between import check_confidence, whole_number
 from lipreg.population.draws import digest
-from lipreg.population.wording import statements, told
+from lipreg.population.wording import population_sentences, statements
 from lipreg.records import AuditRecord, PopulationRecord
 from lipreg.records.drawn import mark_of
 from lipreg.regions.reference import check_reference_points
@@ -31,7 +31,7 @@ WHERE = "audit"
 BEFORE = 0.25
 """Share of the budget in which something cheap is proved at every point of the population, drawn or not."""
 DIGESTED = 4096
-"""Points whose numbers are held at once for the digest of all."""
+"""Points whose numbers are in memory at once for the digest of all."""
 FIRST = 8
 """Points that are audited before the sample is looked at for the first time."""
 AGAIN = 1 / 8
@@ -40,17 +40,17 @@ AGAIN = 1 / 8
 
 @dataclass(frozen=True)
 class Population:
-    """The data set of which something is to be said.
+    """The data set about which statements are wanted.
 
     Args:
         x, y: all its points ``(N, *shape)`` and, where the functional needs them, labels ``(N,)``.
-        until: how many points are drawn, a number that nothing found may change; or a rule, ``QuantileWithin(0.9, 0.1)``,
-            that is looked at again and again, which widens what a number of points says.
+        until: how many points are drawn, a number that no result may change; or a rule, ``QuantileWithin(0.9, 0.1)``,
+            that is evaluated again and again, which widens the intervals that a fixed number of points gives.
         confidence: with which each statement by itself holds over the draw.
         seed: of the draw.
-        above: values above which points are counted: how many of all there are is told. They are named here, before anything
-            is found; for one that is chosen after looking there is ``Sample.band``.
-        together: whether all that is told holds together with the confidence, and not each statement by itself.
+        above: values above which the share of all points is reported. They are named here, before there is any result; for
+            one that is chosen after looking there is ``Sample.band``.
+        together: whether all statements hold together with the confidence, and not each by itself.
 
     Raises:
         InvalidInput: something else.
@@ -93,11 +93,11 @@ class Population:
         self.sample([], [], [])
 
     @classmethod
-    def of(cls, given: Population | Tensor | tuple[Tensor, Tensor]) -> Population:
+    def of(cls, user_value: Population | Tensor | tuple[Tensor, Tensor]) -> Population:
         """The population that a user means by such an object, by its points, or by its points and labels."""
-        if isinstance(given, cls):
-            return given
-        pair = given if isinstance(given, tuple | list) and len(given) == 2 else (given, None)
+        if isinstance(user_value, cls):
+            return user_value
+        pair = user_value if isinstance(user_value, tuple | list) and len(user_value) == 2 else (user_value, None)
         return cls(*pair)  # type: ignore[arg-type]  # refused if it is something else
 
     @property
@@ -117,41 +117,49 @@ class Population:
 
     @cached_property
     def mark(self) -> str:
-        """A digest of the points and labels, by which two populations are told apart."""
+        """A digest of the points and labels, by which two populations are distinguished."""
         x, y = (None if part is None else part.detach().cpu() for part in (self.x, self.y))
         assert x is not None
         read = (part.double().numpy().tobytes() for part in x.split(DIGESTED))
         return digest((*read, b"" if y is None else y.double().numpy().tobytes()))
 
-    def sample(self, drawn: Sequence[int], low: Sequence[float], high: Sequence[float], known: Any = None) -> Sample:
-        """What was found at drawn points, with what was known of all."""
-        floor, ceiling = (None, None) if known is None else known
+    def sample(
+        self, drawn: Sequence[int], low: Sequence[float], high: Sequence[float], prior_bounds: Any = None
+    ) -> Sample:
+        """The sample that results at drawn points make.
+
+        Args:
+            drawn: indices of the points, in the order of the draw.
+            low, high: the ends that were proved at each of them.
+            prior_bounds: ends at every point that were proved before the draw, two arrays ``(N,)``; None for none.
+        """
+        floor, ceiling = (None, None) if prior_bounds is None else prior_bounds
         evidence = Planned() if self.rule is None else AnyTime()
         return Sample(len(self.x), drawn, low, high, floor, ceiling, self.confidence, evidence)
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What was found.
+    """Audits at points drawn from a population, and what they say of all its points.
 
     Attributes:
-        population: of what.
+        population: from which the points were drawn.
         points: what is proved at the drawn points; ``point`` is the index in the data set.
-        known: ends that were proved at every point before the draw, ``(N,)`` each.
+        prior_bounds: ends that were proved at every point before the draw, ``(N,)`` each.
         margins: the smallest logit margin at every point, rounded down; None where there was no time or no class for them.
     """
 
     population: Population
     points: tuple[PointAudit, ...]
-    known: tuple[np.ndarray, np.ndarray]
+    prior_bounds: tuple[np.ndarray, np.ndarray]
     margins: np.ndarray | None = None
 
     @cached_property
     def sample(self) -> Sample:
         """The constant at the drawn points, as a sample of the population."""
         low, high = [p.exact.lower for p in self.points], [p.exact.upper for p in self.points]
-        found = self.population.sample([p.point for p in self.points], low, high, self.known)
-        return replace(found, of=mark_of(self.population.mark, self.points[0].exact.problem.describe()))
+        sample = self.population.sample([p.point for p in self.points], low, high, self.prior_bounds)
+        return replace(sample, of=mark_of(self.population.mark, self.points[0].exact.problem.describe()))
 
     @cached_property
     def over_constant(self) -> Sample | None:
@@ -165,7 +173,7 @@ class Survey:
 
     @property
     def _own(self) -> Sample:
-        """What the rule looks at: with its part of the level, where all that is told is to hold together."""
+        """The sample that the rule evaluates: with its part of the level, where all statements are to hold together."""
         if not self.population.together:
             return self.sample
         of = self.population
@@ -173,7 +181,7 @@ class Survey:
 
     @property
     def met(self) -> bool:
-        """Whether the rule was met, or as many points drawn as were asked for."""
+        """Whether the rule was met, or as many points drawn as were wanted."""
         rule, until = self.population.rule, self.population.until
         if rule is not None:
             return rule.met(self._own)
@@ -181,12 +189,12 @@ class Survey:
 
     def sentences(self) -> list[str]:
         """What holds for the population, in words that stand by themselves."""
-        return told(self.record("", ""))
+        return population_sentences(self.record("", ""))
 
     @property
     def figure(self) -> str:
         """What the rule was about, in words; empty where a number of points was drawn."""
-        return "" if self.population.rule is None else self.population.rule.told(self._own)
+        return "" if self.population.rule is None else self.population.rule.figure(self._own)
 
     @property
     def until(self) -> str:
@@ -195,7 +203,7 @@ class Survey:
         return f"{self.population.most} points are drawn" if rule is None else rule.sentence()
 
     def record(self, run: str, run_id: str) -> PopulationRecord:
-        """The draw and what was found, as it is saved."""
+        """The draw and the ends at its points, as they are saved."""
         of = self.population
         drawing = Drawing(of.seed, self.until, self.met, self.figure, of.mark, of.named, of.together)
         return population_record(self.sample, self.points, (run, run_id, 0), drawing, self._margins)
@@ -206,7 +214,7 @@ def survey(
     plan: AuditPlan,
     population: Population,
     executor: Executing | None = None,
-    on_progress: Callable[[Progress], None] | None = None,
+    on_progress: Callable[[AuditProgress], None] | None = None,
     earlier: Sequence[AuditRecord] = (),
 ) -> Survey:
     """Audits points of a population in the order of a random draw.
@@ -228,45 +236,51 @@ def survey(
     graph = frozen_graph(structure_of(network, population.x[:2], None, WHERE))
     about = population.x, population.y
     margins = every_margin(graph, *about, whole.share(BEFORE * BEFORE))
-    known = known_ends(graph, plan, *about, whole.share(BEFORE))
+    before = prior_ends(graph, plan, *about, whole.share(BEFORE))
     order = Draw(len(population.x), population.seed).order()
-    does, found = get_executor(executor, WHERE), []
+    running, points = get_executor(executor, WHERE), []
     try:
         while True:
-            wanted = next_points(population.until, len(found), len(order))
-            part = order[len(found) : len(found) + wanted]
-            own = replace(
-                plan, budget=replace(plan.budget, seconds=max(1e-3, _time(population, whole, len(found), wanted)))
+            wanted = next_points(population.until, len(points), len(order))
+            part = order[len(points) : len(points) + wanted]
+            plan_of_part = replace(
+                plan, budget=replace(plan.budget, seconds=max(1e-3, _time(population, whole, len(points), wanted)))
             )
             y = None if population.y is None else population.y[part]
-            say = None if on_progress is None else _counted(on_progress, part, len(found), population.most)
-            known_before = [replace(r, point=part.index(r.point)) for r in earlier if r.point in part]
-            audited = audit_points(
-                network, own, population.x[part], y, executor=does, earlier=known_before, on_progress=say
+            listener = None if on_progress is None else _renumbered(on_progress, part, len(points), population.most)
+            records = [replace(r, point=part.index(r.point)) for r in earlier if r.point in part]
+            part_points = audit_points(
+                network, plan_of_part, population.x[part], y, executor=running, earlier=records, on_progress=listener
             )
-            found += [replace(point, point=index) for point, index in zip(audited, part, strict=True)]
-            done = Survey(population, tuple(found), known, margins)
-            if len(found) >= len(order) or population.rule is None or whole.ended() is not None or done.met:
+            points += [replace(point, point=index) for point, index in zip(part_points, part, strict=True)]
+            done = Survey(population, tuple(points), before, margins)
+            if len(points) >= len(order) or population.rule is None or whole.stop_reason() is not None or done.met:
                 return done
     finally:
-        if does is not executor:
-            does.close()
+        if running is not executor:
+            running.close()
 
 
-def _counted(
-    on_progress: Callable[[Progress], None], part: Sequence[int], before: int, points: int
-) -> Callable[[Progress], None]:
-    """Tells of the points of one audit as of all."""
+def _renumbered(
+    on_progress: Callable[[AuditProgress], None], part: Sequence[int], before: int, points: int
+) -> Callable[[AuditProgress], None]:
+    """The listener of one audit, which renumbers its points as those of the data set."""
 
-    def say(progress: Progress) -> None:
+    def report(progress: AuditProgress) -> None:
         point = replace(progress.point, point=part[progress.point.point])
         on_progress(replace(progress, point=point, done=before + progress.done, points=points))
 
-    return say
+    return report
 
 
 def next_points(until: int | Rule, done: int, size: int) -> int:
-    """How many points more are audited before the sample is looked at: all of a number, some under a rule."""
+    """How many points more are audited before the sample is looked at: all of a number, some under a rule.
+
+    Args:
+        until: a number of points, or a rule.
+        done: how many points are audited so far.
+        size: how many points the population has.
+    """
     if isinstance(until, int):
         return min(until, size)
     return min(size - done, max(FIRST, math.ceil(AGAIN * done)))

@@ -13,11 +13,11 @@ def write_whole(path: Path, content: bytes) -> None:
     """Writes a file so that no reader meets half of it, and no kill or full disk leaves it; what was there stays till then.
 
     Raises:
-        FullDisk: there is no room for it.
+        FullDisk: the disk is full.
         OSError: the folder cannot be written.
     """
     passing = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.partial")
-    with writing(path):  # which says what is free when the part that had room is gone
+    with writing(path):  # outside of the unlink: it reports how much is free when the partial file is gone
         try:
             passing.write_bytes(content)
             passing.replace(path)

@@ -49,7 +49,7 @@ def written(value: float, digits: int | None = 6) -> str:
 
     Args:
         value: "inf", "-inf" and "n/a" stand for what is not finite.
-        digits: how many significant ones; None for as many as tell the float from all others.
+        digits: how many significant ones; None for as many as distinguish the float from all others.
     """
     if not math.isfinite(value):
         return {math.inf: "inf", -math.inf: "-inf"}.get(value, "n/a")
@@ -61,7 +61,7 @@ def written(value: float, digits: int | None = 6) -> str:
 
 
 def spelled(value: object) -> str:
-    """A setting as it is told: a number by all of its digits, anything else by its own words."""
+    """A setting as messages have it: a number by all of its digits, anything else by its own words."""
     return written(value, None) if isinstance(value, float) else str(value)
 
 
@@ -98,10 +98,15 @@ def size(bytes: int) -> str:
     return counted(bytes, "byte")
 
 
-def aligned(rows: Sequence[Sequence[str]], left: int) -> list[str]:
+def time_left(seconds: float) -> str:
+    """How long it may still take, rounded up; once a budget is spent, what is begun is finished."""
+    return f"at most {math.ceil(seconds):,} s left" if seconds > 0 else "the budget is spent"
+
+
+def aligned(rows: Sequence[Sequence[str]], left_columns: int) -> list[str]:
     """Lines of cells in columns: the first so many are aligned on the left, the others on the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    pads = [*[str.ljust] * left, *[str.rjust] * (len(widths) - left)]
+    pads = [*[str.ljust] * left_columns, *[str.rjust] * (len(widths) - left_columns)]
     return [
         "  ".join(pad(cell, width) for pad, cell, width in zip(pads, row, widths, strict=True)).rstrip() for row in rows
     ]

@@ -27,7 +27,7 @@ import lipreg.estimators.yardsticks  # noqa: F401  whoever goes through the regi
 from lipreg.auditing import process
 from tests.forks import PROGRAMS, WORKERS, ForkServer
 from tests.groupsort import between_layers
-from tests.sampling import split
+from tests.sampling import EVERYTHING, split
 
 ROOT = Path(__file__).resolve().parent.parent
 # whichever test imports ray first, Hydra's launcher among them, it is to stay on the loopback interface
@@ -39,83 +39,80 @@ LONGEST = (
     "tests/conformance/test_estimators.py",
     "tests/experiments/test_train.py",
     "tests/test_docs.py",
-    "tests/conformance/test_lowerings.py",
     "tests/experiments/test_sweeps.py",
-    "tests/attacks/test_attacks.py",
-    "tests/experiments/test_survival.py",
-    "tests/experiments/test_estimators.py",
-    "tests/test_packaging.py",
-    "tests/callbacks/test_audit.py",
+    "tests/auditing/test_ray.py",
     "tests/auditing/test_processes.py",
-    "tests/callbacks/test_background.py",
-    "tests/experiments/test_audit.py",
-    "tests/loading/test_exported.py",
-    "tests/conformance/test_quantities.py",
-    "tests/estimators/test_lipsdp.py",
-    "tests/experiments/test_regularizers.py",
-    "tests/experiments/test_experiments.py",
-    "tests/search/test_search.py",
-    "tests/test_reference.py",
+    "tests/experiments/test_survival.py",
+    "tests/conformance/test_lowerings.py",
+    "tests/test_packaging.py",
+    "tests/attacks/test_attacks.py",
     "tests/callbacks/test_runs_of_trainings.py",
-    "tests/experiments/test_estimators_page.py",
-    "tests/conformance/test_solvers.py",
-    "tests/testing/test_wrong_estimators.py",
+    "tests/loading/test_exported.py",
+    "tests/experiments/test_estimators.py",
+    "tests/callbacks/test_matrix.py",
     "tests/test_bare_install.py",
-    "tests/test_reference_exact.py",
-    "tests/zoo/test_architectures.py",
+    "tests/callbacks/test_audit.py",
+    "tests/conformance/test_quantities.py",
+    "tests/experiments/test_experiments.py",
+    "tests/reporting/test_browser.py",
+    "tests/search/test_search.py",
+    "tests/conformance/test_solvers.py",
+    "tests/estimators/test_branch_and_bound.py",
+    "tests/estimators/test_lipsdp.py",
     "tests/curves/test_curves.py",
+    "tests/test_reference.py",
+    "tests/estimators/test_pointed.py",
+    "tests/estimators/test_difference.py",
     "tests/callbacks/test_scale_free.py",
     "tests/estimators/test_closed_form.py",
-    "tests/test_reference_solvers.py",
-    "tests/zoo/test_zoo.py",
-    "tests/population/test_survey.py",
-    "tests/testing/test_wrong_others.py",
-    "tests/callbacks/test_matrix.py",
-    "tests/estimators/test_branch_and_bound.py",
-    "tests/search/test_gather.py",
-    "tests/bounds/test_pooling.py",
-    "tests/estimators/test_difference.py",
-    "tests/estimators/test_pointed.py",
-    "tests/search/test_climb.py",
-    "tests/estimators/test_mip.py",
-    "tests/experiments/test_estimators_course.py",
-    "tests/callbacks/test_distributed_audit.py",
-    "tests/estimators/test_coverage.py",
-    "tests/estimators/test_whole_space.py",
-    "tests/checking/test_by_fractions.py",
-    "tests/search/test_hunt.py",
     "tests/conformance/test_usual.py",
-    "tests/derivatives/test_exact.py",
-    "tests/estimators/test_solver_choice.py",
+    "tests/testing/test_wrong_estimators.py",
     "tests/conformance/test_lying_solvers.py",
-    "tests/estimators/test_witness.py",
-    "tests/test_default_dtype.py",
     "tests/test_distances.py",
-    "tests/testing/test_wrong_quantities.py",
-    "tests/testing/test_wrong_products.py",
-    "tests/estimators/test_vector_valued.py",
+    "tests/estimators/test_mip.py",
+    "tests/estimators/test_solver_choice.py",
     "tests/bounds/test_jacobian_relaxation.py",
-    "tests/population/test_sample.py",
-    "tests/graph/test_comparing.py",
-    "tests/attacks/test_known_cases.py",
-    "tests/reporting/test_browser.py",
-    "tests/conformance/test_executors.py",
-    "tests/checking/test_rounded.py",
-    "tests/estimators/test_before_searches.py",
-    "tests/search/test_few_inputs.py",
-    "tests/search/test_bounds.py",
-    "tests/estimators/test_radius.py",
+    "tests/estimators/test_coverage.py",
+    "tests/callbacks/test_distributed_audit.py",
+    "tests/derivatives/test_exact.py",
+    "tests/testing/test_wrong_products.py",
+    "tests/estimators/test_whole_space.py",
     "tests/search/test_mixed.py",
+    "tests/checking/test_by_fractions.py",
+    "tests/bounds/test_pooling.py",
+    "tests/test_reference_exact.py",
+    "tests/search/test_few_inputs.py",
+    "tests/test_default_dtype.py",
+    "tests/experiments/test_estimators_page.py",
+    "tests/zoo/test_zoo.py",
+    "tests/estimators/test_vector_valued.py",
+    "tests/population/test_survey.py",
+    "tests/estimators/test_witness.py",
+    "tests/search/test_hunt.py",
+    "tests/estimators/test_radius.py",
+    "tests/experiments/test_regularizers.py",
+    "tests/attacks/test_known_cases.py",
+    "tests/estimators/test_curved.py",
+    "tests/bounds/test_analysis.py",
+    "tests/callbacks/test_background.py",
+    "tests/command/test_page.py",
+    "tests/graph/test_comparing.py",
+    "tests/search/test_bounds.py",
+    "tests/estimators/test_large_inputs.py",
+    "tests/estimators/test_before_searches.py",
     "tests/certificates/test_certified.py",
+    "tests/estimators/test_l2_balls.py",
+    "tests/test_reference_solvers.py",
+    "tests/estimators/test_closed_form_convolutions.py",
 )
-"""Files of more than some seconds, the longest first."""
+"""Files of more than some seconds, the longest first; Ray's early, as it mostly waits."""
 
 settings.register_profile(
     "lipreg",
     derandomize=True,
     database=None,
     deadline=None,
-    max_examples=25,
+    max_examples=25 if EVERYTHING else 15,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 settings.load_profile("lipreg")
@@ -257,14 +254,16 @@ def programs() -> Iterator[ForkServer]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _forked_workers() -> Iterator[None]:
-    """Worker processes are forks of one, except where a test changes what they are started with, or asks for fresh ones."""
-    interpreter, server = sys.executable, ForkServer(WORKERS)
-    path = process.worker_environment()["PYTHONPATH"]
+    """Worker processes are forks of one, except where a test changes what they are started with, or asks for fresh ones.
+
+    They have the import path of the moment all the same: packages that tests import, Ray's and others, put folders on it.
+    """
+    interpreter, environment, server = sys.executable, process.worker_environment, ForkServer(WORKERS)
 
     def launch(command: list[str], connection: int, said: Any) -> Any:
-        own = {**os.environ, **process.worker_environment()}
-        if command[0] != interpreter or own["PYTHONPATH"] != path:
+        if command[0] != interpreter or process.worker_environment is not environment:
             return FRESH(command, connection, said)
+        own = {**os.environ, **environment()}
         return server.start(command, os.getcwd(), own, (said, said), (connection,))
 
     process.launch = launch

@@ -17,7 +17,7 @@ SOURCES = {path.relative_to(ROOT): path.read_text(encoding="utf-8") for path in 
 
 MAX_LINES = 300
 CATCH_ALLS = {"utils", "util", "helpers", "helper", "common", "misc"}
-DOCUMENTED_BY_DECORATOR = {"lowers", "overload"}  # `@lowers(nn.ReLU, ...)` says what the function lowers
+DOCUMENTED_BY_DECORATOR = {"overload"}  # the implementation has the docstring
 HEAVY = {
     *("pytorch_lightning", "lightning", "hydra", "omegaconf"),
     *("wandb", "matplotlib", "plotly", "pandas", "sklearn"),

@@ -86,7 +86,7 @@ def test_a_state_holds_it_and_a_number_is_not_taken_over() -> None:
     other.load_state_dict(one.state_dict())
     number.load_state_dict(one.state_dict())
     early.load_state_dict(before)
-    assert (other.weight, number.weight, early.to_be_found) == (one.weight, 0.3, True)
+    assert (other.weight, number.weight, early.weight_pending) == (one.weight, 0.3, True)
     assert other(x, y).item() == one(x, y).item()
 
 
@@ -99,7 +99,7 @@ def test_it_waits_for_a_gradient() -> None:
     assert late.weight == pytest.approx(by_hand(net, x, y, Auto().fraction), rel=1e-5)
     none = LipschitzPenalty(net, PROBLEM, weight="auto")
     assert none(x, torch.full_like(y, -1), loss=F.cross_entropy(net(x), y)).item() == 0
-    assert none.to_be_found
+    assert none.weight_pending
     none(x, y, loss=F.cross_entropy(net(x), y))
     assert none.weight == pytest.approx(late.weight, rel=1e-5)
 

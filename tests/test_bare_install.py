@@ -65,43 +65,7 @@ class DigitsDataModule(pl.LightningDataModule):
 """
 
 
-def test_no_extra_is_there(site: Path, tmp_path: Path) -> None:
-    program = f"import importlib.util as u\nprint([name for name in {LEFT_OUT} if u.find_spec(name)])"
-    assert run(site, tmp_path, program) == "[]\n"
-
-
-WANDB = """
-from pytorch_lightning.loggers import CSVLogger, WandbLogger
-loggers = [WandbLogger(offline=True, save_dir="."), CSVLogger(".")]
-"""
-
-
-@pytest.fixture(scope="module")
-def trained(site: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """What README.md's training for one epoch and its report leave and print, and then one that logs to W&B.
-
-    In one process, as most of the time is what is imported; the training as it stands is run in test_docs.py.
-    """
-    folder = tmp_path_factory.mktemp("bare")
-    assert IMPORT in TRAINING and "max_epochs=10," in TRAINING
-    own = "\n".join(line if not line.startswith(IMPORT) else DATA for line in TRAINING.splitlines())
-    logged = own.replace("points=4", "points=1").replace("max_epochs=10,", "max_epochs=1, logger=loggers,")
-    short = own.replace("max_epochs=10,", "max_epochs=1,")
-    return folder, run(site, folder, f"{short}\n{REPORT}\n{WANDB}\n{logged}")
-
-
-def test_the_readme_trains_audits_and_reports(trained: tuple[Path, str]) -> None:
-    folder, printed = trained
-    assert len(re.findall(r"^exact [\d.]+ [\d.]+$", printed, flags=re.MULTILINE)) == 4 + 1
-    assert "Exact constant" in (folder / "report.html").read_text(encoding="utf-8")
-
-
-def test_wandb_gets_its_tables_without_the_images(trained: tuple[Path, str]) -> None:
-    folder, printed = trained
-    assert "without their images: images for W&B: PIL is not installed. pip install 'lipreg[views]'." in printed
-    assert len(list(folder.rglob("points_*.table.json"))) == 2, "before the first epoch and after it"
-
-
+EXTRAS = f"import importlib.util as u\nprint([name for name in {LEFT_OUT} if u.find_spec(name)])\n"
 VIEWS = """
 from lipreg.records import AuditRecord
 from lipreg.reporting.frames import audit_frame
@@ -121,12 +85,48 @@ for view in (figures, lambda: audit_frame([]), lambda: comparison_table(None), d
     except ImportError as error:
         print(error)
 """
+WANDB = """
+from pytorch_lightning.loggers import CSVLogger, WandbLogger
+loggers = [WandbLogger(offline=True, save_dir="."), CSVLogger(".")]
+"""
 
 
-def test_what_needs_an_extra_says_which_and_nothing_else_does(site: Path, tmp_path: Path) -> None:
-    """Views, the digits, and README.md's code without Lightning, in one process."""
-    printed = run(site, tmp_path, VIEWS + "\n".join(PLAIN[:3]))
-    *lines, digits = printed.splitlines()[:4]
+@pytest.fixture(scope="module")
+def ran(site: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """What the views, README.md's code without Lightning and its training for one epoch with its report leave and print, and
+    then a training that logs to W&B.
+
+    In one process, as most of the time is what is imported; the training as it stands is run in test_docs.py.
+    """
+    folder = tmp_path_factory.mktemp("bare")
+    assert IMPORT in TRAINING and "max_epochs=10," in TRAINING
+    own = "\n".join(line if not line.startswith(IMPORT) else DATA for line in TRAINING.splitlines())
+    logged = own.replace("points=4", "points=1").replace("max_epochs=10,", "max_epochs=1, logger=loggers,")
+    short = own.replace("max_epochs=10,", "max_epochs=1,")
+    parts = (EXTRAS, VIEWS, *PLAIN[:3], short, REPORT, WANDB, logged)
+    return folder, run(site, folder, "\n".join(parts))
+
+
+def test_no_extra_is_there(ran: tuple[Path, str]) -> None:
+    assert ran[1].startswith("[]\n")
+
+
+def test_the_readme_trains_audits_and_reports(ran: tuple[Path, str]) -> None:
+    folder, printed = ran
+    assert len(re.findall(r"^exact [\d.]+ [\d.]+$", printed, flags=re.MULTILINE)) == 4 + 1
+    assert "Exact constant" in (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_wandb_gets_its_tables_without_the_images(ran: tuple[Path, str]) -> None:
+    folder, printed = ran
+    assert "without their images: images for W&B: PIL is not installed. pip install 'lipreg[views]'." in printed
+    assert len(list(folder.rglob("points_*.table.json"))) == 2, "before the first epoch and after it"
+
+
+def test_what_needs_an_extra_says_which_and_nothing_else_does(ran: tuple[Path, str]) -> None:
+    """Views, the digits, and README.md's code without Lightning."""
+    printed = ran[1]
+    *lines, digits = printed.splitlines()[1:5]
     for line, package in zip(lines, ("matplotlib", "pandas", "rich"), strict=True):
         assert f"{package} is not installed. pip install 'lipreg[views]'" in line
     assert digits == "DigitsDataModule: sklearn is not installed. pip install 'lipreg[digits]'."

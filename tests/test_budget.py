@@ -9,6 +9,7 @@ import threading
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -17,10 +18,10 @@ from lipreg.bounds import analyse
 from lipreg.budget import RATE, AnyOf, OutOfBudget
 from lipreg.errors import InvalidInput
 from lipreg.estimators import ESTIMATORS, frozen_analysis
-from lipreg.milp.cells import Cell
+from lipreg.milp.cells import CellStatus
 from lipreg.results import Certificate, Status
 from lipreg.search.engine import Search
-from lipreg.search.outcome import unfolded
+from lipreg.search.outcome import no_search_message
 from tests import oracles
 
 X = torch.tensor([[0.3, -0.2]], dtype=torch.float64)
@@ -43,27 +44,27 @@ def test_time_runs_from_the_start_and_parts_end_with_the_whole() -> None:
     clock = Clock()
     budget = Budget(10.0, clock=clock)
     clock.now += 50.0
-    assert (budget.seconds_left, budget.ended()) == (10.0, None)
+    assert (budget.seconds_left, budget.stop_reason()) == (10.0, None)
     started = budget.started()
     clock.now += 4.0
     assert started.started() is started and started.seconds_left == 6.0
     half, short, long = started.share(0.5), started.within(1.0), started.within(60.0)
     assert [part.seconds_left for part in (half, short, long)] == [3.0, 1.0, 6.0]
     clock.now += 3.0
-    assert [part.ended() for part in (half, short, started)] == [Status.TIME_LIMIT, Status.TIME_LIMIT, None]
+    assert [part.stop_reason() for part in (half, short, started)] == [Status.TIME_LIMIT, Status.TIME_LIMIT, None]
     clock.now += 30.0
-    assert started.seconds_left == 0.0 and started.share(0.5).ended() is Status.TIME_LIMIT
+    assert started.seconds_left == 0.0 and started.share(0.5).stop_reason() is Status.TIME_LIMIT
 
 
 def test_nodes_and_stops_end_it_too() -> None:
     stop = threading.Event()
     budget = Budget(math.inf, nodes=5, stop=stop).started()
-    assert budget.after(4).ended() is None and budget.after(4).nodes == 1
-    assert budget.after(5).ended() is budget.after(9).ended() is Status.NODE_LIMIT
+    assert budget.after(4).stop_reason() is None and budget.after(4).nodes == 1
+    assert budget.after(5).stop_reason() is budget.after(9).stop_reason() is Status.NODE_LIMIT
     either = replace(budget, stop=AnyOf((threading.Event(), stop)))
-    assert either.ended() is None
+    assert either.stop_reason() is None
     stop.set()
-    assert either.ended() is budget.ended() is Status.INTERRUPTED
+    assert either.stop_reason() is budget.stop_reason() is Status.INTERRUPTED
 
 
 def test_a_copy_in_another_process_has_what_is_left() -> None:
@@ -72,7 +73,7 @@ def test_a_copy_in_another_process_has_what_is_left() -> None:
     clock.now += 4.0
     copied: Budget = pickle.loads(pickle.dumps(budget))
     assert (copied.seconds, copied.nodes, copied.gap, copied.deadline) == (6.0, 3, 0.1, None)
-    assert copied.ended() is None and copied.stop is not budget.stop
+    assert copied.stop_reason() is None and copied.stop is not budget.stop
     assert Budget(1.0) == Budget(1.0) and len({Budget(1.0), Budget(1.0), Budget(2.0)}) == 2
 
 
@@ -106,7 +107,7 @@ def test_pre_activation_bounds_end_with_their_budget_and_say_what_they_left_out(
         cut = analyse(whole.graph, whole.placed, budget=Budget(0.0).started())
         without = analyse(whole.graph, whole.placed, ("ball", "interval"))
     assert "CROWN" in cut.left_out and whole.left_out == ""
-    for ours, theirs, wide in zip(cut.reach, without.reach, whole.reach, strict=True):
+    for ours, theirs, wide in zip(cut.value_bounds, without.value_bounds, whole.value_bounds, strict=True):
         assert torch.equal(ours.lower, theirs.lower) and (wide.lower >= ours.lower - 1e-12).all()
     (found,) = ESTIMATORS["jacobian_crown"].intervals(cut, Budget())
     assert cut.left_out in found.detail
@@ -114,7 +115,7 @@ def test_pre_activation_bounds_end_with_their_budget_and_say_what_they_left_out(
         alone = analyse(whole.graph, whole.placed, ("crown",), budget=Budget(0.0).started())
         interval = analyse(whole.graph, whole.placed, ("interval",))
     assert "CROWN" in alone.left_out
-    for ours, theirs in zip(alone.reach, interval.reach, strict=True):
+    for ours, theirs in zip(alone.value_bounds, interval.value_bounds, strict=True):
         assert torch.equal(ours.lower, theirs.lower) and torch.equal(ours.upper, theirs.upper)
 
 
@@ -156,21 +157,21 @@ def test_work_is_judged_as_it_has_gone_where_that_was_slower() -> None:
     budget = Budget(10.0, clock=clock).started()
     began = clock.now
     clock.now += 1.0
-    slow, fast = budget.seen(RATE / 4, began), budget.seen(4 * RATE, began)
+    slow, fast = budget.with_measured_rate(RATE / 4, began), budget.with_measured_rate(4 * RATE, began)
     assert slow.affords(2 * RATE) and not slow.affords(3 * RATE) and fast.affords(9 * RATE)
     assert slow.share(0.5).pace == slow.pace == RATE / 4 and fast.pace == RATE and slow.times(RATE) == 9.0 / 4
     assert pickle.loads(pickle.dumps(slow)).pace == RATE, "another machine may be a faster one"
     with pytest.raises(OutOfBudget) as over:
         slow.require(3 * RATE)
-    assert (over.value.judged, over.value.left) == (12.0, 9.0)
-    assert "judged to take at least 12 s, and 9 s of the budget was left" in unfolded(over.value)
+    assert (over.value.judged, over.value.remaining) == (12.0, 9.0)
+    assert "judged to take at least 12 s, and 9 s of the point's time was left" in no_search_message(over.value)
     clock.now += 20.0
     with pytest.raises(OutOfBudget) as over:
         slow.require(RATE)
-    assert "at least 4 s, and nothing of the budget was left" in unfolded(over.value)
-    assert unfolded(OutOfBudget(Status.TIME_LIMIT)).startswith("There was no time to fold the network")
-    assert budget.seen(1.0, clock.now) is budget, "too short to say anything"
-    assert budget.seen(0.0, began) is budget, "no work, whose time was another's"
+    assert "at least 4 s, and nothing of the point's time was left" in no_search_message(over.value)
+    assert no_search_message(OutOfBudget(Status.TIME_LIMIT)).startswith("there was no time to fold the network")
+    assert budget.with_measured_rate(1.0, clock.now) is budget, "too short to say anything"
+    assert budget.with_measured_rate(0.0, began) is budget, "no work, whose time was another's"
 
 
 @pytest.mark.parametrize("name", ["branch_and_bound", "mip", "lipmip", "lp", "lipsdp", "mip_pointed", None])
@@ -221,6 +222,23 @@ def test_what_cannot_end_or_count_is_refused() -> None:
         certify(oracles.network("line"), PROBLEM, X[:, :1], settings={"seed": 1})  # type: ignore[arg-type]
 
 
+def test_numbers_may_be_of_any_type_that_means_them() -> None:
+    """Whole ones with a point too, as configuration files and numpy write them."""
+    for memory in (2.0**18, np.int64(2**18), np.float32(2**18)):
+        found = Budget(np.float32(3.0), nodes=np.float64(7.0), memory=memory, gap=np.float32(0.5))  # type: ignore[arg-type]
+        assert found == Budget(3.0, nodes=7, memory=2**18, gap=0.5)
+        assert all(type(number) in (int, float) for number in (found.seconds, found.nodes, found.memory, found.gap))
+    assert type(Budget(1e9, memory=1e9).memory) is int  # type: ignore[arg-type]
+    assert Budget.of(np.float64(2.5), "here") == Budget(2.5)
+    for wrong in (0.5, -2.0, math.inf, math.nan, True, "2**28", 2.0**18 + 0.5):
+        with pytest.raises(
+            InvalidInput, match=r"memory=.*a whole number of bytes of at least 1, such as 2\*\*28 or 1e9"
+        ):
+            Budget(memory=wrong)  # type: ignore[arg-type]
+    with pytest.raises(InvalidInput, match=r"nodes=.*or None for no limit"):
+        Budget(nodes=2.5)  # type: ignore[arg-type]
+
+
 def test_a_copy_in_this_process_is_the_budget_itself() -> None:
     budget = Budget(3.0)
     assert copy.copy(budget) is budget and copy.deepcopy([budget])[0] is budget
@@ -230,14 +248,14 @@ def test_a_search_whose_last_cells_had_no_time_says_so(monkeypatch: pytest.Monke
     """And not that they may hold no point."""
     clock, settled = Clock(), []
 
-    def late(*given: Any) -> tuple[Cell, None]:
+    def late(*given: Any) -> tuple[CellStatus, None]:
         settled.append(1)
         clock.now += 100.0
-        return Cell.THIN, None
+        return CellStatus.THIN, None
 
     monkeypatch.setattr("lipreg.search.engine.settle_cell", late)
     monkeypatch.setattr("lipreg.search.incumbent.Incumbent.offer", lambda *given: None)
-    monkeypatch.setattr("lipreg.search.incumbent.Incumbent.climb", lambda *given: None)
+    monkeypatch.setattr("lipreg.search.incumbent.Incumbent.local_search", lambda *given: None)
     torch.manual_seed(0)
     net = oracles.mlp(2, 6, 6, 2).double()
     monkeypatch.setattr("lipreg.estimators.exact.branch_and_bound.POINTS", 1)  # the reference point alone

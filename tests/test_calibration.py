@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 from torch import Tensor
 
-from lipreg.calibration import Calibrating, among, calibrate, keys
+from lipreg.calibration import CalibrationPoints, among, calibrate, keys
 from lipreg.outputs import AllLogits, Logit, Vector
 from lipreg.problem import LocalLipschitz
 from lipreg.records import CalibrationRecord, from_line, to_line
@@ -127,11 +127,11 @@ def test_regression_is_read_in_standard_deviations() -> None:
 def test_networks_are_calibrated_part_by_part_and_told_by_their_points() -> None:
     x, _, y = drawn(4, points=700, classes=3)
     net = torch.nn.Linear(3, 3)
-    found = Calibrating(x, y, PROBLEM).of(net, "run", 1, "hash")
+    found = CalibrationPoints(x, y, PROBLEM).of(net, "run", 1, "hash")
     whole = calibrate(net(x).detach().double(), (x, y), PROBLEM, "run", 1, "hash")
     assert found == whole
-    assert found.reference != Calibrating(x, y.flip(0), PROBLEM).of(net, "run", 1, "hash").reference
-    empty = Calibrating(x[:0], y[:0], PROBLEM).of(net, "run", 1, "hash")
+    assert found.reference != CalibrationPoints(x, y.flip(0), PROBLEM).of(net, "run", 1, "hash").reference
+    empty = CalibrationPoints(x[:0], y[:0], PROBLEM).of(net, "run", 1, "hash")
     assert empty.why == "there is no point that is not audited" and empty.factor is None
     assert among(x, set(keys(x[3:5]))).nonzero().flatten().tolist() == [3, 4]
 

@@ -51,7 +51,7 @@ def test_records_that_are_of_no_training_have_no_start() -> None:
     records = [replace(r, of_training=False) if isinstance(r, RunRecord) else r for r in pair(("a", "b"), (1, 1))]
     mine, twin = recorded_runs(records)
     assert (mine.start, twin.start, likeness(mine, twin).same_start) == (None, None, None)
-    assert "epochs" not in mine.said() and "seed" not in mine.said()
+    assert "epochs" not in mine.summary() and "seed" not in mine.summary()
 
 
 def test_a_page_of_such_records_says_nothing_of_trainings_either(tmp_path: Path) -> None:

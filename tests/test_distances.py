@@ -340,7 +340,7 @@ def test_measured_inputs_that_cannot_be_are_refused(measured: Any, says: str) ->
         ({"scale": [1.0, 2.0]}, r"scale of shape \(2,\) for inputs of shape \(3,\)"),
         ({"scale": [[1.0, 2.0, 3.0]]}, r"scale of shape \(1, 3\) for inputs of shape \(3,\)"),
         ({"measured": [0, 3]}, "measured input 3 of 3.*0 to 2"),
-        ({"measured": [1]}, "none of which has room around reference point 0"),
+        ({"measured": [1]}, "none of which can move around reference point 0"),
     ],
     ids=str,
 )

@@ -47,8 +47,8 @@ def files(path: str) -> dict[str, str]:
 
 
 EXTENDING = files("docs/extending.md")
-SHARE = Questions().one_in if EVERYTHING else SPARSE
-"""Of an estimator's questions one in so many is asked."""
+SHARE = Questions().one_in if EVERYTHING else 2 * SPARSE + 1
+"""Of an estimator's questions one in so many is asked; these have truths of their own, which nobody shares."""
 
 
 def run(source: str, name: str) -> dict[str, Any]:
@@ -216,7 +216,7 @@ def test_each_file_about_extending_passes_its_check_in_a_folder_of_its_own(
 ) -> None:
     """As a stranger runs it, `python FILE`: one process does it for all of them, as most of the time is lipreg's import.
 
-    Estimators are asked as few questions as in the conformance suite, by ``make test-all`` those of the command itself.
+    Estimators are asked few questions, by ``make test-all`` those of the command itself.
     """
     assert len(EXTENDING) == 8
     for name, source in EXTENDING.items():

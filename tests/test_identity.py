@@ -67,7 +67,7 @@ def test_rows_are_written_down_when_they_are_read() -> None:
     x = torch.zeros(3, 2).double()
     placed = problem.place(x, net(x))
     outputs = net(x).shape[1]
-    assert isinstance(placed.given, Identity) and placed.count == outputs
+    assert isinstance(placed.coefficients, Identity) and placed.count == outputs
     assert torch.equal(placed.rows, torch.eye(outputs).double().expand(3, -1, -1))
     assert placed[1:].batch == 2 and placed[1:].rows.shape == (2, outputs, outputs)
     assert placed.rows is placed.rows

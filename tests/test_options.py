@@ -50,7 +50,7 @@ def test_names_of_another_module_are_known_and_loaded_when_one_is_asked_for(
     monkeypatch.setitem(sys.modules, "near_kinds", near)
     monkeypatch.syspath_prepend(tmp_path)
     kinds.elsewhere("far_kinds", "far")
-    assert kinds.known() == ("far",) and not kinds and "far_kinds" not in sys.modules
+    assert kinds.all_names() == ("far",) and not kinds and "far_kinds" not in sys.modules
     with pytest.raises(InvalidInput, match="far"):
         kinds.find("fra")
     with pytest.raises(InvalidInput, match=r"belongs to far_kinds\.Far"):
@@ -109,7 +109,7 @@ def test_what_is_no_class_is_refused() -> None:
 
 def test_messages_offer_the_same_whichever_yardsticks_are_loaded() -> None:
     assert "frobenius" in ESTIMATORS and "frobenius" not in ESTIMATORS.offered()
-    assert "frobenius" in ESTIMATORS.known() and "spectral" in ESTIMATORS.offered()
+    assert "frobenius" in ESTIMATORS.all_names() and "spectral" in ESTIMATORS.offered()
 
 
 def test_a_declared_module_that_ends_the_interpreter_is_a_warning(

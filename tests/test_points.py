@@ -59,12 +59,12 @@ def test_a_penalty_has_no_data_to_draw_from_or_batches_to_read() -> None:
 
 
 def test_what_is_chosen() -> None:
-    assert (Points().count, Points().given) == (None, None)
-    assert (Points(4).count, Points(4).given) == (4, None)
+    assert (Points().count, Points().supplied_points) == (None, None)
+    assert (Points(4).count, Points(4).supplied_points) == (4, None)
     for which, labels in ((X, None), ((X, Y), Y), ([X, None], None)):
         points = Points(which)  # type: ignore[arg-type]
-        assert points.count is None and points.given is not None
-        assert points.given[0] is X and points.given[1] is labels
+        assert points.count is None and points.supplied_points is not None
+        assert points.supplied_points[0] is X and points.supplied_points[1] is labels
     assert pickle.loads(pickle.dumps(Points(4, seed=3))).seed == 3
 
 

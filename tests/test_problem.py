@@ -218,9 +218,9 @@ def test_placing_puts_rows_and_regions_together(region: Region) -> None:
     x0 = torch.full((2, 3), 0.5, dtype=torch.float64)
     placed = LocalLipschitz(region, Margin()).place(x0, OUTPUTS, LABELS)
     assert placed.batch == 2 and placed.rows.shape == (2, 1, 4)
-    assert placed.functionals == ("margin 1 - 3", "margin 0 - 3")
+    assert placed.functional_names == ("margin 1 - 3", "margin 0 - 3")
     part = placed[1:]
-    assert part.batch == 1 and part.functionals == ("margin 0 - 3",)
+    assert part.batch == 1 and part.functional_names == ("margin 0 - 3",)
     assert torch.equal(part.rows, placed.rows[1:])
 
 
@@ -267,12 +267,12 @@ def test_apart_is_the_same_constant_of_scalar_functionals(p: float) -> None:
     jacobian = torch.randn(2, 5, 4, 3, dtype=torch.float64)
     for kind, q in ((AllPairs(), None), (Vector(), math.inf), (Vector(), 1.0)):
         placed = LocalLipschitz(LinfBall(0.1), kind, p=p, q=q).place(x0, OUTPUTS)
-        apart = placed.apart()
+        apart = placed.scalarised()
         assert not apart.problem.output.joint
         one, other = (t.combine(torch.einsum("bkm,bnmi->bnki", t.rows, jacobian)) for t in (placed, apart))
         assert torch.allclose(one, other, rtol=1e-12)
     whole = LocalLipschitz(L1Ball(0.1), Vector(), q=2).place(x0, OUTPUTS)
-    assert whole.apart() is whole
+    assert whole.scalarised() is whole
 
 
 def test_norms_that_nobody_named_follow_another_region() -> None:

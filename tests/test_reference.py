@@ -144,7 +144,7 @@ def test_every_method_without_a_search_is_on_its_side(reference: Reference, scop
     """Regional ends against the constant; pointed ones against each other, and the lower ones against it too."""
     exact, analysis = reference.exact[case][norm], analysed(reference, case, scope)
     problem = replace(analysis.placed.problem, p=NORMS[norm])
-    analysis = analysis.asking(replace(analysis.placed, problem=problem))
+    analysis = analysis.for_question(replace(analysis.placed, problem=problem))
     found: dict[str, CertifiedInterval] = {}
     for name, method in ESTIMATORS.items():
         if method.certificate is Certificate.BRACKET or method.uncovered(problem) is not None:

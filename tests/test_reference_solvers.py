@@ -33,7 +33,7 @@ SLOWER = {
 QUICK = [
     (solver, case, norm)
     for (turn, solver), (place, case), (k, norm) in itertools.product(*map(enumerate, (OTHERS, CASES, NORMS)))
-    if (solver == "gurobi" or (case, norm) not in SLOWER) and sampled(2, turn, place, k)
+    if (solver == "gurobi" or (case, norm) not in SLOWER) and sampled(3, turn, place, k)
 ]
 
 

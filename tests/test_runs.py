@@ -116,7 +116,7 @@ def test_two_runs_of_one_label_are_told_apart_as_columns() -> None:
     found = compare(alike, "a-reg")
     assert (found.regularised.run, found.twin.run) == ("run", "run (a-twin)")
     assert found.movement == compare(trained("a"), "reg").movement
-    assert [side.course[-1].bound for side in find_pair(alike, "a-reg").sides] == [6.0, 12.0]
+    assert [side.trajectory[-1].bound for side in find_pair(alike, "a-reg").sides] == [6.0, 12.0]
 
 
 def test_candidates_are_said_with_id_time_seed_and_epochs() -> None:

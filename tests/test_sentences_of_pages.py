@@ -53,7 +53,7 @@ def test_seconds_of_width_and_points() -> None:
     assert f"{min(closed):.0f} to {max(closed):.0f} ms a point at widths {min(wide)} to {max(wide)}" in scale
     ends = [wide[min(wide)], wide[max(wide)]]
     told = [f"{ends[0]['cpu_seconds']:.2f} seconds at width 16 (none", f"to {ends[1]['cpu_seconds']:.1f} at width 128"]
-    assert all(text in scale for text in told) and f"({ends[1]['undecided']} undecided)" in scale
+    assert all(text in scale for text in told) and f"({ends[1]['undecided']} unstable)" in scale
     each = {row["points"]: 1000 * row["each"] for row in rows if row.get("method") == "closed forms"}
     later = [each[count] for count in each if count > 10]
     assert f"{each[10]:.1f} ms for each of 10, {min(later):.1f} to {max(later):.1f} ms for each of a" in scale
@@ -180,7 +180,7 @@ def test_how_far_estimators_are_from_the_constant() -> None:
         return f"{min(best.values()):.0f} to {max(best.values()):.0f}%"
 
     assert f"{pointed('digits')} above the constant on the digits and {pointed('mnist')} on MNIST" in page
-    assert f"where hardly a unit is undecided, {pointed('mnist_cube')}" in page
+    assert f"where hardly a unit is unstable, {pointed('mnist_cube')}" in page
     witness = {"estimator": "sampling"}
     least = min(found(**witness, scope="regional")), min(found(**witness, scope="pointed", p="inf"))
     shares = [math.floor(100 * share) for share in least]
@@ -210,8 +210,8 @@ def test_large_networks_on_a_gpu_and_exact_audits_of_a_small_one() -> None:
     (local, whole), (slow, slower) = ([float(row["seconds"]) for row in rows] for rows in (gpu, core))
     assert f"takes {local} seconds and the global one {whole}, against {slow:.0f} and {slower:.0f} on the core" in page
     rows = read_result("conv_audits")
-    undecided = [row["undecided units"] for row in rows]
-    assert f"at {min(undecided)} to {max(undecided)} undecided units" in page
+    unstable = [row["undecided units"] for row in rows]
+    assert f"at {min(unstable)} to {max(unstable)} unstable units" in page
 
     def both(row: dict[str, Any], name: str) -> tuple[float, float]:
         low, high = (float(end) for end in row[name].strip("[]").split(", "))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from lipreg import AllLogits, Budget, LinfBall, LocalLipschitz, Vector, certify
-from lipreg.budget import HELD, OutOfBudget
+from lipreg.budget import BYTES_PER_NUMBER, OutOfBudget
 from lipreg.estimators import ESTIMATORS, frozen_analysis
 from lipreg.estimators.witnesses import witness
 from lipreg.estimators.witnesses.sampling import RandomPoints, Sampling
@@ -21,10 +21,10 @@ from lipreg.folding import fold, unstable_units
 from lipreg.folding.forms import _Forms
 from lipreg.folding.gradients import _Gradients
 from lipreg.graph import node_size
-from lipreg.milp import Cell, settle_cell, tighten
+from lipreg.milp import CellStatus, settle_cell, tighten
 from lipreg.problem import Scope
 from lipreg.results import Certificate, CertifiedInterval, Status
-from lipreg.search import search
+from lipreg.search import branch_and_bound
 from lipreg.search.hunt import Hunt
 from lipreg.search.screen import Screen
 from tests import oracles
@@ -110,7 +110,7 @@ def test_a_fold_that_does_not_end_is_a_time_limit(
     for one, known in zip(found, truth, strict=True):
         assert one.status is Status.TIME_LIMIT
         assert one.lower <= known.upper * (1 + 1e-9) and known.lower <= one.upper * (1 + 1e-9) < math.inf
-    assert "There was" in found[0].detail or name == "lipmip"  # whose own program needs no fold
+    assert "here was" in found[0].detail or name == "lipmip"  # whose own program needs no fold
     assert "There was no time for more than the bound of" in found[1].detail
 
 
@@ -144,9 +144,9 @@ def test_a_search_that_cannot_fold_its_tightened_network_keeps_what_it_has(monke
         return fresh
 
     monkeypatch.setattr("lipreg.search.engine.TIGHTEN_AFTER", 1)
-    monkeypatch.setattr("lipreg.search.course.BATCH", (1, 1))
+    monkeypatch.setattr("lipreg.search.base.BATCH", (1, 1))
     monkeypatch.setattr("lipreg.search.engine.tighten_region", slow)
-    found = search(local, uppers, 0.0, lambda points=None: 0.0, Budget(60.0, clock=clock))
+    found = branch_and_bound(local, uppers, 0.0, lambda points=None: 0.0, Budget(60.0, clock=clock))
     assert found.status is Status.TIME_LIMIT and found.nodes > 0 and found.upper <= 1e6
 
 
@@ -158,9 +158,9 @@ def test_tightening_and_cells_end_with_their_budget() -> None:
     sources = {index: inside[node.source][0].flatten() for index, node in local.graph.relus()}
     pattern = torch.stack([sources[int(n)][p] > 0 for n, p in zip(units.node, units.position, strict=True)])
     at_center = pattern.double().numpy()
-    assert settle_cell(local, units, at_center, Budget(0.0)) == (Cell.THIN, None)
+    assert settle_cell(local, units, at_center, Budget(0.0)) == (CellStatus.THIN, None)
     no_nodes = Budget(60.0, nodes=1).after(1)  # cells are not counted
-    assert settle_cell(local, units, at_center, no_nodes)[0] is Cell.OPEN
+    assert settle_cell(local, units, at_center, no_nodes)[0] is CellStatus.HAS_INTERIOR
 
 
 def test_points_that_are_not_looked_at_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,7 +174,7 @@ def test_points_that_are_not_looked_at_are_left_out(monkeypatch: pytest.MonkeyPa
     whole = seen(None)
     sizes = [node_size(node) for node in local.graph.nodes]
     monkeypatch.setattr(
-        "lipreg.estimators.witnesses.witness.ROOM", 5 * (sum(sizes) + local.placed.rows.shape[1] * max(sizes))
+        "lipreg.estimators.witnesses.witness.BATCH_NUMBERS", 5 * (sum(sizes) + local.placed.rows.shape[1] * max(sizes))
     )
     torch.testing.assert_close(seen(Budget(60.0).started()), whole)
     torch.testing.assert_close(seen(Budget(0.0).started()), whole[:, :5])
@@ -182,9 +182,9 @@ def test_points_that_are_not_looked_at_are_left_out(monkeypatch: pytest.MonkeyPa
 
 def test_hunts_end_with_the_budget() -> None:
     local = local_analysis()
-    for seconds in (0.0, 44.0, math.inf):
+    for seconds in (0.0, 40.0, math.inf):
         (found,) = Sampling(7).intervals(local, Budget(seconds, clock=Clock(step=1.0)))
-        turns = {0.0: "8 random points", 44.0: "in 2 turns", math.inf: "in 7 turns, which are all"}[seconds]
+        turns = {0.0: "8 random points", 40.0: "in 2 turns", math.inf: "in 7 turns, which are all"}[seconds]
         assert turns in found.detail and found.lower > 0.0
 
 
@@ -212,13 +212,13 @@ def test_points_are_looked_at_in_parts_that_fit_into_the_memory(memory: int, mon
     (whole,) = RandomPoints().intervals(local, Budget(1e9))
     seen.clear()
     (found,) = RandomPoints().intervals(local, Budget(1e9, memory=memory))
-    fitting = max(1, memory // (HELD * (sum(sizes) + rows * max(sizes))))
+    fitting = max(1, memory // (BYTES_PER_NUMBER * (sum(sizes) + rows * max(sizes))))
     assert max(seen) == min(fitting, 512) and sum(seen) >= 512
     assert found.lower == whole.lower
 
     screen = Screen(local, memory)
     parts = screen._parts(torch.zeros(600, 2), 1 + rows)
-    assert max(map(len, parts)) <= max(1, memory // (HELD * (1 + rows) * sum(sizes)))
+    assert max(map(len, parts)) <= max(1, memory // (BYTES_PER_NUMBER * (1 + rows) * sum(sizes)))
 
 
 def test_a_hunt_looks_at_the_time_between_its_parts() -> None:

@@ -391,8 +391,8 @@ class TestTrajectory:
         records = [*later, *two_points(), *sampled, EpochRecord("reg", 4, {"val_accuracy": 0.8, "val_loss": 1.0})]
         mine, twin = find_pair(records, "reg").sides
         assert (mine.name, twin.name) == ("reg", "twin")
-        assert [p.epoch for p in mine.course] == [p.epoch for p in twin.course] == [3, 5]
-        third, fifth = mine.course
+        assert [p.epoch for p in mine.trajectory] == [p.epoch for p in twin.trajectory] == [3, 5]
+        third, fifth = mine.trajectory
         assert (third.bound, third.lp, third.exact, third.sampling) == (6, 4, Interval(1.5, 2), None)
         assert (len(third.points), third.metric) == (2, 0.9)
         assert mine.metric == {3: 0.9, 4: 0.8, 5: 0.9}, "of epochs without an audit too"
@@ -400,7 +400,7 @@ class TestTrajectory:
 
     def test_the_twin_is_measured_by_the_bound_of_the_penalty(self) -> None:
         found = find_pair([*two_points(), audit("twin", 0, "fastlip", 0.0, 5.0)], "reg")
-        assert found.twin.course[0].bound == 12
+        assert found.twin.trajectory[0].bound == 12
 
 
 def test_audits_at_other_reference_points_are_not_compared() -> None:

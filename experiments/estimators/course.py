@@ -12,8 +12,8 @@ from experiments.estimators.questions import Question
 from lipreg.auditing import EXACT, AuditPlan, Executor, PointAudit
 from lipreg.auditing.points import begin
 from lipreg.auditing.resume import with_earlier
-from lipreg.auditing.tasks import Assignment, Contradicted, Event, Found, Lost, Task
-from lipreg.budget import FREE, Budget
+from lipreg.auditing.tasks import Assignment, Contradiction, Event, Task, TaskAnswer, TaskLost
+from lipreg.budget import UNLIMITED, Budget
 from lipreg.errors import CrossingBounds
 from lipreg.estimators import Bound, frozen_analysis
 from lipreg.estimators.settings import Settings
@@ -82,7 +82,7 @@ def measure(
         problem, recipes, Budget(effort.budget), Settings(effort.solver, effort.sdp_solver, seed=effort.seed)
     )
     analysis = frozen_analysis(subject.network, problem, subject.x, subject.y)
-    blank = begin(analysis, subject.y, plan, FREE)
+    blank = begin(analysis, subject.y, plan, UNLIMITED)
     saved = [replace(record, estimator=label[record.estimator]) for record in kept(question, effort, earlier)]
     points = with_earlier(blank, analysis, saved)
     facts["undecided"] = float(analysis.unstable_units().double().mean())
@@ -111,13 +111,13 @@ def measure(
         names = {own: name for name, own in label.items()}
         for event, seconds in done(assignment, tasks, executor):
             match event:
-                case Found(task, own, (interval,), _, cpu_seconds):
+                case TaskAnswer(task, own, (interval,), _, cpu_seconds):
                     enter(task.first, names[own], interval, cpu_seconds)
-                case Lost(task, status, reason):
+                case TaskLost(task, status, reason):
                     (own,) = task.estimators
                     nothing = blank[task.first].without_answer(own, status, reason).intervals[own]
                     enter(task.first, names[own], nothing, seconds)
-                case Contradicted(_, error):
+                case Contradiction(_, error):
                     raise error
 
 

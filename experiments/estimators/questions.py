@@ -72,7 +72,7 @@ def chosen(names: str | Sequence[str]) -> list[Estimator]:
     """The estimators of these names, or all that are known, yardsticks too."""
     if isinstance(names, str) and names != ALL:
         raise InvalidInput(f"{names!r}", where="estimators", accepted=f"{ALL!r}, or a list of names")
-    return [get_estimator(name) for name in (ESTIMATORS.known() if names == ALL else dict.fromkeys(names))]
+    return [get_estimator(name) for name in (ESTIMATORS.all_names() if names == ALL else dict.fromkeys(names))]
 
 
 def instantiate_problem(cfg: DictConfig, radius: float, p: str | float, scope: str) -> LocalLipschitz:

@@ -101,7 +101,7 @@ def summary_frame(records: Iterable[Record]) -> pd.DataFrame:
     geometric mean and largest; ``value``, ``truth_lower``, ``truth_upper``, geometric means over all points; ``seconds``,
     the median; ``cut``, ``failed``, points at which a limit or a failure ended the work; ``remark``, one reason of a
     failure, or why the estimator refused the question; ``about``, network and points in words; ``output``, the
-    functional; ``undecided`` units on average, and the network's sizes. Refusals have no points.
+    functional; ``unstable`` units on average, and the network's sizes. Refusals have no points.
     """
     import pandas as pd
 

@@ -18,7 +18,7 @@ from experiments.estimators.tightness import Row, only, rows_of
 from experiments.estimators.tightness_tables import NORMS, ranked
 from lipreg.errors import InvalidInput
 from lipreg.estimators import get_estimator
-from lipreg.reporting.labels import FONT_SIZE, Label, name_lines
+from lipreg.reporting.labels import FONT_SIZE, LineLabel, name_lines
 from lipreg.reporting.svg import GRID, INK
 from lipreg.reporting.wording import counted
 from lipreg.words import written
@@ -67,7 +67,7 @@ def radius_figure(summary: pd.DataFrame, network: str) -> Figure:
         ax.set_yscale("log")
         ax.margins(y=0.1)
         labels, meets = _lines(ax, part, "radius", "value", styles)
-        labels.append(Label(radii[-1], high[-1], "constant", INK))
+        labels.append(LineLabel(radii[-1], high[-1], "constant", INK))
         _dress(ax, head, meets)
         ax.set_xlabel("radius of the region", color=INK, fontsize=FONT_SIZE)
         ax.set_ylabel("Lipschitz constant, or its bound", color=INK, fontsize=FONT_SIZE)
@@ -139,7 +139,9 @@ def growth_figure(summary: pd.DataFrame, axis: str, radius: float) -> Figure:
     return figure
 
 
-def _lines(ax: Axes, part: list[Row], x: str, y: str, styles: dict[str, tuple[str, str]]) -> tuple[list[Label], str]:
+def _lines(
+    ax: Axes, part: list[Row], x: str, y: str, styles: dict[str, tuple[str, str]]
+) -> tuple[list[LineLabel], str]:
     """Draws the estimators' lines, with gaps where one did not answer at all points.
 
     Returns:
@@ -159,7 +161,7 @@ def _lines(ax: Axes, part: list[Row], x: str, y: str, styles: dict[str, tuple[st
         ax.plot(at, values, shape, color=colour, marker=mark, markersize=4, linewidth=1.3, gid=name)
         drawn[name] = {a: v for a, v in zip(at, values, strict=True) if v > 0}
         ends = [(a, v) for a, v in zip(at, values, strict=True) if math.isfinite(v) and v > 0]
-        labels += [Label(*ends[-1], name, colour)] if ends else []
+        labels += [LineLabel(*ends[-1], name, colour)] if ends else []
     _widened(ax, drawn)
     return labels, f"on the line of the constant: {', '.join(meets)}" if meets else ""
 

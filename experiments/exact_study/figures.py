@@ -123,7 +123,7 @@ def _style(name: str) -> dict[str, Any]:
     """Penalties that are bounds have solid lines and filled marks, all others dashed lines and empty ones."""
     bound = name in OWN_BOUNDS
     place = [other for other in PENALTIES if (other in OWN_BOUNDS) == bound].index(name)
-    colour = _COLOURS[place % len(_COLOURS)]
+    colour = _COLOURS[(place if bound else place + len(_COLOURS) // 2) % len(_COLOURS)]  # the first of both differ
     return {
         "color": colour,
         "marker": _MARKERS[place % len(_MARKERS)],

@@ -6,19 +6,19 @@ from lipreg.auditing.plan import AuditPlan
 from lipreg.auditing.points import EXACT, PointAudit
 from lipreg.auditing.processes import Processes
 from lipreg.auditing.ray import Ray
-from lipreg.auditing.run import Progress, audit
+from lipreg.auditing.run import AuditProgress, audit
 
 __all__ = [
     "EXACT",
     "EXECUTORS",
     "Attack",
     "AuditPlan",
+    "AuditProgress",
     "Executing",
     "Executor",
     "Inline",
     "PointAudit",
     "Processes",
-    "Progress",
     "Ray",
     "audit",
     "get_executor",

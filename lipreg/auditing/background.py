@@ -21,7 +21,7 @@ from lipreg.graph import Graph
 from lipreg.records import AuditRecord
 
 START_SECONDS = 120.0
-"""What the process may take to start; an audit itself has a budget of its own."""
+"""Seconds that the process may take to start; an audit itself has a budget of its own."""
 PROGRAM = "lipreg.auditing.background_program"
 
 
@@ -34,8 +34,8 @@ class BackgroundJob:
         plan, x, y, executor, earlier: as for ``audit``.
         estimators: the methods themselves, because the process knows only the registry of lipreg.
         records: the record file beside which what is proved is kept as it comes.
-        run, epoch, penalised, run_id, step: of the records.
-        stopped: it is only to say what costs nothing.
+        run, epoch, penalised, run_id, step: of the records, as in ``AuditRecord``.
+        stopped: the audit has been stopped: only what costs nothing is evaluated.
     """
 
     graph: Graph
@@ -62,7 +62,10 @@ class BackgroundProcess:
     """One process that does one audit after another; started with the first, and kept until ``close``.
 
     It is a program of its own, like a worker, and ends when this process does, however that ends. Nothing here waits for
-    it unless asked to. It runs at a lower priority than this process.
+    it, but for ``poll`` with seconds. It runs at a lower priority than this process.
+
+    Attributes:
+        busy: whether an audit has been submitted and not yet answered.
     """
 
     def __init__(self) -> None:
@@ -81,7 +84,7 @@ class BackgroundProcess:
             OSError: no process can be started.
         """
         content = packed(job)
-        if self._process is None or self._process.ended:
+        if self._process is None or self._process.is_closed:
             self.close()
             self._process = Process(START_SECONDS, PROGRAM)
         self.busy = True
@@ -102,7 +105,7 @@ class BackgroundProcess:
             if kind == "points":
                 return content
             raise content if isinstance(content, LipregError) else BackgroundDied(str(content))
-        if self._process.ended:
+        if self._process.is_closed:
             self.busy, cause = False, self._process.cause()
             self.close()
             raise BackgroundDied(f"the audit's process died: {cause}")
@@ -134,6 +137,7 @@ class BackgroundProcess:
 
     @property
     def pid(self) -> int | None:
+        """The number of the process; None where none runs."""
         return None if self._process is None else self._process.pid
 
 

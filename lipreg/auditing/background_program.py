@@ -15,13 +15,13 @@ from typing import Any
 from lipreg.auditing.background import BackgroundJob, lower_priority
 from lipreg.auditing.executors import Executor
 from lipreg.auditing.journal import Journal
-from lipreg.auditing.run import Progress, audit
+from lipreg.auditing.run import AuditProgress, audit
 from lipreg.auditing.worker import messages, run
 from lipreg.errors import LipregError
 from lipreg.estimators.base import ESTIMATORS
 
 PART = 1
-"""Of the journal: the parent writes the record file."""
+"""The part of the journal that this process writes; part 0, the record file itself, is the parent's."""
 
 
 def serve(channel: Connection) -> None:
@@ -62,7 +62,7 @@ def _run(job: BackgroundJob, executor: Executor, stop: threading.Event) -> Any:
         stop.set()
     journal = Journal(job.records, job.run, PART, job.run_id)
 
-    def advance(progress: Progress) -> None:
+    def advance(progress: AuditProgress) -> None:
         journal.advance(progress.point, job.epoch, job.penalised, job.step)
 
     return audit(

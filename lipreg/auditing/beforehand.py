@@ -16,15 +16,26 @@ from lipreg.graph.accurate import margins
 from lipreg.labels import classes_if_any
 
 TOGETHER = 32
-"""Points at which bounds are evaluated at once at most."""
+"""The largest number of points at which bounds are evaluated at once."""
 READ = 256
-"""Points at which margins are."""
+"""The number of points at which margins are evaluated at once."""
 
 
-def known_ends(
+def prior_ends(
     graph: Graph, plan: AuditPlan, x: Tensor, y: Tensor | None, budget: Budget
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Ends of the constant at every point, ``(N,)`` each, by closed forms and random points; none of it looks at a draw."""
+    """Ends of the constant at every point, by closed forms and random points, which do not depend on any draw.
+
+    Args:
+        graph: the network, frozen.
+        plan: whose question is asked and whose settings are used; its estimators are not.
+        x: all points of the data set, ``(N, *shape)``.
+        y: their labels ``(N,)``; None without.
+        budget: for all of this; the first method answers at least at one block of points, whatever the budget.
+
+    Returns:
+        The lower and the upper ends, ``(N,)`` each; 0 and inf where nothing was proved.
+    """
     size = len(x)
     floor, ceiling = np.zeros(size), np.full(size, np.inf)
     closed = [name for name in usual_estimators(plan.problem, graph) if get_estimator(name).proves_at_once]
@@ -33,12 +44,14 @@ def known_ends(
         *(["random_points"] if get_estimator("random_points").uncovered(plan.problem, graph) is None else []),
     ]
     for done, name in enumerate(names):
-        own = budget.share(1 / (len(names) - done))
-        for part in blocks(size, own, least=int(done == 0)):
+        part_budget = budget.share(1 / (len(names) - done))
+        for part in blocks(size, part_budget, least=int(done == 0)):
             labels = None if y is None else y[part]
-            found = certify(graph, plan.problem, x[part], labels, estimator=name, budget=own, settings=plan.settings)
-            floor[part] = np.maximum(floor[part], [interval.lower for interval in found])
-            ceiling[part] = np.minimum(ceiling[part], [interval.upper for interval in found])
+            intervals = certify(
+                graph, plan.problem, x[part], labels, estimator=name, budget=part_budget, settings=plan.settings
+            )
+            floor[part] = np.maximum(floor[part], [interval.lower for interval in intervals])
+            ceiling[part] = np.minimum(ceiling[part], [interval.upper for interval in intervals])
     return floor, ceiling
 
 
@@ -49,11 +62,14 @@ def blocks(size: int, budget: Budget, least: int) -> Iterator[slice]:
         size: how many points there are.
         budget: for all of them.
         least: how many blocks are done in any case.
+
+    Yields:
+        The indices of a block, in ascending order.
     """
     first, count, done, each = 0, 1, 0, 0.0
     while first < size:
         began = budget.clock()
-        if done >= least and (budget.ended() is not None or each * count > budget.seconds_left):
+        if done >= least and (budget.stop_reason() is not None or each * count > budget.seconds_left):
             return
         yield slice(first, first + count)
         each = (budget.clock() - began) / count
@@ -61,19 +77,26 @@ def blocks(size: int, budget: Budget, least: int) -> Iterator[slice]:
 
 
 def every_margin(graph: Graph, x: Tensor, y: Tensor | None, budget: Budget) -> np.ndarray | None:
-    """The smallest logit margin at every point, rounded down, ``(N,)``.
+    """The smallest logit margin at every point, rounded down.
+
+    Args:
+        graph: the network, frozen.
+        x: all points of the data set, ``(N, *shape)``, on any device and of any dtype.
+        y: their labels ``(N,)``; None without.
+        budget: ends the evaluation.
 
     Returns:
-        None without a class of each point, or without the time for all: of some of them alone it would be of no use.
+        The margins ``(N,)``. None without a class of each point, or without the time for all: those of some points alone
+        would be of no use.
     """
     outputs = graph.output.shape
-    own = [] if y is None or len(outputs) != 1 else classes_if_any(y, len(x), outputs[0])
-    if not own or outputs[0] < 2 or None in own:
+    classes = [] if y is None or len(outputs) != 1 else classes_if_any(y, len(x), outputs[0])
+    if not classes or outputs[0] < 2 or None in classes:
         return None
-    labels, found = torch.tensor(own, dtype=torch.int64), []
+    labels, parts = torch.tensor(classes, dtype=torch.int64), []
     for first in budget.paced(range(0, len(x), READ)):
         part = slice(first, first + READ)
         ahead = margins(graph, x[part].detach().cpu().double(), labels[part])
-        found.append(ahead.scatter(1, labels[part].unsqueeze(1), torch.inf).amin(1).numpy())
-    read = np.concatenate(found) if found else np.empty(0)
-    return read if len(read) == len(x) and np.isfinite(read).all() else None
+        parts.append(ahead.scatter(1, labels[part].unsqueeze(1), torch.inf).amin(1).numpy())
+    smallest = np.concatenate(parts) if parts else np.empty(0)
+    return smallest if len(smallest) == len(x) and np.isfinite(smallest).all() else None

@@ -11,25 +11,25 @@ from lipreg.estimators import BoundEstimator, Estimator
 from lipreg.results import Certificate
 
 BLOCK = 16
-"""Points of a closed-form task: sampling holds a few hundred points of the region for each of them in memory."""
+"""The number of points of a closed-form task: sampling has a few hundred points of the region for each in memory."""
 SHARE = 1 / 4
-"""Of the time, where searches follow."""
+"""The part of the time that closed forms and sampling have where searches follow."""
 FIRST_SHARE = 3 / 4
 """The same for bounds of a whole batch, where there are several: they come first, at all points, before anything that takes
-one point after the other. What is left of it is for what follows."""
+one point after the other. What they do not need is for what follows."""
 
 
 class Blocks:
-    """Which block comes next, and for how long: each has its share of what is left of the part, and where nothing is left
-    the cheapest bound and witnesses alone.
+    """Which block comes next, and for how long: each has its share of the time that remains, and where none remains the
+    cheapest bound and witnesses alone.
 
     Args:
         only: the points that are audited; a block is done whole if one of its points is.
-        count: of all points.
+        count: the number of all points.
         methods: what is evaluated, the cheapest first.
         slots: how many blocks are done at the same time.
-        budget: of all that follows too; it is running.
-        share: of it, for these.
+        budget: that of all that follows too; it is running.
+        share: the part of the budget that the blocks have.
     """
 
     def __init__(
@@ -40,8 +40,8 @@ class Blocks:
         rest = tuple(name for name in methods if name not in together)
         turns = [(together, max(share, FIRST_SHARE)), (rest, share)] if len(together) > 1 and rest else []
         self._turns = [
-            ([Task(i, min(i + BLOCK, count), names, 0.0) for i in starts], own)
-            for names, own in turns or [(tuple(methods), share)]
+            ([Task(i, min(i + BLOCK, count), names, 0.0) for i in starts], turn_share)
+            for names, turn_share in turns or [(tuple(methods), share)]
         ]
         bounds = [name for name, method in methods.items() if method.certificate is Certificate.UPPER]
         self._cheapest = list(together) if turns else (bounds or list(methods))[:1]
@@ -50,12 +50,16 @@ class Blocks:
         self._begin()
 
     def _begin(self) -> None:
-        """The next turn, in its part of the time that is left."""
+        """Begins the next turn, in its part of the remaining time."""
         self._waiting, share = self._turns.pop(0)
         self._part = self._budget.share(share)
 
     def next(self, stopped: bool) -> Task | None:
-        """A block; None when none is waiting."""
+        """The next block; None when none is waiting.
+
+        Args:
+            stopped: whether the audit has been stopped, so that only the cheapest bound is evaluated.
+        """
         while self._waiting or self._turns:
             if not self._waiting:
                 self._begin()
@@ -70,7 +74,13 @@ class Blocks:
         return None
 
     def again(self, task: Task, estimators: tuple[str, ...], point_by_point: bool) -> None:
-        """Some methods of a block that did not answer are asked again, in one piece or at one point after the other."""
+        """Puts a block back, for the methods that did not answer.
+
+        Args:
+            task: the block.
+            estimators: the methods without an answer.
+            point_by_point: whether each point becomes a task of its own, which shows where a method crashes.
+        """
         size = 1 if point_by_point else task.end - task.first
         self._waiting += [
             replace(task, first=i, end=i + size, estimators=estimators) for i in range(task.first, task.end, size)

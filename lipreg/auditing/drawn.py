@@ -1,4 +1,4 @@
-"""What audits at points that were drawn at random from a data set found, as it is saved."""
+"""The record of audits at points that were drawn at random from a data set."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ from lipreg.transfer import margin_factor
 
 @dataclass(frozen=True)
 class Drawing:
-    """How points were drawn, and what is to be told: as in ``PopulationRecord``."""
+    """How points were drawn, and what is to be said of the data set.
+
+    Attributes:
+        seed, until, met, figure, data, above, together: as in ``PopulationRecord``.
+    """
 
     seed: int
     until: str
@@ -74,9 +78,11 @@ def population_record(
 
 
 def margins_of(points: Sequence[PointAudit]) -> tuple[list[float], float]:
-    """The smallest logit margin at each point and k, with which margins over constants are told; none, and 1, without.
+    """The smallest logit margin at each point, and the factor k of ``margin_factor``.
 
-    They are told where every point has a class and the constant bounds the margins of whatever class over all rivals.
+    Returns:
+        No margins, and 1, unless every point has a class and the constant bounds the margins of whatever class over all
+        rivals.
     """
     first = replace(points[0], intervals={EXACT: points[0].exact}).records("", 0)[0]
     factor = margin_factor(first)

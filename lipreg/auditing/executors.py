@@ -45,19 +45,19 @@ class Executor(ABC):
 
     @abstractmethod
     def free(self) -> int:
-        """How many tasks can be submitted now."""
+        """The number of tasks that can be submitted now."""
 
     @abstractmethod
     def running(self) -> int:
-        """How many tasks have been submitted and are not over."""
+        """The number of tasks that have been submitted and are not over."""
 
     @abstractmethod
     def submit(self, task: Task) -> None:
-        """Takes a task; its events come with ``collect``, ``Ended``, ``Lost`` or ``Contradicted`` last."""
+        """Takes a task; its events come with ``collect``, ``TaskDone``, ``TaskLost`` or ``Contradiction`` last."""
 
     @abstractmethod
     def collect(self, timeout: float) -> list[Event]:
-        """What has happened; waits for something to happen, not much longer than ``timeout`` if it can be helped.
+        """The events since the last call; waits for one for about ``timeout`` seconds at most, if it can be helped.
 
         Raises:
             CannotStart: no task can be taken here any more, and none is running.
@@ -73,7 +73,7 @@ class Executor(ABC):
 
     @abstractmethod
     def kill(self) -> bool:
-        """Ends running tasks at once, in the middle of an audit that runs in another thread; whether it could."""
+        """Ends running tasks at once, in the middle of an audit that runs in another thread; returns whether it could."""
 
     @abstractmethod
     def close(self) -> None:
@@ -89,34 +89,38 @@ class Executor(ABC):
 EXECUTORS: Registry[type[Executor]] = Registry("executor")
 register_executor = EXECUTORS.register
 Executing = str | Executor | Mapping[str, Any]
-"""How users say where an audit's tasks are done: a name, an executor with its options, or these as plain data."""
+"""What users pass for an executor: a name, an executor with its options, or these as plain data."""
 
 
-def get_executor(given: Executing | None, where: str = "executor") -> Executor:
-    """The executor that is meant by itself, by its name, or by a mapping ``{"kind": name, **options}``; None is "inline".
+def get_executor(executor: Executing | None, where: str = "executor") -> Executor:
+    """The executor for an argument of that name.
+
+    Args:
+        executor: an executor, its name, or a mapping ``{"kind": name, **options}``; None is "inline".
+        where: what took the argument, for errors.
 
     Raises:
         InvalidInput: something else, no such executor, or an option that cannot be.
         MissingExtra: what it runs on is not installed.
     """
-    if isinstance(given, Executor):
-        return given
-    options = dict(given) if isinstance(given, Mapping) else {"kind": "inline" if given is None else given}
+    if isinstance(executor, Executor):
+        return executor
+    options = dict(executor) if isinstance(executor, Mapping) else {"kind": "inline" if executor is None else executor}
     kind = options.pop("kind", None)
     if not isinstance(kind, str):
         accepted = ", ".join(map(repr, EXECUTORS)) + ", or an executor such as Processes(4)"
-        raise InvalidInput(f"executor={given!r}", where=where, accepted=accepted)
+        raise InvalidInput(f"executor={executor!r}", where=where, accepted=accepted)
     return EXECUTORS.build(kind, options)
 
 
 class CannotStart(Exception):
-    """No worker process can be started; the text says why."""
+    """The error of an executor that can start no worker process; the text says why."""
 
 
 @register_executor("inline")
 @dataclass(eq=False)
 class Inline(Executor):
-    """One task at a time, in the thread that collects it: in this process, whose crash or hang it would be."""
+    """Does one task at a time, in the thread that collects it; a crash or a hang of a solver is one of this process."""
 
     slots = 1
 
@@ -155,7 +159,7 @@ class Inline(Executor):
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """One torch thread inside the block, as in a worker process, so that the last digits are the same in both."""
+    """Gives torch one thread inside the block, as in a worker process, so that the last digits are the same in both."""
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(1)

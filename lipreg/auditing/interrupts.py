@@ -1,5 +1,5 @@
-"""Ctrl-C during an audit: the first one stops the searches, and is delivered when all that was proved is kept; or a program
-that says itself what it keeps then, whatever asked it to end."""
+"""Ctrl-C during an audit: the first one stops the searches, and is delivered when all that was proved is kept; a program
+that wants to decide itself what it does then catches the signals."""
 
 from __future__ import annotations
 
@@ -11,58 +11,67 @@ from types import FrameType
 from typing import Any
 
 
-class Stopping:
-    """A program that ends with what it has: a first Ctrl-C or SIGTERM sets ``event`` inside the block, and a second one ends
-    it at once, as ``KeyboardInterrupt``.
+class StopOnSignal:
+    """Lets a program end with what it has: a first Ctrl-C or SIGTERM inside the block sets ``event``, and a second one
+    raises ``KeyboardInterrupt`` at once.
 
-        with Stopping() as stopping:
-            found = lipreg.audit(net, problem, x, y, budget=Budget(60, stop=stopping.event))
+        with StopOnSignal() as interrupt:
+            points = lipreg.audit(net, problem, x, y, budget=Budget(60, stop=interrupt.event))
 
     Signals come to the main thread alone; in others, and of signals that the program ignores, this does nothing.
 
+    Args:
+        on_signal: called without arguments at the first signal.
+
     Attributes:
         event: what a ``Budget`` takes for its ``stop``.
-        signal: the number of what came; 0 for nothing.
+        signal: the number of the signal that came; 0 before.
     """
 
     CAUGHT = (signal.SIGINT, signal.SIGTERM)
 
-    def __init__(self, say: Callable[[], object] = lambda: None) -> None:
-        self.event, self.signal, self._say = threading.Event(), 0, say
+    def __init__(self, on_signal: Callable[[], object] = lambda: None) -> None:
+        self.event, self.signal, self._on_signal = threading.Event(), 0, on_signal
         self._before: dict[int, Any] = {}
 
-    def __enter__(self) -> Stopping:
+    def __enter__(self) -> StopOnSignal:
         if threading.current_thread() is threading.main_thread():
             before = {number: signal.getsignal(number) for number in self.CAUGHT}
-            self._before = {number: own for number, own in before.items() if own not in (signal.SIG_IGN, None)}
+            self._before = {
+                number: handler for number, handler in before.items() if handler not in (signal.SIG_IGN, None)
+            }
             for number in self._before:
                 signal.signal(number, self)
         return self
 
     def __exit__(self, *_: object) -> None:
-        for number, own in self._before.items():
-            signal.signal(number, own)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         if self.signal:
             raise KeyboardInterrupt
         self.signal = number
         self.event.set()
-        self._say()
+        self._on_signal()
 
 
 @contextmanager
 def first_interrupt_stops(stop: threading.Event) -> Iterator[None]:
-    """Inside the block a first Ctrl-C only sets ``stop``; it reaches the program's own handler at the end of the block.
+    """Delays Ctrl-C: a first one inside the block only sets ``stop``, and reaches the program's handler when it ends.
 
-    So no callback is torn in the middle by it. A second one is handled by the program's own handler at once. Signals come
-    to the main thread alone; in others, where the program ignores them or is ``Stopping`` itself, this does nothing.
+    So none interrupts a callback in the middle. A second one is handled by the program's own handler at once. Signals come
+    to the main thread alone; in others, where the program ignores them or uses ``StopOnSignal``, this does nothing.
     """
-    own = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(own) or isinstance(own, Stopping):
+    current = signal.getsignal(signal.SIGINT)
+    if (
+        threading.current_thread() is not threading.main_thread()
+        or not callable(current)
+        or isinstance(current, StopOnSignal)
+    ):
         yield
         return
-    handler: Callable[[int, FrameType | None], object] = own
+    handler: Callable[[int, FrameType | None], object] = current
     came = 0
 
     def note(number: int, frame: FrameType | None) -> None:
@@ -76,6 +85,6 @@ def first_interrupt_stops(stop: threading.Event) -> Iterator[None]:
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, own)
+        signal.signal(signal.SIGINT, current)
     if came:
         handler(signal.SIGINT, None)

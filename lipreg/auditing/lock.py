@@ -15,10 +15,10 @@ from lipreg.errors import InvalidInput
 
 
 class RecordLock:
-    """The right to write to a record file, held by one process; within it several audits share it. A context manager, too.
+    """The right of one process to write to a record file, shared by its audits. A context manager, too.
 
-    The lock is a file beside the record file that names process and host. One whose process has ended, on this host, is
-    taken over; of another host that cannot be seen.
+    The lock is a file beside the record file that names process and host. One whose process has ended is taken over on the
+    same host; of another host that cannot be seen.
 
     Args:
         path: the record file.
@@ -58,8 +58,8 @@ class RecordLock:
                         accepted="one training at a time in a folder",
                         todo=f'Pass another folder="..."; if that process is gone, remove {self.path}',
                     )
-                held = holder.get("held", 0) if ours and holder is not None else 0
-                _write(file, {**_this_process(), "held": held + 1})
+                count = holder.get("held", 0) if ours and holder is not None else 0
+                _write(file, {**_this_process(), "held": count + 1})
                 return
 
     def __enter__(self) -> RecordLock:
@@ -69,7 +69,7 @@ class RecordLock:
         self.release()
 
     def release(self) -> None:
-        """Gives it back, when the last audit of this process does."""
+        """Gives up the share of one audit; with the last one of this process the lock file goes."""
         try:
             file = self.path.open("r+", encoding="utf-8")
         except FileNotFoundError:
@@ -93,7 +93,7 @@ class RecordLock:
 
 
 def _alone(file: Any) -> None:
-    """Waits until no other process looks at the file, until it is closed; where a file system has no locks, goes on."""
+    """Waits until no other process has the file locked, and locks it until it is closed; goes on without file locks."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX)
     except OSError as error:
@@ -124,7 +124,7 @@ def _lives(holder: dict[str, Any]) -> bool:
 
 
 def _began(pid: int) -> str | None:
-    """When a process was started, in the kernel's count; None where that is not told."""
+    """When a process was started, in the kernel's count; None where the system does not say."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except (OSError, IndexError):

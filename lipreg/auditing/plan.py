@@ -12,9 +12,28 @@ from lipreg.budget import Budget
 from lipreg.errors import InvalidInput
 from lipreg.estimators import Bound, Estimator, Settings, get_estimator, usual_estimators
 from lipreg.estimators.settings import DEFAULTS
+from lipreg.estimators.usual import ENGINES_SHARE
 from lipreg.graph import Graph
 from lipreg.problem import LocalLipschitz
 from lipreg.results import Certificate
+
+
+def proves_one_end(method: Estimator) -> bool:
+    """Whether a method is a relaxation, which takes a search's time and proves one end alone."""
+    return method.searches and method.certificate is not Certificate.BRACKET
+
+
+def shares(methods: Sequence[Estimator]) -> list[float]:
+    """The part of the remaining time that each of some methods has, one after the other.
+
+    Searches of both ends, which an audit is for, have ``ENGINES_SHARE`` of it where relaxations follow them. What one does
+    not need is for those after it.
+    """
+    one_end = [proves_one_end(method) for method in methods]
+    apart = len(set(one_end)) > 1
+    parts = {True: 1 - ENGINES_SHARE, False: ENGINES_SHARE}
+    weights = [parts[one] / one_end.count(one) if apart else 1.0 for one in one_end]
+    return [weight / sum(weights[i:]) for i, weight in enumerate(weights)]
 
 
 @dataclass(frozen=True)
@@ -24,15 +43,16 @@ class AuditPlan:
     Args:
         problem: the question.
         estimators: recipes, or registered names for the recipes with their defaults; they are kept as recipes with proved
-            norms, each once. Closed-form bounds and sampling run before searches, whatever their order here. None takes
+            norms, each once. Closed-form bounds and sampling run before searches, whatever their order here, and searches of
+            both ends before relaxations such as ``lp``, which have an eighth of the time beside them. None takes
             the usual ones that cover the question: ``lipreg.estimators.usual_estimators``.
         budget: for all of one audit, a ``Budget`` or a number of seconds: the time is shared out over the points
             (see ``lipreg.auditing.rounds``), the nodes are those of each search at each point.
-        settings: which engines serve, and the seed.
+        settings: the engines and the seed.
         attack: how a point of the region with another class is sought, where points have classes; None for not at all.
         certificates: whether certificates are written of the points that are exact, for which there is as much time again.
-        usual: those of the estimators that nobody named: a network that they do not cover gets its own in their place, where
-            one that was named is refused. Filled in where ``estimators`` is None.
+        usual: the labels of the estimators that nobody named: a network that they do not cover gets its own in their place,
+            where one that was named is refused. Filled in where ``estimators`` is None.
 
     Raises:
         InvalidInput: no or unknown estimators, or a budget that is none or without an end.
@@ -54,8 +74,8 @@ class AuditPlan:
         if isinstance(self.estimators, str | Bound) or not self.estimators:
             accepted = "a list of estimator names or of Bounds"
             raise InvalidInput(f"estimators={self.estimators!r}", where="audit", accepted=accepted)
-        asked = dict.fromkeys(Bound.of(estimator, "estimators").certified for estimator in self.estimators)
-        object.__setattr__(self, "estimators", tuple(asked))
+        recipes = dict.fromkeys(Bound.of(estimator, "estimators").certified for estimator in self.estimators)
+        object.__setattr__(self, "estimators", tuple(recipes))
         budget = Budget.of(self.budget, "audit")
         if budget.seconds == math.inf:  # it is shared out
             raise InvalidInput(f"budget={budget.seconds!r}", where="audit", accepted="a finite number of seconds")
@@ -76,12 +96,12 @@ class AuditPlan:
 
     def covering(self, graph: Graph) -> AuditPlan:
         """The plan for a network: the usual estimators are those that cover it; those that were named stay."""
-        own = usual_estimators(self.problem, graph) if self.usual else ()
+        covered = usual_estimators(self.problem, graph) if self.usual else ()
         named = [recipe for recipe in self.recipes.values() if recipe.label not in self.usual]
-        if not own:
+        if not covered:
             return self
         labels = {recipe.label for recipe in named}
-        return replace(self, estimators=(*own, *named), usual=tuple(name for name in own if name not in labels))
+        return replace(self, estimators=(*covered, *named), usual=tuple(name for name in covered if name not in labels))
 
     def check(self, graph: Graph) -> None:
         """Raises UnsupportedRequest when an estimator does not cover the network; call it before any work."""
@@ -90,7 +110,7 @@ class AuditPlan:
 
     @property
     def recipes(self) -> dict[str, Bound]:
-        """What is asked, by label."""
+        """The recipes by label, in the given order."""
         return {recipe.label: recipe for recipe in self.estimators if isinstance(recipe, Bound)}
 
     def method(self, label: str) -> Estimator:
@@ -98,16 +118,17 @@ class AuditPlan:
         return get_estimator(self.recipes[label].estimator)
 
     def methods(self) -> dict[str, Estimator]:
-        """All of them by label: cheap methods first, in the given order; then searches, which profit from what is known."""
-        chosen = {label: self.method(label) for label in self.recipes}
-        return dict(sorted(chosen.items(), key=lambda e: (e[1].searches, e[1].certificate is Certificate.BRACKET)))
+        """All methods by label: cheap ones first, in the given order; then searches of both ends, which the audit is for;
+        then relaxations, which take long and have the time that those do not need (``shares``)."""
+        by_label = {label: self.method(label) for label in self.recipes}
+        return dict(sorted(by_label.items(), key=lambda e: (e[1].searches, proves_one_end(e[1]))))
 
     def limits(self) -> dict[str, Any]:
-        """When the searches end, for records: a later audit with wider limits goes on from there."""
+        """The limits of the searches, for records: a later audit with wider ones goes on from there."""
         return {"budget": self.budget.seconds, "gap": self.budget.gap, "nodes": self.budget.nodes}
 
     def settings_of(self, estimator: str) -> dict[str, Any]:
-        """What decides the answer of an estimator besides the question and the limits: for records and for resuming."""
+        """The settings that an estimator's answer depends on besides question and limits: for records and for resuming."""
         settings = {"seed": self.settings.seed, "preactivations": self.recipes[estimator].describe()["preactivations"]}
         option = self.method(estimator).solver_option
         return settings | ({option: self.solver_of(estimator)} if self.method(estimator).searches else {})

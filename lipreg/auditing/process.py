@@ -1,4 +1,4 @@
-"""One worker process as its parent sees it: how it is started, spoken to, and what its end says."""
+"""One worker process as its parent sees it: how it is started, what is sent and received, and why it ended."""
 
 from __future__ import annotations
 
@@ -27,16 +27,17 @@ class Process:
     second would run the user's script again. In a session of its own it gets no Ctrl-C; this process passes it on.
 
     Args:
-        seconds: to start in.
+        seconds: how long it may take to start.
         program: the module that is run; it gets its end of the connection as argument.
 
     Attributes:
-        began: whether it is known to have begun its task; it is, as the death of an idle process is noticed at once.
-        ready: it can take tasks.
-        ended: its end of the connection is closed.
-        task: what it is at.
+        began: whether it has certainly begun its task; True, as the death of an idle process is noticed at once.
+        ready: whether it can take tasks.
+        is_closed: whether its end of the connection is closed.
+        task: the task that it does; None while it is idle.
         deadline: when it is to be given up, on ``time.monotonic``'s clock.
-        has_assignment: whether it knows what the tasks are about.
+        has_assignment: whether it has the assignment that the tasks belong to.
+        channel: this process's end of the connection.
 
     Raises:
         OSError: the interpreter cannot be started.
@@ -45,20 +46,21 @@ class Process:
     began = True
 
     def __init__(self, seconds: float, program: str = "lipreg.auditing.worker") -> None:
-        self.ready = self.ended = self.has_assignment = False
+        self.ready = self.is_closed = self.has_assignment = False
         self.task: Task | None = None
         self.deadline = time.monotonic() + seconds
         self._unreadable = ""
-        self._said = tempfile.TemporaryFile()  # noqa: SIM115  (closed with the process)
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115  (closed with the process)
         self.channel, theirs = multiprocessing.Pipe()
         try:
             command = [sys.executable or "python", "-P", "-m", program, str(theirs.fileno())]
-            self._popen = launch(command, theirs.fileno(), self._said)
+            self._popen = launch(command, theirs.fileno(), self._output)
         finally:
             theirs.close()
 
     @property
     def pid(self) -> int:
+        """The number of the process."""
         return self._popen.pid
 
     def send(self, kind: str, content: bytes = b"") -> bool:
@@ -67,8 +69,8 @@ class Process:
             self.channel.send_bytes(kind.encode())
             self.channel.send_bytes(content)
         except OSError:
-            self.ended = True
-        return not self.ended
+            self.is_closed = True
+        return not self.is_closed
 
     def received(self) -> list[tuple[str, Any]]:
         """All messages that have come."""
@@ -77,18 +79,18 @@ class Process:
             while self.channel.poll():
                 messages.append(self.channel.recv())
         except (EOFError, OSError):
-            self.ended = True
+            self.is_closed = True
         except Exception as error:
-            self.ended, self._unreadable = True, f"its answer cannot be read: {type(error).__name__}: {error}"
+            self.is_closed, self._unreadable = True, f"its answer cannot be read: {type(error).__name__}: {error}"
         return messages
 
     def end_now(self) -> None:
-        """Sends the signal alone; everything else follows when the end is noticed."""
+        """Sends the signal alone; the pool notices the end with its next ``collect``."""
         self._popen.kill()
 
     def kill(self) -> None:
-        """Ends the process at once. One that is ending by itself is left the time, so that its exit status stays."""
-        if self.ended and not self._unreadable:
+        """Ends the process at once; one that is ending by itself has 2 seconds for it, so that its exit status stays."""
+        if self.is_closed and not self._unreadable:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._popen.wait(timeout=2.0)
         self._popen.kill()
@@ -102,18 +104,24 @@ class Process:
         code = self._popen.wait()
         if code < 0:
             return f"killed by {signal.Signals(-code).name}"
-        self._said.seek(0)
-        lines = self._said.read().decode(errors="replace").strip().splitlines()
+        self._output.seek(0)
+        lines = self._output.read().decode(errors="replace").strip().splitlines()
         return f"exit status {code}" + (f", {lines[-1]}" if lines else "")
 
 
-def launch(command: list[str], connection: int, said: IO[bytes]) -> subprocess.Popen[bytes]:
-    """Starts an interpreter in a session of its own, which keeps that descriptor open and writes what it says to a file."""
+def launch(command: list[str], connection: int, output: IO[bytes]) -> subprocess.Popen[bytes]:
+    """Starts an interpreter in a session of its own.
+
+    Args:
+        command: the program and its arguments.
+        connection: a file descriptor that stays open in it.
+        output: the file that its standard output and errors go to.
+    """
     return subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
-        stdout=said,
-        stderr=said,
+        stdout=output,
+        stderr=output,
         pass_fds=[connection],
         env={**os.environ, **worker_environment()},
         start_new_session=True,
@@ -121,7 +129,7 @@ def launch(command: list[str], connection: int, said: IO[bytes]) -> subprocess.P
 
 
 def packed(content: Any) -> bytes:
-    """As bytes for a worker.
+    """An object as bytes for a worker.
 
     Raises:
         InvalidInput: it cannot be pickled, or refers to something in the user's script, which workers do not run.
@@ -154,6 +162,6 @@ class _Pickler(pickle.Pickler):
 
 
 def worker_environment() -> dict[str, str]:
-    """What differs in a worker's environment: this process's import path, one thread, and no accelerator."""
+    """The variables that differ in a worker's environment: this process's import path, one thread, and no accelerator."""
     path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
     return {"PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": "", **dict.fromkeys(THREADS, "1")}

@@ -12,7 +12,7 @@ from multiprocessing.connection import wait
 
 from lipreg.auditing.executors import CannotStart, Executor, register_executor
 from lipreg.auditing.process import Process, cannot_be_sent, packed
-from lipreg.auditing.tasks import Assignment, Event, Found, Lost, Task
+from lipreg.auditing.tasks import Assignment, Event, Task, TaskAnswer, TaskLost
 from lipreg.errors import InvalidInput
 from lipreg.results import Status
 
@@ -21,9 +21,9 @@ GRACE = 10.0
 STOP_GRACE = 3.0
 """The same after a stop."""
 START_SECONDS = 120.0
-"""What a process may take to start."""
+"""Seconds that a process may take to start."""
 FAILED_STARTS = 3
-"""So many processes in a row that end before they can take a task, and no more are started."""
+"""After so many processes in a row that end before they can take a task no more are started."""
 
 
 @register_executor("processes")
@@ -52,7 +52,7 @@ class Processes(Executor):
         self._processes: list[Process] = []
         self._unsent: list[Task] = []
         self._assignment, self._wanted = b"", self.slots
-        self._failed_starts, self._found_dead, self._why = 0, 0, "the audit was stopped"
+        self._failed_starts, self._idle_deaths, self._why = 0, 0, "the audit was stopped"
         self._stopped: threading.Event | None = None
 
     def close(self) -> None:
@@ -77,7 +77,7 @@ class Processes(Executor):
 
     def begin(self, assignment: Assignment, stop: threading.Event) -> None:
         self._assignment, self._stopped, self._failed_starts = packed(assignment), stop, 0
-        self._found_dead = 0
+        self._idle_deaths = 0
         self._wanted = min(self.slots, assignment.analysis.placed.batch)
         self.collect(0.0)  # buries what died since the last audit
         while not self.free() and not stop.is_set():
@@ -107,9 +107,9 @@ class Processes(Executor):
                     raise cannot_be_sent(content)
                 else:
                     events.append(content)
-                    if not isinstance(content, Found):
+                    if not isinstance(content, TaskAnswer):
                         process.task, process.deadline = None, math.inf
-            if process.ended or time.monotonic() > process.deadline:
+            if process.is_closed or time.monotonic() > process.deadline:
                 events += self._bury(process)
         return events
 
@@ -130,7 +130,7 @@ class Processes(Executor):
             process.has_assignment = False
 
     def _idle(self) -> list[Process]:
-        return [p for p in self._processes if p.ready and p.task is None and not p.ended]
+        return [p for p in self._processes if p.ready and p.task is None and not p.is_closed]
 
     def _send_tasks(self) -> None:
         for process in self._idle():
@@ -149,14 +149,14 @@ class Processes(Executor):
         return Process(START_SECONDS)
 
     def _wait(self, processes: Sequence[Process], seconds: float) -> None:
-        """Until one of them has something to say, and no longer."""
+        """Waits until one of them has sent something, for ``seconds`` at most."""
         wait([p.channel for p in processes], seconds)
 
     def _fill(self) -> None:
-        """Starts what is missing.
+        """Starts the processes that are missing.
 
         Raises:
-            CannotStart: nothing is left, and nothing can be started.
+            CannotStart: none runs, and none can be started.
         """
         may_start = self._failed_starts < FAILED_STARTS and not (self._stopped is not None and self._stopped.is_set())
         try:
@@ -169,8 +169,8 @@ class Processes(Executor):
             raise CannotStart(self._why)
 
     def _bury(self, process: Process) -> list[Event]:
-        """Ends a process that is dead or late; what it was at is lost."""
-        late, task = not process.ended, process.task
+        """Ends a process that is dead or late; its task is lost, or put back if it may not have begun."""
+        late, task = not process.is_closed, process.task
         process.kill()
         self._processes.remove(process)
         if not process.ready:
@@ -178,14 +178,14 @@ class Processes(Executor):
             self._why = f"it did not start in {START_SECONDS:.0f} s" if late else process.cause()
         if task is None:
             return []
-        if not process.began and self._found_dead < self.slots:  # it may have died while nothing was asked of it
-            self._found_dead += 1
+        if not process.began and self._idle_deaths < self.slots:  # it may have died before the task came
+            self._idle_deaths += 1
             self._unsent.insert(0, task)
             return []
         if late and self._stopped is not None and self._stopped.is_set():
-            return [Lost(task, Status.INTERRUPTED, f"stopped; no answer in {STOP_GRACE:.0f} s")]
+            return [TaskLost(task, Status.INTERRUPTED, f"stopped; no answer in {STOP_GRACE:.0f} s")]
         if late:
             limit = task.seconds + task.patience
             reason = f"no answer {GRACE:.0f} s after its limit of {limit:.3g} s; its process was ended"
-            return [Lost(task, Status.TIME_LIMIT, reason)]
-        return [Lost(task, Status.FAILED, f"its process died: {process.cause()}", died=True)]
+            return [TaskLost(task, Status.TIME_LIMIT, reason)]
+        return [TaskLost(task, Status.FAILED, f"its process died: {process.cause()}", died=True)]

@@ -25,8 +25,8 @@ CONTROL = "control"
 class Ray(Processes):
     """Ray actors that search, each with one thread.
 
-    Faults, limits and refilling are those of ``Processes``: Ray is told to restart nothing by itself. Machines of a cluster
-    need lipreg, and the modules of a user's own estimators, installed.
+    Faults, limits and refilling are those of ``Processes``: Ray itself restarts nothing. Machines of a cluster need lipreg,
+    and the modules of a user's own estimators, installed.
 
     Args:
         count: how many, or "auto": one for each core of the cluster.
@@ -81,7 +81,7 @@ class _Actor:
     """An actor as its pool sees it: what ``lipreg.auditing.process.Process`` is for a process."""
 
     def __init__(self, cluster: RayCluster, seconds: float) -> None:
-        self.ready = self.ended = self.has_assignment = self.began = False
+        self.ready = self.is_closed = self.has_assignment = self.began = False
         self.task: Task | None = None
         self.deadline = time.monotonic() + seconds
         self.pid = 0
@@ -101,7 +101,7 @@ class _Actor:
                 self._actor.stop.options(concurrency_group=CONTROL).remote(self._number)
             case "forget":
                 self._actor.forget.remote()
-        return not self.ended
+        return not self.is_closed
 
     def received(self) -> list[tuple[str, Any]]:
         messages: list[tuple[str, Any]] = []
@@ -112,7 +112,7 @@ class _Actor:
                     break
                 self._read(*self.awaited[0], messages)
         except Exception as error:  # of Ray, or in reading an answer
-            self.ended, self._why = True, _cause(error)
+            self.is_closed, self._why = True, _cause(error)
         return messages
 
     def _read(self, kind: str, reply: Any, messages: list[tuple[str, Any]]) -> None:
@@ -123,12 +123,12 @@ class _Actor:
                 messages += [("event", pickle.loads(content))] if content else []
                 return
         else:
-            said = self._ray.get(reply)
+            answer = self._ray.get(reply)
             if kind == "ready":
-                self.pid = said
+                self.pid = answer
                 messages.append(("ready", None))
-            elif said:
-                messages.append(("refused", said))
+            elif answer:
+                messages.append(("refused", answer))
         del self.awaited[0]
 
     def end_now(self) -> None:
@@ -142,7 +142,7 @@ class _Actor:
 
 
 def _cause(error: Exception) -> str:
-    """What Ray says of an actor's death, without its advice."""
+    """The cause of an actor's death from Ray's message, without its advice."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     detail = next((line for line in reversed(lines) if "exit" in line), lines[-1] if lines else "")
     return f"{type(error).__name__}: {detail.split('. ')[0]}".rstrip(": ")

@@ -1,4 +1,4 @@
-"""What a Ray actor does for an audit: the tasks that a worker process would do, in the same way. Knows nothing of Ray."""
+"""A Ray actor's part in an audit: the tasks that a worker process would do, in the same way. This module knows no Ray."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import torch
 
-from lipreg.auditing.tasks import Assignment, Lost, Task, perform
+from lipreg.auditing.tasks import Assignment, Task, TaskLost, perform
 from lipreg.auditing.worker import read_assignment
 from lipreg.results import Status
 
@@ -27,11 +27,11 @@ class Searcher:
         self._stops: dict[int, threading.Event] = {}
 
     def ready(self) -> int:
-        """The process that this runs in."""
+        """The number of the process that this runs in."""
         return os.getpid()
 
     def assign(self, content: bytes) -> str:
-        """Takes what the tasks are about; why it cannot, or nothing."""
+        """Takes the assignment that the tasks belong to; returns why it cannot be read, or an empty text."""
         try:
             self._assignment = read_assignment(content)
         except Exception as error:
@@ -39,12 +39,12 @@ class Searcher:
         return ""
 
     def forget(self) -> None:
-        """Ends an audit."""
+        """Drops the assignment and the stops of an audit that is over."""
         self._assignment = None
         self._stops.clear()
 
     def do(self, number: int, content: bytes) -> Iterator[bytes]:
-        """A task's events, pickled, as they come; nothing first, to say that it has begun."""
+        """Does a task: yields its events, pickled, as they come, after an empty text that says that it has begun."""
         yield b""
         task: Task = pickle.loads(content)
         stop = self._stops.setdefault(number, threading.Event())
@@ -57,7 +57,7 @@ class Searcher:
         except GeneratorExit:
             raise
         except BaseException as error:  # an answer that cannot be pickled, sys.exit in an estimator
-            yield pickle.dumps(Lost(task, Status.FAILED, f"no answer: {type(error).__name__}: {error}"))
+            yield pickle.dumps(TaskLost(task, Status.FAILED, f"no answer: {type(error).__name__}: {error}"))
 
     def stop(self, number: int) -> None:
         """Stops a task, even one that has not begun."""

@@ -18,8 +18,8 @@ LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED":
 alone, which is its way on Windows and macOS; without it every process of it listens on all interfaces."""
 OBJECT_STORE = 200 * 2**20
 """Bytes of shared memory of a cluster that is started here: it holds one copy of the network and of the points."""
-REACH_SECONDS = 10.0
-"""In which a cluster's address must answer. Ray itself ends the whole program when it does not."""
+CONNECT_SECONDS = 10.0
+"""Seconds in which a cluster's address must answer. Ray itself ends the whole program when it does not."""
 
 
 class RayCluster:
@@ -28,7 +28,7 @@ class RayCluster:
     A new one listens on loopback only, has no dashboard, reports nothing, and ends with ``leave`` or with this process.
 
     Args:
-        slots: processes of a new cluster.
+        slots: the number of processes of a new cluster.
         address: "HOST:PORT" of an existing one, "auto" for the one of this machine, or None.
 
     Raises:
@@ -38,9 +38,9 @@ class RayCluster:
     """
 
     def __init__(self, slots: int, address: str | None) -> None:
-        own = address is None
-        self.ray = _import_ray(own)
-        self._left, joined = threading.Event(), threading.Event()
+        starts_one = address is None
+        self.ray = _import_ray(starts_one)
+        self._leaving, joined = threading.Event(), threading.Event()
         self._error: Exception | None = None
         self._foreign = self.ray.is_initialized()
         if not self._foreign:
@@ -53,8 +53,8 @@ class RayCluster:
             joined.wait()
         if self._error is not None:
             text = f"{type(self._error).__name__}: {self._error}"
-            raise CannotStart(f"Ray: {text}") if own else unreachable(address, text)
-        self._own = own and not self._foreign
+            raise CannotStart(f"Ray: {text}") if starts_one else unreachable(address, text)
+        self._own = starts_one and not self._foreign
         self._here = self._own or (address or "").rpartition(":")[0].strip("[]") in ("localhost", "127.0.0.1", "::1")
         if self._own and (ip := self.ray.util.get_node_ip_address()) != "127.0.0.1":
             self.leave()
@@ -65,11 +65,11 @@ class RayCluster:
             )
 
     def cores(self) -> int:
-        """Of all its machines."""
+        """The number of cores of all its machines, at least 1."""
         return max(1, int(self.ray.cluster_resources().get("CPU", 1)))
 
     def actor(self, kind: type, control: str) -> Any:
-        """Starts an actor whose calls run one after another, except those of the concurrency group ``control``."""
+        """Starts an actor of a class; its calls run one after another, except those of the concurrency group ``control``."""
         environment = worker_environment()
         if not self._here:  # other machines have paths of their own
             del environment["PYTHONPATH"]
@@ -79,7 +79,7 @@ class RayCluster:
 
     def leave(self) -> None:
         """Leaves the cluster; one that was started here ends, one that the program joined itself stays."""
-        self._left.set()
+        self._leaving.set()
         if not self._foreign:
             self._thread.join()
 
@@ -98,12 +98,12 @@ class RayCluster:
             return
         finally:
             joined.set()
-        self._left.wait()
+        self._leaving.wait()
         self.ray.shutdown()
 
 
 def require_ray() -> None:
-    """Raises MissingExtra, which says how to install it, where ray is not there. Does not load it."""
+    """Raises MissingExtra, which says how to install it, where ray is missing; does not import it."""
     if importlib.util.find_spec("ray") is None:
         raise MissingExtra(
             "ray is not installed",
@@ -113,10 +113,10 @@ def require_ray() -> None:
         )
 
 
-def _import_ray(own: bool) -> Any:
-    """The package, told to keep to itself where it is to start a cluster."""
+def _import_ray(starts_one: bool) -> Any:
+    """The package ray, confined to the loopback interface where it is to start a cluster."""
     require_ray()
-    if own and "ray" not in sys.modules:
+    if starts_one and "ray" not in sys.modules:
         for name, value in LOOPBACK.items():
             os.environ.setdefault(name, value)
     import ray
@@ -147,6 +147,6 @@ def _check_reachable(address: str) -> None:
         return
     host, _, port = address.rpartition(":")
     try:
-        socket.create_connection((host.strip("[]"), int(port)), REACH_SECONDS).close()
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
     except (OSError, OverflowError) as error:
         raise unreachable(address, str(error)) from None

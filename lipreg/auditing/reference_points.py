@@ -1,4 +1,4 @@
-"""Reference points as records, each made when it is asked for: of a large data set few are."""
+"""Reference points as records, each made when it is looked up: of a large data set few are."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class PointRecords(Mapping[int, PointRecord]):
 
     Args:
         x: the points, ``(batch, *shape)``, of any device and dtype: kept as float64, which is what is audited.
-        run, run_id: whose they are.
+        run, run_id: label and id of the run that they belong to.
     """
 
     def __init__(self, x: Tensor, run: str, run_id: str) -> None:

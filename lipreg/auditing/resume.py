@@ -33,8 +33,13 @@ def with_earlier(
 
     A record is used if it has the same question, network, reference point (by hash), functional, settings of its
     estimator and software versions, and if its witness, evaluated anew, attains what the record says. The last record of a
-    point and estimator counts. A warning says how many others there were, and why they are not used; with ``on_unused``
-    that is told instead.
+    point and estimator counts.
+
+    Args:
+        points: the points of the audit, by index.
+        analysis: of all points.
+        earlier: the records.
+        on_unused: called with a sentence on how many records are not used, and why; None warns.
 
     Raises:
         CrossingBounds: two records contradict each other.
@@ -61,8 +66,8 @@ def with_earlier(
             reopened = point.reopened | {name} if _may_go_on(record, point.plan) else point.reopened
             resumed[index] = replace(point, resumed=point.resumed | {name, EXACT}, reopened=reopened)
     if refused:
-        told = _sentence(refused, len(last))
-        warnings.warn(told, stacklevel=3) if on_unused is None else on_unused(told)
+        notice = _sentence(refused, len(last))
+        warnings.warn(notice, stacklevel=3) if on_unused is None else on_unused(notice)
     return resumed
 
 

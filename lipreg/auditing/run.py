@@ -32,20 +32,20 @@ from lipreg.graph import Graph, untouched_random_state
 from lipreg.records import AuditRecord
 
 MARGINS_SHARE = 1 / 8
-"""Of what the analysis has left of the time: in it margins are found to more digits than their signs need."""
+"""The part of the time after the analysis in which margins are computed to more digits than their signs need."""
 ATTACK_SHARE = 1 / 4
-"""Of what is left then: points that are not attacked by then count as not attacked."""
+"""The part of the time after the margins in which points are attacked; those not tried by then count as not attacked."""
 
 
 @dataclass(frozen=True)
-class Progress:
+class AuditProgress:
     """How far an audit is.
 
     Attributes:
         point: the point to which something was added.
         finished: whether it is done.
-        done, points: how many are done, of how many.
-        seconds_left: of the budget.
+        done, points: how many points are done, of how many.
+        seconds_left: what remains of the budget.
     """
 
     point: PointAudit
@@ -67,7 +67,7 @@ def audit(
     executor: Executing | None = None,
     earlier: Iterable[AuditRecord] = (),
     only: range | None = None,
-    on_progress: Callable[[Progress], None] | None = None,
+    on_progress: Callable[[AuditProgress], None] | None = None,
     on_unused: Callable[[str], None] | None = None,
 ) -> list[PointAudit]:
     """Runs a plan at every reference point.
@@ -91,8 +91,8 @@ def audit(
             next audit until its ``close``.
         earlier: records of an audit that was cut short. What it proved about the same network, points and question, with
             the same settings and versions, is not done again, and unfinished points go on from there.
-        only: the points that are wanted; the others are left to other processes, which get the same arguments. The results
-            are those of an audit of all.
+        only: the indices of the points to audit here, where other processes audit the others with the same arguments. The
+            results are those of an audit of all.
         on_progress: called, in no particular order of points, whenever a search has added to a point.
         on_unused: called with why earlier records are not used, if some are not; None warns.
 
@@ -107,15 +107,15 @@ def audit(
     does = get_executor(executor, "audit")
     with untouched_random_state():
         whole = plan.budget.started()
-        asked = plan
+        covered = plan
 
         def covering(graph: Graph) -> Iterable[Estimator]:
-            nonlocal asked
-            asked = plan.covering(graph)
-            return asked.methods().values()
+            nonlocal covered
+            covered = plan.covering(graph)
+            return covered.methods().values()
 
         analysis = frozen_analysis(network, plan.problem, x, y, where="audit", budget=whole, estimators=covering)
-        plan, estimators = asked, asked.methods()
+        plan, estimators = covered, covered.methods()
         if not torch.isfinite(analysis.graph(analysis.placed.region.center)).all():
             raise InvalidInput(
                 "the network's outputs hold NaN or infinity", where="audit", todo="Training may have diverged"
@@ -124,16 +124,18 @@ def audit(
         wanted = range(len(points)) if only is None else only
         # a class is not kept or lost by some inputs alone, nor by the difference of two networks
         if plan.attack is not None and plan.problem.measured is None and not analysis.graph.of:
-            own = whole.share(ATTACK_SHARE)
-            found = plan.attack.on(analysis, [(p.label, p.correct) for p in points], wanted, plan.settings.seed, own)
-            points = [replace(p, attacked=found.get(p.point)) for p in points]
+            attack_budget = whole.share(ATTACK_SHARE)
+            attacked = plan.attack.on(
+                analysis, [(p.label, p.correct) for p in points], wanted, plan.settings.seed, attack_budget
+            )
+            points = [replace(p, attacked=attacked.get(p.point)) for p in points]
         points = with_earlier(points, analysis, earlier, on_unused)
         # what analysis and attack took is not the searches' any more; that processes start is
         searching = replace(plan.budget, seconds=whole.seconds_left)
         try:
             assignment = Assignment(plan, analysis, estimators)
             stops = [each for each in (stop, plan.budget.stop) if each is not None]
-            course = _Course(assignment, points, wanted, does, searching, AnyOf(tuple(stops)))
+            course = _AuditThread(assignment, points, wanted, does, searching, AnyOf(tuple(stops)))
             if not plan.certificates:
                 return course.follow(on_point, on_progress)
             searched = course.follow(None, on_progress)  # certificates would take their time from the searches
@@ -146,19 +148,19 @@ def audit(
 def _certified(
     points: list[PointAudit], analysis: Analysis, budget: Budget, on_point: Callable[[PointAudit], None] | None
 ) -> list[PointAudit]:
-    """The points with their certificates, or with why they have none; handed on as they come."""
-    budget, found = budget.started(), list[PointAudit]()
+    """The points with their certificates, or with the reason why they have none; handed on as they come."""
+    budget, certified = budget.started(), list[PointAudit]()
     for point in points:
-        own = certificates_of(analysis, {point.point: point.exact}, budget)
-        known = own.written.get(point.point) or own.lacking[point.point]
-        found.append(replace(point, certificate=known))
+        certificates = certificates_of(analysis, {point.point: point.exact}, budget)
+        certificate = certificates.written.get(point.point) or certificates.lacking[point.point]
+        certified.append(replace(point, certificate=certificate))
         if on_point is not None:
-            on_point(found[-1])
-    return found
+            on_point(certified[-1])
+    return certified
 
 
-class _Course:
-    """An audit that runs in a thread of its own, seen from the thread that asked for it.
+class _AuditThread:
+    """An audit that runs in a thread of its own, seen from the thread that started it.
 
     Solvers are in compiled code for long, and a Ctrl-C reaches the main thread alone: so this one only waits, hands on what
     comes, and stops the other.
@@ -173,14 +175,14 @@ class _Course:
         searching: Budget,
         stop: Stop,
     ) -> None:
-        self._stop, self._asked_to_stop = threading.Event(), stop
+        self._stop, self._outer_stop = threading.Event(), stop
         self._executor, self._only = executor, only
         self._mail: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self._pass_on_stop()
 
         def publish(point: PointAudit, finished: bool, seconds_left: float) -> None:
-            told = point.classified(assignment.analysis.graph) if finished else point
-            self._mail.put(("point", (told, finished, seconds_left)))
+            classified = point.classified(assignment.analysis.graph) if finished else point
+            self._mail.put(("point", (classified, finished, seconds_left)))
 
         self._schedule = Schedule(
             assignment,
@@ -203,7 +205,7 @@ class _Course:
         self._thread = threading.Thread(target=run, name="lipreg audit", daemon=True)
 
     def follow(
-        self, on_point: Callable[[PointAudit], None] | None, on_progress: Callable[[Progress], None] | None
+        self, on_point: Callable[[PointAudit], None] | None, on_progress: Callable[[AuditProgress], None] | None
     ) -> list[PointAudit]:
         self._thread.start()
         try:
@@ -216,7 +218,7 @@ class _Course:
         return handed_on
 
     def _hand_on(
-        self, on_point: Callable[[PointAudit], None] | None, on_progress: Callable[[Progress], None] | None
+        self, on_point: Callable[[PointAudit], None] | None, on_progress: Callable[[AuditProgress], None] | None
     ) -> list[PointAudit]:
         done: dict[int, PointAudit] = {}
         handed_on: list[PointAudit] = []
@@ -233,7 +235,7 @@ class _Course:
             if finished:
                 done[point.point] = point
             if on_progress is not None:
-                on_progress(Progress(point, finished, len(done), len(self._only), seconds_left))
+                on_progress(AuditProgress(point, finished, len(done), len(self._only), seconds_left))
             while len(handed_on) < len(self._only) and self._only[len(handed_on)] in done:
                 handed_on.append(done[self._only[len(handed_on)]])
                 if on_point is not None:
@@ -246,7 +248,7 @@ class _Course:
             self._pass_on_stop()
 
     def _pass_on_stop(self) -> None:
-        if self._asked_to_stop.is_set():
+        if self._outer_stop.is_set():
             self._stop.set()
 
     def _give_up(self, wait: bool) -> None:

@@ -1,4 +1,4 @@
-"""The course of one audit: closed forms in blocks of points, then searches in rounds, whoever does the tasks."""
+"""The schedule of one audit: closed forms in blocks of points, then searches in rounds, whatever executor does the tasks."""
 
 from __future__ import annotations
 
@@ -9,22 +9,24 @@ from collections.abc import Callable, Sequence
 
 from lipreg.auditing.blocks import SHARE, Blocks
 from lipreg.auditing.executors import CannotStart, Executor, Inline
+from lipreg.auditing.plan import proves_one_end
 from lipreg.auditing.points import NO_TIME, NOT_REACHED, PointAudit
 from lipreg.auditing.rounds import Rounds
-from lipreg.auditing.tasks import Assignment, Contradicted, Ended, Event, Found, Lost, Task
+from lipreg.auditing.standing import Standing
+from lipreg.auditing.tasks import Assignment, Contradiction, Event, Task, TaskAnswer, TaskDone, TaskLost
 from lipreg.budget import Budget
 from lipreg.errors import CrossingBounds
 from lipreg.estimators.base import repeated
 from lipreg.results import Certificate, Status
 
 OVERTIME = 5.0
-"""Seconds after a stop in which points that nothing has reached are still given a look."""
+"""Seconds after a stop in which points that no search has had yet are still given a task without seconds."""
 OVERRUN, LEAST_OVERRUN = 1 / 5, 1.0
-"""Such a look after the budget has so large a part of it, at least so many seconds and at most ``OVERTIME``."""
+"""The same after the end of the budget: a part of it, at least so many seconds and at most ``OVERTIME``."""
 
 ATTEMPTS = 2
-"""A search whose process dies is given to another one: the system may have killed it, or the machine may be gone. One that
-has cost so many processes at a point has failed there."""
+"""Processes that a search may cost at a point until it has failed there. With fewer it is given to another one: the system
+may have killed the first, or the machine may be gone."""
 
 Publish = Callable[[PointAudit, bool, float], None]
 
@@ -33,11 +35,11 @@ class Schedule:
     """Runs one audit, in a thread of its own.
 
     Args:
-        assignment: what is asked.
-        points: what is known of each point.
+        assignment: the plan, the analysis and the methods.
+        points: what is proved of each point so far.
         only: those that are audited; a block of closed forms is done whole if one of its points is.
         executor: does the tasks.
-        searching: what all this may take; its time runs from the first task on, so that no start of processes counts.
+        searching: the budget of all this; its time runs from the first task on, so that no start of processes counts.
         stop: ends the audit; what is proved by then is kept.
         publish: called with each point when a search added to it, whether it is done, and the seconds left.
         warn: called with a text when the executor had to be replaced.
@@ -56,11 +58,11 @@ class Schedule:
     ) -> None:
         self._assignment, self._executor, self._searching, self._stop = assignment, executor, searching, stop
         self._publish, self._warn = publish, warn
-        self._points, self._only = list(points), only
+        self._points, self._only, self._standing = list(points), only, Standing(assignment)
         ordered = list(assignment.estimators)
         self._searches = [n for n in ordered if assignment.estimators[n].searches]
         self._closed_forms = [n for n in ordered if n not in self._searches]
-        self._open: dict[int, list[str]] = {}  # searches that are not finished, by point
+        self._unfinished: dict[int, list[str]] = {}  # searches that are not finished, by point
         self._others: dict[int, list[int]] = {}  # points whose question is that of an earlier one, by that one
         self._unanswered: dict[int, set[str]] = {}  # of the task that runs at a point
         self._deaths: Counter[tuple[int, str]] = Counter()  # of processes, by point and the estimator that ran
@@ -71,12 +73,12 @@ class Schedule:
         self._abandoned = False
 
     def abandon(self) -> None:
-        """From another thread: nobody waits for the results any more, so nothing further is begun."""
+        """Begins nothing further, as nobody waits for the results any more; called from another thread."""
         self._abandoned = True
         self._stop.set()
 
     def run(self) -> None:
-        """To the end.
+        """Runs the audit to its end.
 
         Raises:
             CrossingBounds: two proofs contradict each other; the points before that one have been published.
@@ -89,7 +91,7 @@ class Schedule:
             except CannotStart as reason:
                 self._replace_executor(reason)
             if self._stop.is_set():
-                self._work_here()  # what is left to do is not worth a wait for processes
+                self._work_here()  # what remains to be done is not worth a wait for processes
             self._run_closed_forms()
             self._run_searches()
         finally:
@@ -104,7 +106,7 @@ class Schedule:
         why = stopped if self._stop.is_set() else (Status.TIME_LIMIT, NO_TIME)
         for i, p in enumerate(self._points):
             for name in [n for n in names if n not in p.intervals]:
-                self._points[i] = self._points[i].without_answer(name, *why)
+                self._points[i] = self._standing.without_answer(self._points[i], name, *why)
 
     def _answered(self, point: PointAudit, name: str) -> bool:
         """Whether a method has nothing to add at a point to what earlier records say."""
@@ -112,28 +114,28 @@ class Schedule:
         return name in point.intervals and (exact or not point.unfinished(name))
 
     def _run_searches(self) -> None:
-        same, first = self._assignment.analysis.placed.same(), dict[int, int]()
+        same, first = self._assignment.analysis.placed.representatives(), dict[int, int]()
         for p in (self._points[i] for i in self._only):
-            asked = first.setdefault(same[p.point], p.point)
-            if asked != p.point:  # its question is searched once
-                self._others.setdefault(asked, []).append(p.point)
+            representative = first.setdefault(same[p.point], p.point)
+            if representative != p.point:  # its question is searched once
+                self._others.setdefault(representative, []).append(p.point)
         for p in (self._points[i] for i in first.values()):
             exact = p.exact.certificate is Certificate.EXACT
-            left = [n for n in self._searches if n not in p.intervals or (p.unfinished(n) and not exact)]
-            if left:
-                self._open[p.point] = left
+            remaining = [n for n in self._searches if n not in p.intervals or (p.unfinished(n) and not exact)]
+            if remaining:
+                self._unfinished[p.point] = remaining
             else:
-                self._done(p.point, 0.0)
-        self._searching = self._searching.started()  # it runs already where closed forms were asked
-        self._rounds = Rounds(self._open, self._executor.slots, self._searching)
+                self._done(p.point)
+        self._searching = self._searching.started()  # it runs already where closed forms were evaluated
+        self._rounds = Rounds(self._unfinished, self._executor.slots, self._searching)
         try:
             self._until_all_are_back(self._next_search, self._take_search)
         except CrossingBounds as error:
-            for point in sorted(self._open):
+            for point in sorted(self._unfinished):
                 if point < self._contradicted:
                     self._close(point, Status.INTERRUPTED, f"ended by a contradiction at point {self._contradicted}")
             raise error
-        for point in sorted(self._open):
+        for point in sorted(self._unfinished):
             if self._stop.is_set():
                 self._close(point, Status.INTERRUPTED, "stopped before it was reached")
             else:
@@ -149,15 +151,15 @@ class Schedule:
 
     def _next_search(self) -> Task | None:
         stopped = self._stop.is_set()
-        chosen = None if self._over() else self._rounds.next(only_new=stopped)
-        if chosen is None:
+        turn = None if self._over() else self._rounds.next(only_new=stopped)
+        if turn is None:
             return None
-        (point, seconds), names = chosen, tuple(self._open[chosen[0]])
+        (point, seconds), names = turn, tuple(self._unfinished[turn[0]])
         self._unanswered[point] = set(names)
         return Task(point, point + 1, names, 0.0 if stopped else seconds, self._points[point].exact, stopped)
 
     def _over(self) -> bool:
-        """Whether even the time is gone in which points that no search has reached are given a look."""
+        """Whether even the time after the end is gone (``OVERTIME``, ``OVERRUN``); passes a stop on to the executor."""
         if self._stop.is_set() and self._stopped_at is None:
             self._stopped_at = self._searching.clock()
             self._executor.stop()
@@ -169,7 +171,7 @@ class Schedule:
         return end is not None and self._searching.clock() > end + self._overrun
 
     def _until_all_are_back(self, source: Callable[[], Task | None], take: Callable[[Event], None]) -> None:
-        """Hands out the tasks of ``source`` and takes in what comes back, until there is neither."""
+        """Submits the tasks of ``source`` and takes their events, until there are neither tasks nor events to come."""
         while True:
             while (free := self._executor.free() > 0) and (task := source()) is not None:
                 self._executor.submit(task)
@@ -198,12 +200,12 @@ class Schedule:
     def _take_closed_forms(self, event: Event) -> None:
         task = event.task
         match event:
-            case Contradicted(error=error):
+            case Contradiction(error=error):
                 raise error
-            case Found(estimator=name, intervals=intervals, seconds=seconds):
+            case TaskAnswer(estimator=name, intervals=intervals, seconds=seconds):
                 for i, interval in enumerate(intervals, task.first):
                     self._points[i] = self._points[i].joined(name, interval, seconds / len(intervals))
-            case Lost(status=status):
+            case TaskLost(status=status):
                 first = self._points[task.first]
                 names = tuple(n for n in task.estimators if n not in first.intervals)
                 # a crash of its own: find out which point it was
@@ -215,22 +217,24 @@ class Schedule:
                 for i in range(task.first, task.end):
                     for name in names:
                         self._points[i] = self._points[i].without_answer(name, status, self._why_lost(event, name))
-            case Ended():
+            case TaskDone():
                 pass
 
     def _take_search(self, event: Event) -> None:
         point = event.task.first
         try:
             match event:
-                case Contradicted(error=error):
+                case Contradiction(error=error):
                     raise error
-                case Found(estimator=name, intervals=(interval,), seconds=seconds):
+                case TaskAnswer(estimator=name, intervals=(interval,), seconds=seconds):
                     self._points[point] = self._points[point].joined(name, interval, seconds)
                     self._unanswered[point].discard(name)
+                    if event.lacking > 0.0:
+                        self._rounds.lacks(point, event.lacking)
                     if interval.status is not Status.TIME_LIMIT:
-                        self._open[point].remove(name)
-                    self._publish(self._points[point], False, self._rounds.seconds_left)
-                case Lost(task=task, status=status):
+                        self._unfinished[point].remove(name)
+                    self._publish(self._points[point], False, self._searching.seconds_left)
+                case TaskLost(task=task, status=status):
                     names = [n for n in task.estimators if n in self._unanswered[point]]
                     if names and self._is_tried_again(event, names[0]):
                         self._rounds.again(point)
@@ -240,50 +244,53 @@ class Schedule:
                     for name in names[:1] if failed else names:
                         reason = self._why_lost(event, name)
                         self._points[point] = self._points[point].without_answer(name, status, reason)
-                        self._open[point].remove(name)
+                        self._unfinished[point].remove(name)
                     if failed and names[1:]:
                         self._rounds.again(point)
                     else:
                         self._attempted(point, done=not failed)
-                case Ended():
+                case TaskDone():
                     self._attempted(point)
         except CrossingBounds:
             self._contradicted = point
             raise
 
-    def _is_tried_again(self, lost: Lost, name: str) -> bool:
-        """Whether another process is to do what the first estimator without an answer was at when its process died."""
+    def _is_tried_again(self, lost: TaskLost, name: str) -> bool:
+        """Whether another process is to repeat the task of one that died while this estimator, the first without an answer,
+        ran."""
         died = (lost.task.first, name)
         self._deaths[died] += lost.died
         return lost.died and self._deaths[died] < ATTEMPTS and not self._stop.is_set()
 
-    def _why_lost(self, lost: Lost, name: str) -> str:
+    def _why_lost(self, lost: TaskLost, name: str) -> str:
         deaths = self._deaths[lost.task.first, name]
         return lost.reason + (f", the last of {deaths}" if deaths > 1 else "")
 
     def _attempted(self, point: int, done: bool = False) -> None:
-        """An attempt is over, and the point with it if nothing is left to do there."""
-        if self._open[point] and not done:
-            self._rounds.back(point, self._points[point].exact.gap)
+        """Takes note that an attempt is over, and finishes the point if nothing remains to be done there."""
+        if self._unfinished[point] and not done:
+            engines = [name for name in self._searches if not proves_one_end(self._assignment.estimators[name])]
+            settled = bool(engines) and not set(engines) & set(self._unfinished[point])
+            self._rounds.back(point, self._points[point].exact.gap, settled)
             return
         self._rounds.back(point, None)
-        del self._open[point]
-        self._done(point, self._rounds.seconds_left)
+        del self._unfinished[point]
+        self._done(point)
 
     def _close(self, point: int, status: Status, detail: str) -> None:
         """Publishes a point that is not finished; searches that never answered get a status that says why."""
-        for name in self._open[point]:
+        for name in self._unfinished[point]:
             if name not in self._points[point].intervals:
-                self._points[point] = self._points[point].without_answer(name, status, detail)
-        self._done(point, 0.0)
+                self._points[point] = self._standing.without_answer(self._points[point], name, status, detail)
+        self._done(point)
 
-    def _done(self, point: int, seconds_left: float) -> None:
+    def _done(self, point: int) -> None:
         """Publishes a point that nothing more is done about, and with it those whose question is the same."""
-        self._publish(self._points[point], True, seconds_left)
-        found, analysis = self._points[point].intervals, self._assignment.analysis
+        self._publish(self._points[point], True, self._searching.seconds_left)
+        intervals, analysis = self._points[point].intervals, self._assignment.analysis
         for other in self._others.pop(point, ()):
             for name in self._searches:
                 self._points[other] = self._points[other].joined(
-                    name, repeated(analysis, found[name], other, point), 0.0
+                    name, repeated(analysis, intervals[name], other, point), 0.0
                 )
-            self._publish(self._points[other], True, seconds_left)
+            self._publish(self._points[other], True, self._searching.seconds_left)

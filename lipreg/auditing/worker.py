@@ -21,13 +21,13 @@ from typing import NoReturn
 
 import torch
 
-from lipreg.auditing.tasks import Assignment, Lost, Task, perform
+from lipreg.auditing.tasks import Assignment, Task, TaskLost, perform
 from lipreg.results import Status
 
 ALARM = 60
 """Seconds after a task's limit at which the system ends a process that nobody has ended before."""
 LONGEST = 1e9
-"""Seconds that the alarm clock takes for sure; its argument is a C integer."""
+"""The most seconds that are passed to the alarm clock, whose argument is a C integer."""
 LISTEN = 2.0
 """Seconds between two looks at who the parent is."""
 
@@ -54,7 +54,7 @@ def serve(channel: Connection) -> None:
 
 
 def messages(channel: Connection, parent: int) -> Iterator[tuple[str, bytes]]:
-    """What the parent, a process of that number, sends, kind and content, until it is gone."""
+    """The messages of the parent, a process of that number: kind and content, until it is gone."""
     while True:
         while not channel.poll(LISTEN):
             if os.getppid() != parent:
@@ -63,7 +63,7 @@ def messages(channel: Connection, parent: int) -> Iterator[tuple[str, bytes]]:
 
 
 def read_assignment(content: bytes) -> Assignment:
-    """What the parent has packed; an error of any kind if it refers to what is not here."""
+    """The assignment that the parent has packed; raises an error of any kind if it refers to what is not here."""
     return pickle.loads(content)
 
 
@@ -85,12 +85,12 @@ def _work(channel: Connection, tasks: queue.SimpleQueue[tuple[Assignment, Task]]
         except OSError:
             os._exit(0)  # nobody listens any more
         except BaseException as error:  # an answer that cannot be pickled, sys.exit in an estimator
-            channel.send(("event", Lost(task, Status.FAILED, f"no answer: {type(error).__name__}: {error}")))
+            channel.send(("event", TaskLost(task, Status.FAILED, f"no answer: {type(error).__name__}: {error}")))
         signal.alarm(0)
 
 
 def run(serve: Callable[[Connection], None]) -> NoReturn:
-    """A program that serves its parent; ends without the interpreter's clean-up: a search may still be in compiled code."""
+    """Serves the parent and ends, without the interpreter's clean-up: a search may still be in compiled code."""
     torch.set_num_threads(1)
     warnings.showwarning = _warned
     with contextlib.suppress(EOFError, OSError):
@@ -99,7 +99,7 @@ def run(serve: Callable[[Connection], None]) -> NoReturn:
 
 
 def _warned(message: Warning | str, *_: object, **__: object) -> None:
-    """Says a warning in one line: the place in the code of a process that nobody has started by hand is of no use."""
+    """Prints a warning in one line: the place in the code of a process that nobody has started by hand is of no use."""
     print(f"lipreg: {' '.join(str(message).split())}", file=sys.stderr)
 
 

@@ -1,6 +1,6 @@
 """Bounds over a region: pre-activations, slopes and Jacobian entries; and where kinks are not in general position."""
 
-from lipreg.bounds.analysis import Analysis, Within, analyse
+from lipreg.bounds.analysis import Analysis, BudgetSource, analyse
 from lipreg.bounds.crown import crown, linear_upper_bound
 from lipreg.bounds.exclusive import Exclusive
 from lipreg.bounds.general_position import Degeneracy, Finding, GeneralPosition, find_degeneracies
@@ -12,12 +12,11 @@ from lipreg.bounds.largest_row import largest_row_sum
 from lipreg.bounds.lifted import Vectors, lifted_bound
 from lipreg.bounds.lines import Lines, relax, relax_product
 from lipreg.bounds.masks import Masks, regional_masks
-from lipreg.bounds.pairs import Apart, Pair, apart, known_pairs
+from lipreg.bounds.pairs import LayerPair, PairDifference, layer_pairs, pair_differences
+from lipreg.bounds.pass_cost import ROW_MEMORY
 from lipreg.bounds.pooled import gains, row_bounds_within, shared_row_sums, within_shared
 from lipreg.bounds.pooling import Shares, pool_factor, pool_shares, relax_pool, source_weights
-from lipreg.bounds.preactivations import ASKED, METHODS
-from lipreg.bounds.reach import Reach
-from lipreg.bounds.room import KEPT
+from lipreg.bounds.preactivations import METHODS, OPTIONAL_METHODS
 from lipreg.bounds.rounding import (
     absolute_chain,
     form_rounding,
@@ -30,32 +29,32 @@ from lipreg.bounds.signs import gradient_signs
 from lipreg.bounds.slopes import Slopes, slope_bounds
 from lipreg.bounds.switches import Switches
 from lipreg.bounds.unpooling import without_pools
+from lipreg.bounds.value_bounds import ValueBounds
 
 __all__ = [
-    "ASKED",
-    "KEPT",
     "METHODS",
+    "OPTIONAL_METHODS",
+    "ROW_MEMORY",
     "Analysis",
-    "Apart",
+    "BudgetSource",
     "Degeneracy",
     "Exclusive",
     "Finding",
     "GeneralPosition",
     "InducedNorms",
+    "LayerPair",
     "LinearJacobian",
     "Lines",
     "Masks",
-    "Pair",
-    "Reach",
+    "PairDifference",
     "SharedKink",
     "Shares",
     "Slopes",
     "Switches",
+    "ValueBounds",
     "Vectors",
-    "Within",
     "absolute_chain",
     "analyse",
-    "apart",
     "crown",
     "find_degeneracies",
     "form_rounding",
@@ -64,13 +63,14 @@ __all__ = [
     "gradient_signs",
     "interval_jacobian",
     "jacobian_sizes",
-    "known_pairs",
     "largest_row_sum",
+    "layer_pairs",
     "lifted_bound",
     "linear_jacobian",
     "linear_upper_bound",
     "norm_rounding",
     "output_gradients",
+    "pair_differences",
     "pool_factor",
     "pool_shares",
     "regional_masks",

@@ -1,6 +1,6 @@
 """Which units of a chain can move and be active, without gradient: all that regional bounds need of a region.
 
-The regional slopes are 0 and 1, so the pre-activation bounds behind them pass no gradient on. What is left of a bound is
+The regional slopes are 0 and 1, so the pre-activation bounds behind them pass no gradient on. The rest of a bound is
 products of |W_k| with these masks, which closed forms differentiate by hand.
 
 A region is taken as its middle and its widths, and so is what comes out of every layer: formed as differences of ends, the
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lipreg.bounds.reach import ALLOWANCE
+from lipreg.bounds.value_bounds import ALLOWANCE
 from lipreg.graph import ReluChain
 from lipreg.problem import LocalLipschitz
 from lipreg.regions import L1Ball, L2Ball, LinfBall
@@ -32,9 +32,9 @@ class ChainMasks:
         active: 0/1 for its outputs, whether they can be active and move, ``(batch, *out_shape)``; of all layers but the
             last.
         sure: 0/1 for its outputs, whether they are active over all of the region; of all layers but the last; None where
-            nothing asked for them.
+            not requested.
         row_sums: |W_k| columns_k, ``(batch, *out_shape)``, of batch size 1 where ``columns`` is None; of all layers but the
-            last; None where nothing asked for them.
+            last; None where not requested.
     """
 
     columns: list[Tensor | None]
@@ -50,14 +50,14 @@ class ChainRegion:
     Attributes:
         point: reference points, ``(batch, *shape)``.
         down, up: how far each coordinate can go from there, down <= 0 <= up, ``(batch, *shape)``, in memory of their own.
-        moves: 0/1, which coordinates have room, ``(batch, *shape)``; None where all of them have.
-        weights: of the question, ``(batch, *shape)``; None where they are ``moves``.
+        movable: 0/1, which coordinates can move, ``(batch, *shape)``; None where all of them can.
+        weights: of the question, ``(batch, *shape)``; None where they are ``movable``.
     """
 
     point: Tensor
     down: Tensor
     up: Tensor
-    moves: Tensor | None
+    movable: Tensor | None
     weights: Tensor | None = None
 
 
@@ -66,41 +66,43 @@ def chain_masks(
 ) -> ChainMasks:
     """Interval bounds through a chain, intersected with ball bounds in l_inf, reduced to masks.
 
-    The same numbers as ``analyse`` finds with these methods, up to rounding.
+    They are those of ``analyse`` with these methods, up to rounding.
 
     Args:
         chain: with its layers measured.
         region: around points in the shape of the first layer's inputs; the memory of its ends is used up.
         methods: "interval", "ball" or both; "ball" for regions in l_inf.
-        row_sums, sure: whether these are wanted.
+        row_sums, sure: whether these are computed.
     """
-    value, down, up, moves = region.point, region.down, region.up, region.moves
+    value, down, up, movable = region.point, region.down, region.up, region.movable
     interval, ball = "interval" in methods, "ball" in methods
     distance = torch.maximum(up, -down).flatten(1).amax(1) if ball else None
     width = up - down
     middle = torch.add(value, down.add_(up), alpha=0.5, out=down)
-    size = value.abs() if moves is None else value.abs().mul_(moves)  # what does not move must stay known as such
+    size = value.abs() if movable is None else value.abs().mul_(movable)  # what cannot move stays without width
     allowed = ALLOWANCE * torch.finfo(value.dtype).eps
     width.add_(size, alpha=allowed)
     if distance is not None:
         distance = distance + allowed * size.flatten(1).amax(1)
-    first = moves if region.weights is None else region.weights
-    found = ChainMasks([first], [], [] if sure else None, [] if row_sums or ball else None)
+    first = movable if region.weights is None else region.weights
+    masks = ChainMasks([first], [], [] if sure else None, [] if row_sums or ball else None)
     hidden = chain.layers[:-1]
     for k, layer in enumerate(hidden):
         last = k == len(hidden) - 1
-        deep = sure or not last  # else nobody asks how low the last features can go
-        low = high = sums = room = None
-        if found.row_sums is not None:
-            sums = layer.row_sums() if moves is None else layer.forward(moves, absolute=True)
-            own = first if k == 0 else moves
-            found.row_sums.append(sums if own is moves or own is None else layer.forward(own, absolute=True))
+        deep = sure or not last  # else nothing reads how low the last features can go
+        low = high = sums = image_width = None
+        if masks.row_sums is not None:
+            sums = layer.row_sums() if movable is None else layer.forward(movable, absolute=True)
+            columns = first if k == 0 else movable
+            masks.row_sums.append(
+                sums if columns is movable or columns is None else layer.forward(columns, absolute=True)
+            )
         if interval:
             center = layer.affine(middle)
-            room = layer.forward(width, absolute=True)
-            low = torch.sub(center, room, alpha=0.5) if ball and deep else None
-            high = center.add_(room, alpha=0.5)
-        flow = room if sums is None else sums  # 0 where nothing that moves comes in
+            image_width = layer.forward(width, absolute=True)
+            low = torch.sub(center, image_width, alpha=0.5) if ball and deep else None
+            high = center.add_(image_width, alpha=0.5)
+        flow = image_width if sums is None else sums  # 0 where nothing that can move comes in
         assert flow is not None
         if distance is not None:
             assert sums is not None
@@ -113,41 +115,41 @@ def chain_masks(
                 low = torch.where(flow > 0, low, value)
         assert high is not None
         upper = high.relu_()
-        moves = torch.minimum(upper, flow).sign_()  # 1 where both are above 0
-        found.active.append(moves)
-        found.columns.append(moves)
-        if found.sure is not None:
-            assert room is not None or low is not None
-            above = torch.le(room, upper) if low is None else torch.ge(low, 0)  # type: ignore[arg-type]
-            found.sure.append(above * moves)
+        movable = torch.minimum(upper, flow).sign_()  # 1 where both are above 0
+        masks.active.append(movable)
+        masks.columns.append(movable)
+        if masks.sure is not None:
+            assert image_width is not None or low is not None
+            above = torch.le(image_width, upper) if low is None else torch.ge(low, 0)  # type: ignore[arg-type]
+            masks.sure.append(above * movable)
         if last:
             break
         if distance is None:
-            assert room is not None
-            width = torch.minimum(room, upper, out=room)  # what relu leaves of [high - room, high]
+            assert image_width is not None
+            width = torch.minimum(image_width, upper, out=image_width)  # relu makes of [high - image_width, high]
         else:
             assert low is not None and sums is not None
             width = upper - low.relu_()
-            # the pointed slopes say how far a feature can be from its nominal value, in both scopes
+            # the pointed slopes bound how far a feature can be from its nominal value, in both scopes
             rise = (upper - value.clamp(max=0)).clamp_(min=torch.finfo(upper.dtype).tiny)
             distance = (upper / rise * (flow > 0) * sums).flatten(1).amax(1) * distance
             value = value.relu_()
         middle = upper.sub_(width, alpha=0.5)
-    return found
+    return masks
 
 
 def place_batch(problem: LocalLipschitz, x: Tensor) -> ChainRegion | None:
-    """The region around points.
+    """The boxes around the regions of points; None for regions with half-spaces, and for all of R^n.
 
-    For balls, whose boxes are alike, well above what rounding resolves, ``place`` without its checks, which cost more than
-    the bound of a small network; everything else, regions of a user's own and everything wrong, goes through ``place``. None
-    for regions with half-spaces, and for all of R^n.
+    For balls whose radius is well above what rounding resolves this is ``place`` without its checks, which cost more than
+    the bound of a small network. Everything else, regions of a user's own and everything wrong, goes through ``place``.
 
     Args:
+        problem: its region and the weights of its inputs.
         x: reference points ``(batch, *shape)``.
     """
-    region, known = problem.region, problem.plain and len(x) > 0
-    if known and isinstance(region, LinfBall | L2Ball | L1Ball) and type(region) in (LinfBall, L2Ball, L1Ball):
+    region, unweighted = problem.region, problem.plain and len(x) > 0
+    if unweighted and isinstance(region, LinfBall | L2Ball | L1Ball) and type(region) in (LinfBall, L2Ball, L1Ball):
         low = -math.inf if region.low is None else float(region.low)
         high = math.inf if region.high is None else float(region.high)
         smallest, largest = (float(end) for end in torch.aminmax(x))
@@ -160,7 +162,7 @@ def place_batch(problem: LocalLipschitz, x: Tensor) -> ChainRegion | None:
     placed = region.place(x)
     if placed.halfspaces is not None or not placed.bounded:
         return None
-    moves = placed.moves
+    movable = placed.movable
     down, up = (end.clone() for end in (placed.down, placed.up))
-    moves = None if bool(moves.all()) else moves.to(x.dtype)
-    return ChainRegion(placed.center, down, up, moves, problem.weights(placed))
+    movable = None if bool(movable.all()) else movable.to(x.dtype)
+    return ChainRegion(placed.center, down, up, movable, problem.weights(placed))

@@ -1,17 +1,17 @@
-"""The Jacobian around its centre: undecided units as bounded deviations, each with its own exact row.
+"""The Jacobian around its centre: unstable units as bounded deviations, each with its own exact row.
 
 Let C be the Jacobian with every slope (and every weight of a max pool) at the centre of its interval. Then
 
     c J = c C + sum_u g_u e_u M_u,      |e_u| <= 1,
 
-over the undecided units u: M_u is the gradient of unit u's pre-activation with the centre slopes below it, times the half
+over the unstable units u: M_u is the gradient of unit u's pre-activation with the centre slopes below it, times the half
 width of its interval, and g_u the true gradient of c f with respect to the unit's output. The same identity between units
 bounds g: with T_wu the entries of the centre gradient of unit w at unit u,
 
     |g_u| <= b_u = |centre gradient at u| + sum over later units w of b_w |T_wu|.
 
-Magnitudes are taken between undecided units alone; everything in between keeps its signs. The interval Jacobian takes
-them at every entry below an undecided unit.
+Magnitudes are taken between unstable units alone; everything in between keeps its signs. The interval Jacobian takes
+them at every entry below an unstable unit.
 
 A window of a max pool with candidates i = 1..k has weights w_i around 1/k that add up to 1, so its deviations are
 (w_i - 1/k) (z_i - mean z), with |w_i - 1/k| <= 1 - 1/k.
@@ -26,14 +26,14 @@ import torch
 from torch import Tensor
 
 from lipreg.bounds.analysis import Analysis
-from lipreg.bounds.room import NUMBER, pass_work
+from lipreg.bounds.pass_cost import NUMBER_BYTES, pass_work
 from lipreg.bounds.rounding import norm_rounding
-from lipreg.budget import FREE, Budget
+from lipreg.budget import UNLIMITED, Budget
 from lipreg.graph import Backward, Curved, Graph, MaxPool, Relu, node_size
 from lipreg.linalg import LinearMap
 
 LEAST_PART = 8
-"""Passes have an eighth of the memory in any case, or what is held beside them would make rows too few."""
+"""Passes have an eighth of the memory in any case, or the numbers kept beside them would make rows too few."""
 
 
 @dataclass(frozen=True)
@@ -54,51 +54,64 @@ class Deviations:
 
 
 @dataclass(frozen=True)
-class OpenUnits:
-    """The undecided units of one node: where each reads its gradient, and its functional of the source."""
+class DeviatingUnits:
+    """The unstable units of one node: where each reads its gradient, and its functional of the source.
 
-    position: Tensor  # (units,) flat positions in the node's output
-    functionals: Tensor  # indices (units, k) into the source
-    weights: Tensor  # (units, k)
+    Attributes:
+        position: flat positions in the node's output, ``(units,)``.
+        sources: flat positions in the source that each functional reads, ``(units, k)``.
+        weights: its coefficients there, ``(units, k)``.
+    """
+
+    position: Tensor
+    sources: Tensor
+    weights: Tensor
 
 
-def undecided_units(analysis: Analysis) -> int:
-    """How many deviations ``deviations`` would carry for a single-point analysis."""
-    return sum(len(units.position) for units in open_units(analysis).values())
+def deviation_count(analysis: Analysis) -> int:
+    """The number of deviations that ``deviations`` would carry for a single-point analysis."""
+    return sum(len(units.position) for units in deviating_units(analysis).values())
 
 
 def deviations_work(analysis: Analysis) -> float:
-    """Multiplications that ``deviations`` takes, about."""
-    return float(sum(_work(analysis.graph, open_units(analysis)).values()))
+    """About how many multiplications ``deviations`` takes for a single-point analysis."""
+    return float(sum(_work(analysis.graph, deviating_units(analysis)).values()))
 
 
 def deviations_memory(units: int, inputs: int, rows: int) -> int:
-    """Bytes of what is written down: rows at the input and at each other's units, and bounds."""
-    return NUMBER * units * (units + inputs + rows)
+    """Bytes of what is written down: rows at the inputs and at each other's units, and bounds.
+
+    Args:
+        units: how many deviate.
+        inputs: how many inputs there are.
+        rows: how many rows the functional has.
+    """
+    return NUMBER_BYTES * units * (units + inputs + rows)
 
 
-def beside(budget: Budget, held: int) -> Budget:
-    """The budget of passes beside what is held: what that leaves of the memory, and a small part in any case."""
-    return replace(budget, memory=max(budget.memory // LEAST_PART, budget.memory - held))
+def with_memory_used(budget: Budget, used: int) -> Budget:
+    """The budget with the memory that ``used`` bytes leave of it, and a small part in any case."""
+    return replace(budget, memory=max(budget.memory // LEAST_PART, budget.memory - used))
 
 
-def _work(graph: Graph, units: dict[int, OpenUnits]) -> dict[int, int]:
+def _work(graph: Graph, units: dict[int, DeviatingUnits]) -> dict[int, int]:
     return {i: len(own.position) * pass_work(graph.nodes[:i]) for i, own in units.items()}
 
 
 def deviations(analysis: Analysis, budget: Budget | None = None) -> Deviations:
-    """The deviations of a single-point analysis; one backward pass with a row for each undecided unit and functional.
+    """The deviations of a single-point analysis; one backward pass with a row for each unstable unit and functional.
 
     Args:
+        analysis: of a single point.
         budget: of these passes; None for no limit of time.
 
     Raises:
-        OutOfBudget: it ended first, or is far from enough, by what they are judged to take or have taken so far; a bound
-            needs every unit.
+        OutOfBudget: the budget ends first, or is far from enough, by what the passes are judged to take or have taken so
+            far; a bound needs every unit.
     """
-    graph, placed, budget = analysis.graph, analysis.placed, budget or FREE
+    graph, placed, budget = analysis.graph, analysis.placed, budget or UNLIMITED
     centres = middle_slopes(analysis)
-    units = open_units(analysis)
+    units = deviating_units(analysis)
     order = list(units)
     ahead, began = _work(graph, units), budget.clock()
     budget.require(sum(ahead.values()))
@@ -107,20 +120,20 @@ def deviations(analysis: Analysis, budget: Budget | None = None) -> Deviations:
     at_units, centre = _carried(graph, last, output.reshape(-1, *graph.output.shape), centres, units)
     coupling: dict[int, dict[int, Tensor]] = {}
     counts = [len(units[i].position) for i in order]
-    passes = beside(budget, deviations_memory(sum(counts), centre.shape[1], len(output)))
+    passes = with_memory_used(budget, deviations_memory(sum(counts), centre.shape[1], len(output)))
     rows = centre.new_empty(sum(counts), centre.shape[1])
-    for index, own in zip(order, rows.split(counts), strict=True):
+    for index, rows_of_node in zip(order, rows.split(counts), strict=True):
         node = graph.nodes[index]
         assert isinstance(node, Relu | MaxPool | Curved)
-        coupling[index] = _carried_units(graph, node.source, units[index], centres, units, passes, own)
-        if left := sum(ahead[later] for later in order if later > index):
-            budget.seen(sum(ahead.values()) - left, began).require(left)
+        coupling[index] = _carried_units(graph, node.source, units[index], centres, units, passes, rows_of_node)
+        if remaining := sum(ahead[later] for later in order if later > index):
+            budget.with_measured_rate(sum(ahead.values()) - remaining, began).require(remaining)
     bounds: dict[int, Tensor] = {}
     for index in reversed(order):
         total = at_units[index].abs()
-        for later, found in bounds.items():
+        for later, bound in bounds.items():
             if index in coupling[later]:
-                total = total + found @ coupling[later][index].abs()
+                total = total + bound @ coupling[later][index].abs()
         bounds[index] = total
     weights = placed.weights[0].flatten().to(graph.dtype)
     stacked = torch.cat([bounds[i] for i in order], 1) if order else output.new_zeros(len(output), 0)
@@ -128,100 +141,115 @@ def deviations(analysis: Analysis, budget: Budget | None = None) -> Deviations:
 
 
 def _loss(analysis: Analysis, depth: int) -> float:
-    """Each path of the chain of magnitudes is in the centre, and in the deviation of every undecided unit that it meets."""
+    """What rounding may add: a path of the chain of magnitudes is in the centre, and once for each node that it passes."""
     return 4.0 * (depth + 1) * float(norm_rounding(analysis)) if analysis.outward else 0.0
 
 
 def middle_slopes(analysis: Analysis) -> dict[int, Tensor]:
     """The middle of every slope interval, and equal weights for the candidates of every window; without a batch axis."""
-    found = {i: ((s.lower + s.upper) / 2)[0] for i, s in analysis.slopes.items()}
+    centres = {i: ((s.lower + s.upper) / 2)[0] for i, s in analysis.slopes.items()}
     for i, share in analysis.shares.items():
-        able = share.able[0].to(share.upper.dtype)
-        found[i] = able / able.sum(-1, keepdim=True)
-    return found
+        contending = share.contending[0].to(share.upper.dtype)
+        centres[i] = contending / contending.sum(-1, keepdim=True)
+    return centres
 
 
-def open_units(analysis: Analysis) -> dict[int, OpenUnits]:
-    """The undecided units of every Relu, MaxPool and Curved of a single-point analysis, in order."""
-    units: dict[int, OpenUnits] = {}
+def deviating_units(analysis: Analysis) -> dict[int, DeviatingUnits]:
+    """The unstable units of every Relu, MaxPool and Curved of a single-point analysis, in order."""
+    units: dict[int, DeviatingUnits] = {}
     for index, slopes in analysis.slopes.items():
         half = ((slopes.upper - slopes.lower) / 2)[0].flatten()
         at = half.nonzero().flatten()
-        units[index] = OpenUnits(at, at.unsqueeze(1), half[at].unsqueeze(1))
+        units[index] = DeviatingUnits(at, at.unsqueeze(1), half[at].unsqueeze(1))
     for index, node in analysis.graph.pools():
         share = analysis.shares[index]
-        able = share.able[0].to(share.upper.dtype)
-        count = able.sum(-1, keepdim=True)
-        open_ = (share.upper[0].amax(-1) > 0) & (count.squeeze(-1) > 1)
-        window, member = (able * open_.unsqueeze(-1)).nonzero(as_tuple=True)
-        mean = (able / count)[window]
-        own = torch.zeros_like(mean).scatter_(1, member.unsqueeze(1), 1.0)
-        units[index] = OpenUnits(window, node.windows[window], (own - mean) * (1.0 - 1.0 / count[window]))
+        contending = share.contending[0].to(share.upper.dtype)
+        count = contending.sum(-1, keepdim=True)
+        contested = (share.upper[0].amax(-1) > 0) & (count.squeeze(-1) > 1)
+        window, member = (contending * contested.unsqueeze(-1)).nonzero(as_tuple=True)
+        mean = (contending / count)[window]
+        indicator = torch.zeros_like(mean).scatter_(1, member.unsqueeze(1), 1.0)
+        units[index] = DeviatingUnits(window, node.windows[window], (indicator - mean) * (1.0 - 1.0 / count[window]))
     return dict(sorted(units.items()))
 
 
 def _carried_units(
     graph: Graph,
     source: int,
-    units: OpenUnits,
+    units: DeviatingUnits,
     centres: dict[int, Tensor],
-    all_units: dict[int, OpenUnits],
+    all_units: dict[int, DeviatingUnits],
     budget: Budget,
-    own: Tensor,
+    at_input: Tensor,
 ) -> dict[int, Tensor]:
     """The functionals of a node's units carried back, as many at once as the budget's memory allows.
 
     Args:
-        own: takes what they are at the input, ``(units, inputs)``.
+        at_input: takes the rows at the inputs, ``(units, inputs)``.
 
     Returns:
-        What they are at the units of each earlier node.
+        The rows at the units of each earlier node, ``(units, units there)``.
     """
     at: dict[int, Tensor] = {}
     done = 0
-    for rows in unit_rows(graph, source, units, budget):
-        found, inputs = _carried(graph, source, rows, centres, all_units)
-        at = at or {i: some.new_empty(len(own), some.shape[1]) for i, some in found.items()}
-        own[done : done + len(rows)] = inputs
-        for i, some in found.items():
+    for rows in unit_row_blocks(graph, source, units, budget):
+        at_units, inputs = _carried(graph, source, rows, centres, all_units)
+        at = at or {i: some.new_empty(len(at_input), some.shape[1]) for i, some in at_units.items()}
+        at_input[done : done + len(rows)] = inputs
+        for i, some in at_units.items():
             at[i][done : done + len(rows)] = some
         done += len(rows)
     return at
 
 
-def unit_rows(graph: Graph, source: int, units: OpenUnits, budget: Budget, copies: int = 1) -> Iterator[Tensor]:
-    """The functionals of a node's units, ``(k, *shape)`` of the node that they are of, as many at once as the memory allows.
+def unit_row_blocks(
+    graph: Graph, source: int, units: DeviatingUnits, budget: Budget, copies: int = 1
+) -> Iterator[Tensor]:
+    """The functionals of a node's units, as many at once as the memory allows.
 
     Args:
-        copies: tensors of this size that a pass carries.
+        graph: of the network.
+        source: the Affine node that the functionals are of.
+        units: of the node that reads it.
+        budget: started.
+        copies: how many tensors of a block's size a pass carries.
+
+    Yields:
+        Blocks ``(k, *shape of the source)``, in the order of the units.
 
     Raises:
-        OutOfBudget: it ended.
+        OutOfBudget: the budget has ended.
     """
     shape = graph.nodes[source].shape
     largest = max(map(node_size, graph.nodes[: source + 1]))
     for some in torch.arange(len(units.position), device=graph.device).split(budget.rows(copies * largest)):
         budget.check()
         rows = torch.zeros(len(some), torch.Size(shape).numel(), dtype=graph.dtype, device=graph.device)
-        rows.scatter_add_(1, units.functionals[some], units.weights[some])
+        rows.scatter_add_(1, units.sources[some], units.weights[some])
         yield rows.reshape(-1, *shape)
 
 
 def _carried(
-    graph: Graph, index: int, rows: Tensor, centres: dict[int, Tensor], units: dict[int, OpenUnits]
+    graph: Graph, index: int, rows: Tensor, centres: dict[int, Tensor], units: dict[int, DeviatingUnits]
 ) -> tuple[dict[int, Tensor], Tensor]:
     """Rows ``(k, *shape)`` of an Affine node carried back with centre slopes: at all earlier units, and at the input."""
-    rules = Centred(centres, units)
+    rules = CentreSlopesPass(centres, units)
     at_input = graph.backward([(index, rows)], rules)
     at = {i: rows.new_zeros(len(rows), len(own.position)) for i, own in units.items() if i < index} | rules.at
     inputs = torch.Size(graph.input_shape).numel()
     return at, rows.new_zeros(len(rows), inputs) if at_input is None else at_input.flatten(1)
 
 
-class Centred(Backward[Tensor]):
-    """Rows ``(k, *shape)`` carried back with centre slopes; ``at`` is what they are at each node's units."""
+class CentreSlopesPass(Backward[Tensor]):
+    """Rows ``(k, *shape)`` carried back with centre slopes.
 
-    def __init__(self, centres: dict[int, Tensor], units: dict[int, OpenUnits]) -> None:
+    Attributes:
+        centres: slopes, and weights of windows, by node; without a batch axis.
+        units: where each node's units read their gradients.
+        at: what the rows are at each node's units, ``(k, units)``.
+    """
+
+    def __init__(self, centres: dict[int, Tensor], units: dict[int, DeviatingUnits]) -> None:
         self.centres, self.units = centres, units
         self.at: dict[int, Tensor] = {}
 

@@ -19,7 +19,7 @@ from torch import Tensor
 STEP = 0.25
 """Length of a step of the multipliers, in units in which those of the two switches are 1."""
 FADING = 0.95
-"""What is left of a multiplier after a step. Where a side is barred altogether its vector comes near 0 and never is 0.
+"""What remains of a multiplier after a step. Where a side is barred altogether its vector comes near 0 and never is 0.
 Measured: without this multipliers grow without end, and roots of a convolutional network go off again after forty passes."""
 MOST = 4.0
 """Largest multiplier, in those units."""
@@ -38,11 +38,16 @@ class Exclusive:
     second: Tensor
     real: Tensor
 
-    def __getitem__(self, chosen: Tensor) -> Exclusive:
-        return Exclusive(self.first[chosen], self.second[chosen], self.real[chosen])
+    def __getitem__(self, index: Tensor) -> Exclusive:
+        return Exclusive(self.first[index], self.second[index], self.real[index])
 
     def pull(self, multipliers: Tensor, y: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
-        """Gradients of sum nu <p, q> by the vectors w and by y, ``(N, u, r)`` each."""
+        """Gradients of sum nu <p, q> by the vectors w and by y, ``(N, u, r)`` each.
+
+        Args:
+            multipliers: nu, ``(N, e)``.
+            y, w: the vectors, ``(N, u, r)``.
+        """
         one, other = self._sides(y, w)
         nu = multipliers.unsqueeze(-1)
         sides = torch.cat([y, y], 1).zero_()
@@ -55,7 +60,9 @@ class Exclusive:
         """The multipliers after a step downhill, ``(N, e)``, and sum nu <p, q> before it, ``(N,)``.
 
         Args:
+            multipliers: nu, ``(N, e)``.
             own: lambda, the multipliers of the switches, ``(N, u)``.
+            y, w: the vectors, ``(N, u, r)``.
         """
         one, other = self._sides(y, w)
         product = (one * other).sum(-1)
@@ -69,11 +76,20 @@ class Exclusive:
         return torch.where(self.real, after, 0.0), value
 
     def form(self, multipliers: Tensor, unit_unit: Tensor, unit_free: Tensor) -> Tensor:
-        """sum nu p q as a symmetric matrix over w and c, ``(N, u + k, u + k)``."""
+        """sum nu p q as a symmetric matrix over w and c, ``(N, u + k, u + k)``.
+
+        Args:
+            multipliers: nu, ``(N, e)``.
+            unit_unit, unit_free: P and Q of the switches, as of ``Switches``.
+        """
         return self._form(multipliers, _off(unit_unit, unit_free))
 
     def form_of_sizes(self, multipliers: Tensor, unit_unit: Tensor, unit_free: Tensor) -> Tensor:
-        """The sums of magnitudes that its entries are made of."""
+        """The sums of magnitudes that the entries of ``form`` are made of, from the same arguments.
+
+        Args:
+            multipliers, unit_unit, unit_free: as of ``form``.
+        """
         return self._form(multipliers.abs(), _off(unit_unit, unit_free).abs())
 
     def _form(self, multipliers: Tensor, off: Tensor) -> Tensor:

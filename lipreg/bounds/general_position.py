@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from lipreg.bounds.analysis import Analysis
-from lipreg.bounds.kinks import CLOSE, SharedKink, coincide, shared_kinks, unit_rows
+from lipreg.bounds.kinks import CLOSE, SharedKink, coincide, shared_kinks, unit_weights
 from lipreg.graph import Relu
 
 NAMED = 6
@@ -29,7 +29,7 @@ ROUNDING = 1e-13
 
 
 class Degeneracy(StrEnum):
-    """How units leave general position. The text says what it means."""
+    """The ways in which units leave general position; ``meaning`` says what follows from each."""
 
     NO_WEIGHTS = "no weights"
     TIED = "one kink"
@@ -40,33 +40,33 @@ class Degeneracy(StrEnum):
 
     @property
     def harmless(self) -> bool:
-        """Whether exactness is safe all the same."""
+        """Whether results are exact all the same."""
         return self in (Degeneracy.NO_WEIGHTS, Degeneracy.TIED, Degeneracy.AT_POINT)
 
     @property
     def meaning(self) -> str:
-        """One sentence for users."""
+        """A sentence for users on what follows."""
         return {
             Degeneracy.NO_WEIGHTS: "All weights are 0: the unit is constant, has no kink and passes nothing on.",
             Degeneracy.TIED: "The units switch together, because their weights and biases are exact multiples; the exact "
             "program ties their binaries.",
             Degeneracy.NEARLY_TIED: "Their weights and biases are multiples up to rounding: patterns in which they "
-            "disagree have next to no room, which may be too little to find a witness in, so a value may stay unconfirmed.",
+            "disagree have next to no volume, maybe too little to find a witness in, so a value may stay unconfirmed.",
             Degeneracy.AT_POINT: "The network is not differentiable at the reference point (zero biases do this), "
             "so that witnesses have to be other points.",
             Degeneracy.CROWDED: "More kinks meet at the reference point than it has coordinates: a pattern that occurs "
             "at that point alone may maximise the exact program, so its value may stay unconfirmed.",
             Degeneracy.ON_FACE: "One side of the kink touches the region in a face alone: if rounding leaves the unit "
-            "undecided, the exact program may use the side without room, and its value may stay unconfirmed.",
+            "unstable, the exact program may use the side without points, and its value may stay unconfirmed.",
         }[self]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One way in which some units are degenerate.
+    """Some units that are degenerate in one way.
 
     Attributes:
-        kind: what it is, and by ``kind.meaning`` what follows.
+        kind: the way, and by ``kind.meaning`` what follows.
         units: their names, "layer[position]" with the layer's path in the module.
     """
 
@@ -74,6 +74,7 @@ class Finding:
     units: tuple[str, ...]
 
     def sentence(self) -> str:
+        """The finding in words: its kind, the first few units, and the meaning."""
         names = ", ".join(self.units[:NAMED])
         more = f" and {len(self.units) - NAMED} more" if len(self.units) > NAMED else ""
         return f"{self.kind.value}: {names}{more}. {self.kind.meaning}"
@@ -81,32 +82,35 @@ class Finding:
 
 @dataclass(frozen=True)
 class GeneralPosition:
-    """What was found at one reference point.
+    """The degeneracies at one reference point.
 
     Looked for are coincidences that can be read off: units without weights, units on one hyperplane whose layers read the
     same nodes, kinks through the reference point, kinks of the first layer on faces of a box or polytope. Others (kinks of
-    different layers that meet, more than n kinks in some other point) are not, so nothing found is no proof of general
+    different layers that meet, more than n kinks in some other point) are not, so no finding is no proof of general
     position. Units of max pools and of sorting are those of the ReLUs that they are written out as.
+
+    Attributes:
+        findings: one for each group of units.
     """
 
     findings: tuple[Finding, ...] = ()
 
     @property
     def harmless(self) -> bool:
-        """Whether nothing was found that may cost exactness."""
+        """Whether no finding may cost exactness."""
         return all(finding.kind.harmless for finding in self.findings)
 
     def sentence(self) -> str:
         """All findings that may cost exactness, in words; where there are none the others, and what was looked for."""
-        chosen = [finding.sentence() for finding in self.findings if not finding.kind.harmless]
-        if chosen:
-            return " ".join(chosen)
+        harmful = [finding.sentence() for finding in self.findings if not finding.kind.harmless]
+        if harmful:
+            return " ".join(harmful)
         others = [finding.sentence() for finding in self.findings] or ["Nothing degenerate was found."]
         return " ".join([*others, LOOKED_AT])
 
 
 def find_degeneracies(local: Analysis) -> GeneralPosition:
-    """What of general position fails at one point, as far as it can be read off; see ``GeneralPosition``.
+    """The degeneracies at one reference point, as far as they can be read off; see ``GeneralPosition``.
 
     Args:
         local: of a single point, of a network without max pools (``without_pools``), whose kinks would not be seen.
@@ -122,16 +126,16 @@ def find_degeneracies(local: Analysis) -> GeneralPosition:
                 repeated.setdefault(index, []).append(position)
     for index, node in local.graph.relus():
         affine = local.graph.affine(node.source)
-        reach = local.reach[node.source]
+        bounds = local.value_bounds[node.source]
         weights = sum(map.abs()(torch.ones(map.in_shape, dtype=local.graph.dtype)) for map in affine.maps)
         empty = (torch.as_tensor(weights) == 0).flatten().nonzero().flatten()
         if len(empty):
             findings.append(Finding(Degeneracy.NO_WEIGHTS, _names(index, node, empty.tolist())))
-        moves = reach.moves[0].flatten()
+        movable = bounds.movable[0].flatten()
         magnitude = affine.bias.abs().flatten()
         for i, map in affine.terms():
-            magnitude = magnitude + map.abs()(local.reach[i].value.abs())[0].flatten()
-        zero = (reach.value[0].flatten().abs() <= ROUNDING * magnitude) & moves
+            magnitude = magnitude + map.abs()(local.value_bounds[i].value.abs())[0].flatten()
+        zero = (bounds.value[0].flatten().abs() <= ROUNDING * magnitude) & movable
         zero[repeated.get(index, [])] = False  # one kink, counted once
         through += _names(index, node, zero.nonzero().flatten().tolist())
         if affine.sources == (0,) and len(near[index]):
@@ -139,19 +143,19 @@ def find_degeneracies(local: Analysis) -> GeneralPosition:
             if len(on_face):
                 findings.append(Finding(Degeneracy.ON_FACE, _names(index, node, on_face.tolist())))
     if through:
-        crowded = len(through) > int(local.placed.region.moves.sum())
+        crowded = len(through) > int(local.placed.region.movable.sum())
         findings.append(Finding(Degeneracy.CROWDED if crowded else Degeneracy.AT_POINT, tuple(through)))
     return GeneralPosition(tuple(findings))
 
 
 def _near(local: Analysis) -> dict[int, np.ndarray]:
-    """Flat positions of the units whose kink the region reaches, by Relu."""
-    found = {}
+    """Flat positions of the units whose kink meets the region, by Relu."""
+    positions = {}
     for index, node in local.graph.relus():
-        reach = local.reach[node.source]
-        near = reach.moves[0] & (reach.lower[0] <= 0) & (reach.upper[0] >= 0)
-        found[index] = near.flatten().nonzero().flatten().numpy()
-    return found
+        bounds = local.value_bounds[node.source]
+        near = bounds.movable[0] & (bounds.lower[0] <= 0) & (bounds.upper[0] >= 0)
+        positions[index] = near.flatten().nonzero().flatten().numpy()
+    return positions
 
 
 def _shared(local: Analysis, group: SharedKink) -> Finding:
@@ -163,27 +167,27 @@ def _shared(local: Analysis, group: SharedKink) -> Finding:
 def _on_faces(local: Analysis, index: int, positions: np.ndarray) -> np.ndarray:
     """Which units of a first layer have a face of the box or of the half-spaces as their kink."""
     region = local.placed.region
-    rows, _ = unit_rows(local, index, positions)
-    free = region.moves[0].flatten().numpy()
+    rows, _ = unit_weights(local, index, positions)
+    free = region.movable[0].flatten().numpy()
     lower, upper, center = (t[0].flatten().numpy() for t in (region.lower, region.upper, region.center))
     size = np.append(np.maximum(np.abs(lower), np.abs(upper))[free], 1.0)
 
     def over_free(matrix: np.ndarray, constant: np.ndarray) -> np.ndarray:
-        """matrix x + constant over the coordinates with room, each in proportion to its size."""
+        """matrix x + constant over the coordinates that can move, each in proportion to its size."""
         return np.column_stack([matrix[:, free], constant + matrix[:, ~free] @ center[~free]]) * size
 
-    ours = over_free(rows[:, :-1], rows[:, -1])
-    found = np.zeros(len(positions), dtype=bool)
-    single = np.flatnonzero((ours[:, :-1] != 0).sum(1) == 1)  # only these can be parallel to a side of the box
-    at = np.abs(ours[single, :-1]).argmax(1)
-    kink = -ours[single, -1] / ours[single, at] * size[at]
+    kinks = over_free(rows[:, :-1], rows[:, -1])
+    on_face = np.zeros(len(positions), dtype=bool)
+    single = np.flatnonzero((kinks[:, :-1] != 0).sum(1) == 1)  # only these can be parallel to a side of the box
+    at = np.abs(kinks[single, :-1]).argmax(1)
+    kink = -kinks[single, -1] / kinks[single, at] * size[at]
     for end in (lower, upper):
-        found[single] |= np.abs(kink - end[free][at]) <= CLOSE * size[at]
+        on_face[single] |= np.abs(kink - end[free][at]) <= CLOSE * size[at]
     if region.halfspaces is not None:
         half = region.halfspaces
         matrix, levels = half.matrix.numpy(), (half.levels + half.origin @ half.matrix.T)[0].numpy()
-        found |= (coincide(ours, over_free(matrix, -levels)) != 0).any(1)
-    return found
+        on_face |= (coincide(kinks, over_free(matrix, -levels)) != 0).any(1)
+    return on_face
 
 
 def _names(index: int, node: Relu, positions: list[int]) -> tuple[str, ...]:

@@ -1,8 +1,8 @@
 """Gradients as intervals, carried backward through a graph: in float64, or with centers in multiple precision.
 
-Both are center and radius at a node. What is decided stays in the center, where it may cancel; what is open goes into the
-radius. In float64 rounding is bounded as a whole (``rounding.gradient_rounding``). In digits there is none in the centers,
-and what is rounded on the way into a radius widens it.
+Both are center and radius at a node. Slopes that are decided stay in the center, where terms may cancel; those that are not
+go into the radius. In float64 rounding is bounded as a whole (``rounding.gradient_rounding``). In digits the centers
+have none, and what is rounded on the way into a radius widens it.
 """
 
 from __future__ import annotations
@@ -33,49 +33,74 @@ C = TypeVar("C")
 
 @dataclass(frozen=True)
 class Interval(Generic[C]):
-    """Gradients ``(batch, rows, *shape)`` within a radius of a center."""
+    """Gradients within a radius of a center.
+
+    Attributes:
+        center: a tensor, or numbers in multiple precision, ``(batch, rows, *shape)``.
+        radius: at least 0, of the same shape.
+    """
 
     center: C
     radius: Tensor
 
 
 class Intervals(Backward[Interval[C]], Generic[C]):
-    """Intervals of gradients, times intervals of slopes at every Relu and Curved and of shares at every MaxPool.
+    """A backward pass of gradients, times intervals of slopes at every Relu and Curved and of shares at every MaxPool.
 
     Attributes:
-        bounds: lower and upper at the nodes that were passed.
+        analysis: whose slopes and shares these are.
+        signed: whether slopes may be below 0.
+        bounds: lower and upper ends at the nodes that the pass has met.
         tighten: proves tighter bounds at a node, from which the pass goes on; None to go on as it is.
     """
 
     def __init__(self, analysis: Analysis, tighten: Tighten | None) -> None:
         self.analysis, self.tighten = analysis, tighten
-        self.signed = bool(analysis.graph.curves())  # whether slopes may be below 0
+        self.signed = bool(analysis.graph.curves())
         self.bounds: dict[int, Ends] = {}
 
     @abstractmethod
     def start(self) -> Iterable[tuple[int, Interval[C]]]:
-        """The functional's rows at the sources of the output."""
+        """The gradients at the sources of the output, with the index of each."""
 
     @abstractmethod
     def ends(self, index: int, value: Interval[C]) -> Ends:
-        """Lower and upper, rounded outward."""
+        """Lower and upper ends at a node, rounded outward."""
 
     @abstractmethod
     def scaled(self, value: Interval[C], low: Tensor, high: Tensor, least: Tensor, most: Tensor) -> Interval[C]:
-        """[low, high] [least, most], entry by entry; ``value`` is what the ends are of."""
+        """The products [low, high] [least, most], entry by entry.
+
+        Args:
+            value: the gradients.
+            low, high: their ends, maybe tightened.
+            least, most: the ends of the slopes.
+        """
 
     @abstractmethod
     def moved(self, value: Interval[C], move: Callable[[Tensor], Tensor], copies: int = 1) -> Interval[C]:
-        """Entries elsewhere, or sums of at most ``copies`` of them."""
+        """Gradients with their entries in other places, or sums of at most ``copies`` of them.
+
+        Args:
+            value: the gradients.
+            move: what becomes of a tensor of entries: linear, with weights of 0 and 1.
+            copies: how many entries at most a sum has.
+        """
 
     @abstractmethod
     def mixed(
         self, one: Interval[C], other: Interval[C], ends: Sequence[Tensor], least: Tensor, most: Tensor
     ) -> Interval[C]:
-        """s one - (1 - s) other for least <= s <= most, both 0 or 1; ``ends`` are of one and of -other."""
+        """The gradients s one - (1 - s) other, entry by entry.
+
+        Args:
+            one, other: gradients.
+            ends: lower and upper of ``one``, then those of -``other``.
+            least, most: the ends of s, each 0 or 1.
+        """
 
     def tightened(self, index: int, value: Interval[C]) -> Ends:
-        """The bounds at a node."""
+        """Enters the bounds at a node, tightened where ``tighten`` can, and returns them."""
         low, high = self.ends(index, value)
         self.bounds[index] = (low, high) if self.tighten is None else self.tighten(index, low, high)
         return self.bounds[index]
@@ -106,7 +131,7 @@ class Intervals(Backward[Interval[C]], Generic[C]):
         return passed if order is None else self.join(passed, self._in_order(order, value, low, high))
 
     def _in_order(self, order: Sorting, value: Interval[C], low: Tensor, high: Tensor) -> Interval[C]:
-        """What partners pass on."""
+        """The gradients that partners pass on."""
         one, other = (self.moved(value, pick) for pick in (order.larger, order.smaller))
         ends = order.larger(low), order.larger(high), -order.smaller(high), -order.smaller(low)
         mixed = self.mixed(one, other, ends, order.least.unsqueeze(1), order.most.unsqueeze(1))
@@ -114,7 +139,12 @@ class Intervals(Backward[Interval[C]], Generic[C]):
 
 
 class Float64Intervals(Intervals[Tensor]):
-    """Intervals in the graph's own arithmetic; ``losses`` is what rounding may do to them, None to leave it out."""
+    """Intervals in the graph's own arithmetic.
+
+    Args:
+        analysis, tighten: as of ``Intervals``.
+        losses: what rounding may do to them, by node; None to leave it out.
+    """
 
     def __init__(self, analysis: Analysis, tighten: Tighten | None, losses: dict[int, Tensor] | None) -> None:
         super().__init__(analysis, tighten)
@@ -150,7 +180,14 @@ class Float64Intervals(Intervals[Tensor]):
 
 
 class DigitIntervals(Intervals[Limbs]):
-    """Intervals whose centers are in multiple precision, at least 200 bits."""
+    """Intervals whose centers are in multiple precision, at least 200 bits.
+
+    Args:
+        analysis, tighten: as of ``Intervals``.
+
+    Attributes:
+        bits: of each digit.
+    """
 
     def __init__(self, analysis: Analysis, tighten: Tighten | None) -> None:
         super().__init__(analysis, tighten)
@@ -163,39 +200,39 @@ class DigitIntervals(Intervals[Limbs]):
             yield source, Interval(part, torch.zeros_like(part.error))
 
     def back(self, map: LinearMap, value: Interval[Limbs]) -> Interval[Limbs]:
-        spread = map.abs().transpose(value.radius) * (1.0 + (map.roundings + SPARE) * EPS)
+        radius = map.abs().transpose(value.radius) * (1.0 + (map.roundings + SPARE) * EPS)
         if map.rounded:
-            spread = spread + (map.lengths + SPARE) * EPS * map.sizes().transpose(value.radius)
-        return Interval(value.center.back(map), spread)
+            radius = radius + (map.lengths + SPARE) * EPS * map.sizes().transpose(value.radius)
+        return Interval(value.center.back(map), radius)
 
     def join(self, one: Interval[Limbs], other: Interval[Limbs]) -> Interval[Limbs]:
         return Interval(one.center + other.center, (one.radius + other.radius) * (1.0 + EPS))
 
     def ends(self, index: int, value: Interval[Limbs]) -> Ends:
         middle, error = value.center.rounded()
-        spread = (value.radius + error) * (1.0 + SPARE * EPS) + EPS * middle.abs()
-        return middle - spread, middle + spread
+        radius = (value.radius + error) * (1.0 + SPARE * EPS) + EPS * middle.abs()
+        return middle - radius, middle + radius
 
     def scaled(self, value: Interval[Limbs], low: Tensor, high: Tensor, least: Tensor, most: Tensor) -> Interval[Limbs]:
-        open_ = least < most
+        undecided = least < most
         low, high = times(low, high, least, most, self.signed)
-        middle, spread = (low + high) / 2, (high - low) / 2
-        spread = spread + SPARE * EPS * (middle.abs() + spread)
-        decided = torch.where(open_, torch.zeros_like(most), most)
-        middle = torch.where(open_, middle, torch.zeros_like(middle))
+        middle, radius = (low + high) / 2, (high - low) / 2
+        radius = radius + SPARE * EPS * (middle.abs() + radius)
+        decided = torch.where(undecided, torch.zeros_like(most), most)
+        middle = torch.where(undecided, middle, torch.zeros_like(middle))
         center = value.center.times(decided) + Limbs.of(middle, self.bits, LIMBS)
-        return Interval(center, torch.where(open_, spread, value.radius * decided.abs() * (1.0 + SPARE * EPS)))
+        return Interval(center, torch.where(undecided, radius, value.radius * decided.abs() * (1.0 + SPARE * EPS)))
 
     def mixed(
         self, one: Interval[Limbs], other: Interval[Limbs], ends: Sequence[Tensor], least: Tensor, most: Tensor
     ) -> Interval[Limbs]:
         low, high = between(ends, least, most)
-        open_, rest = (least < most).expand_as(low), (1.0 - most).expand_as(low)
-        middle = torch.where(open_, (low + high) / 2, torch.zeros_like(low))
-        spread = (high - low) / 2 + SPARE * EPS * (low.abs() + high.abs())
-        decided = torch.where(open_, torch.zeros_like(low), most)
+        undecided, rest = (least < most).expand_as(low), (1.0 - most).expand_as(low)
+        middle = torch.where(undecided, (low + high) / 2, torch.zeros_like(low))
+        radius = (high - low) / 2 + SPARE * EPS * (low.abs() + high.abs())
+        decided = torch.where(undecided, torch.zeros_like(low), most)
         center = one.center.times(decided) + other.center.times(-rest) + Limbs.of(middle, self.bits, LIMBS)
-        return Interval(center, torch.where(open_, spread, decided * one.radius + rest * other.radius))
+        return Interval(center, torch.where(undecided, radius, decided * one.radius + rest * other.radius))
 
     def moved(self, value: Interval[Limbs], move: Callable[[Tensor], Tensor], copies: int = 1) -> Interval[Limbs]:
         radius = move(value.radius)
@@ -203,7 +240,12 @@ class DigitIntervals(Intervals[Limbs]):
 
 
 def between(ends: Sequence[Tensor], least: Tensor, most: Tensor) -> Ends:
-    """The ends of s a + (1 - s) b for least <= s <= most, both 0 or 1, from those of a and of b."""
+    """The ends of s a + (1 - s) b, entry by entry.
+
+    Args:
+        ends: lower and upper of a, then those of b.
+        least, most: the ends of s, each 0 or 1.
+    """
     low, high, lowest, highest = ends
     first, second = most > 0, least < 1
     below = torch.where(second, torch.where(first, torch.minimum(low, lowest), lowest), low)
@@ -211,7 +253,13 @@ def between(ends: Sequence[Tensor], least: Tensor, most: Tensor) -> Ends:
 
 
 def times(low: Tensor, high: Tensor, least: Tensor, most: Tensor, signed: bool) -> Ends:
-    """The ends of [low, high] [least, most]; without ``signed`` for 0 <= least <= most."""
+    """The ends of the products [low, high] [least, most], entry by entry; they are not rounded outward.
+
+    Args:
+        low, high: the ends of one factor.
+        least, most: those of the other.
+        signed: whether the second factor may be below 0; without it 0 <= least.
+    """
     if signed and bool((least < 0).any()):
         products = torch.stack([low * least, low * most, high * least, high * most])
         return products.amin(0), products.amax(0)

@@ -8,7 +8,7 @@ from torch import Tensor
 from lipreg.bounds.analysis import Analysis
 from lipreg.bounds.intervals import C, DigitIntervals, Ends, Float64Intervals, Intervals, Tighten, between, times
 from lipreg.bounds.joint_jacobian import joint_jacobian
-from lipreg.bounds.pairs import known_pairs
+from lipreg.bounds.pairs import layer_pairs
 from lipreg.bounds.pooling import sorting
 from lipreg.bounds.rounding import gradient_rounding, output_gradients
 from lipreg.graph import Backward, Curved, MaxPool, Relu
@@ -23,18 +23,19 @@ def interval_jacobian(analysis: Analysis, tighten: Tighten | None = None) -> dic
     """Interval backward pass: bounds on the gradient of every row with respect to every node but the Affine ones.
 
     Weng et al. 2018 (FastLip) with slope intervals in place of activation sets, so it serves both scopes; in pointed
-    scope the "gradient" is the product of secant slopes. Where rounding would be a good part of the bounds they are found
-    again in multiple precision, while there is time. At the inputs layers in pairs, of two networks that nearly agree, are
-    taken together.
+    scope the "gradient" is the product of secant slopes. Where rounding would be a good part of the bounds they are
+    computed again in multiple precision, while there is time. At the inputs layers in pairs, of two networks that nearly
+    agree, are taken together.
 
     Args:
+        analysis: live or frozen; rounding is bounded where it is ``outward``.
         tighten: proves tighter bounds at a node, from which the pass goes on; None to go on as it is.
 
     Returns:
         For the Input, every Relu, MaxPool and Curved: lower and upper, ``(batch, rows, *shape)``.
     """
     bounds = _one_by_one(analysis, tighten)
-    return {**bounds, 0: joint_jacobian(analysis, bounds)} if known_pairs(analysis) else bounds
+    return {**bounds, 0: joint_jacobian(analysis, bounds)} if layer_pairs(analysis) else bounds
 
 
 def _one_by_one(analysis: Analysis, tighten: Tighten | None) -> dict[int, Ends]:
@@ -66,13 +67,13 @@ def _swept(rules: Intervals[C]) -> dict[int, Ends]:
 def jacobian_sizes(analysis: Analysis) -> Tensor:
     """max(|G_lo|, |G_hi|) for the interval Jacobian at the inputs, ``(batch, rows, *input_shape)``.
 
-    Where rounding is left out it is found as center and radius, at half the cost of the ends at every node.
+    Where rounding is left out these are computed as center and radius, at half the cost of the ends at every node.
     """
-    if analysis.outward or known_pairs(analysis):
+    if analysis.outward or layer_pairs(analysis):
         low, high = interval_jacobian(analysis)[0]
         return torch.maximum(low.abs(), high.abs())
     start = ((source, (center, torch.zeros_like(center))) for source, center, _ in output_gradients(analysis))
-    at_input = analysis.graph.backward(start, Centered(analysis))
+    at_input = analysis.graph.backward(start, CenterRadiusPass(analysis))
     if at_input is None:
         rows, graph = analysis.placed.rows, analysis.graph
         return torch.zeros(*rows.shape[:2], *graph.input_shape, dtype=graph.dtype, device=graph.device)
@@ -80,12 +81,15 @@ def jacobian_sizes(analysis: Analysis) -> Tensor:
     return center.abs() + radius
 
 
-class Centered(Backward[tuple[Tensor, Tensor]]):
-    """The interval Jacobian as center and radius, where rounding is left out and no node's bounds are asked for.
+class CenterRadiusPass(Backward[tuple[Tensor, Tensor]]):
+    """The interval Jacobian as center and radius, where rounding is left out and no node's bounds are read.
 
     For a slope in [m - h, m + h], m - h >= 0, an end e of [c - r, c + r] goes outward to m e + h |e| above and m e - h |e|
     below, which makes the center m c + h clamp(c, -r, r) and the radius m r + h max(|c|, r). Slopes
     of curves may be below 0: there products of ends are compared.
+
+    Args:
+        analysis: whose slopes and shares these are.
     """
 
     def __init__(self, analysis: Analysis) -> None:

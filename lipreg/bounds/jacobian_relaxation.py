@@ -7,11 +7,11 @@ to its output. Over all such d
     min(a g, b g) <= d g <= max(a g, b g),
 
 the left side concave in g and the right one convex. So the tightest lines over [l, u] are the chords between the ends where
-l < 0 < u, and the lines of slopes a and b themselves, which are exact, where the sign of g is known.
+l < 0 < u, and the lines of slopes a and b themselves, which are exact, where the sign of g is decided.
 
 A linear form of the gradients at one node is carried towards the output through the maps themselves; at every product it
 takes the upper line where its coefficient is positive and the lower line where it is negative. At the output it meets c,
-which is constant. What it keeps, and intervals lose, is that the paths from one unit on share their gradients.
+which is constant. Linear forms keep, and intervals lose, that the paths from one unit on share their gradients.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from lipreg.bounds.analysis import Analysis
 from lipreg.bounds.jacobian import interval_jacobian
 from lipreg.bounds.layer_names import layers_named
 from lipreg.bounds.lines import Lines, chord, relax_product
+from lipreg.bounds.pass_cost import TimeShares, fits, slots
 from lipreg.bounds.pooled import shared_row_sums
-from lipreg.bounds.pooling import Passing
-from lipreg.bounds.room import Turns, fits, slots
+from lipreg.bounds.pooling import PoolLines
 from lipreg.bounds.rounding import gradient_rounding
-from lipreg.bounds.unit_bounds import unit_bounds
-from lipreg.budget import FREE, Budget
+from lipreg.bounds.unit_bounds import in_parts, unit_bounds
+from lipreg.budget import UNLIMITED, Budget
 from lipreg.graph import Affine, Forward, MaxPool, UnitsAlike, node_size
-from lipreg.linalg import Rows, Whole, entries
+from lipreg.linalg import Rows, WholeRows, entries
 from lipreg.words import counted
 
 
@@ -43,6 +43,7 @@ class LinearJacobian:
     """Bounds on the Jacobian's entries, and the lines by which further linear forms of it are bounded.
 
     Attributes:
+        analysis: whose Jacobian it is.
         bounds: of the gradients at every node, as of ``interval_jacobian`` and inside of them.
         lines: of the products at every Relu, MaxPool and Curved node that the output depends on.
         left_out: what there was no time for, for the details of results.
@@ -50,25 +51,25 @@ class LinearJacobian:
 
     analysis: Analysis
     bounds: dict[int, tuple[Tensor, Tensor]]
-    lines: dict[int, Lines | Passing]
+    lines: dict[int, Lines | PoolLines]
     left_out: str = ""
 
     @property
     def lower(self) -> Tensor:
-        """Of every entry of the Jacobian, ``(batch, rows, *input_shape)``."""
+        """Lower bounds on every entry of the Jacobian, ``(batch, rows, *input_shape)``."""
         return self.bounds[0][0]
 
     @property
     def upper(self) -> Tensor:
-        """Of every entry of the Jacobian, ``(batch, rows, *input_shape)``."""
+        """Upper bounds on every entry of the Jacobian, ``(batch, rows, *input_shape)``."""
         return self.bounds[0][1]
 
     def row_norms(self) -> Tensor:
-        """|c_k^T J|_{p*} for each row, from above, ``(batch, rows)``.
+        """Upper bounds on |c_k^T J|_{p*} of each row, ``(batch, rows)``.
 
         For p = inf and 2 the norm is a sum over the entries of |g| or g^2, convex functions that their chords over the
-        entries' bounds bound from above. So the whole sum is one more linear form. The smaller of that and the norm of
-        the larger magnitudes; behind max pools, for p = inf, of ``shared_row_sums`` too.
+        entries' bounds bound from above. So the whole sum is one more linear form. Each bound is the smaller of that and
+        the norm of the larger magnitudes; behind max pools, for p = inf, of ``shared_row_sums`` too.
         """
         placed = self.analysis.placed
         low, high = self.lower, self.upper
@@ -78,14 +79,14 @@ class LinearJacobian:
         p = placed.problem.p
         if p == 1.0:
             return apart
-        room = placed.weights.to(low).unsqueeze(1)
+        weights = placed.weights.to(low).unsqueeze(1)
         if p == 2.0:
-            slope, offset, room = low + high, -low * high, room.square()
+            slope, offset, weights = low + high, -low * high, weights.square()
         else:
             slope, offset = chord(low, high, -1.0, 1.0)
-        form = slope * room
+        form = slope * weights
         carried = bound_forms(self.analysis, self.lines, 0, form.unsqueeze(2)).squeeze(2)
-        total = carried + (offset * room).flatten(2).sum(-1)
+        total = carried + (offset * weights).flatten(2).sum(-1)
         if self.analysis.outward:
             loss = gradient_rounding(self.analysis)[0]
             total = total + 2.0 * (form.abs() * loss).flatten(2).sum(-1)
@@ -97,52 +98,56 @@ class LinearJacobian:
 
 
 def linear_jacobian(analysis: Analysis, budget: Budget | None = None) -> LinearJacobian:
-    """The interval Jacobian with linear forms in place of intervals wherever a sign is open.
+    """The interval Jacobian with linear forms in place of intervals wherever a sign is undecided.
 
-    From the output to the input: the gradients at a node are bounded by intervals, those of open sign at undecided units
-    also by linear forms, and the smaller bounds enter the lines of the node's products and the intervals below. At the
-    input every entry with room is bounded so, for p = inf those of open sign.
+    From the output to the input: the gradients at a node are bounded by intervals, those of undecided sign at unstable
+    units also by linear forms, and the smaller bounds enter the lines of the node's products and the intervals below. At
+    the input every entry that can move is bounded so, for p = inf those of undecided sign.
 
     Batched over points and rows, and differentiable. Costs a forward pass through the graph for each entry bounded, of each
     row at each point, as many at once as the budget's memory allows. Nodes whose forms are more than ``analysis.memory``
-    keep their intervals. Made once for an analysis.
+    keep their intervals. It is computed once for an analysis, in the budget of the first call.
 
     Args:
-        budget: each node has its share of the time that is left, its widest entries first; what is not reached by its end
-            keeps its intervals, and ``left_out`` says so. None for no limit of time.
+        analysis: live or frozen.
+        budget: each node has its share of the remaining time, its widest entries first; entries for which there is none
+            keep their intervals, and ``left_out`` says so. None for no limit of time.
     """
     return analysis.derived(_linear_jacobian, budget)
 
 
 def _linear_jacobian(analysis: Analysis, budget: Budget | None) -> LinearJacobian:
-    lines: dict[int, Lines | Passing] = {}
-    whole = budget or FREE
-    nodes, short = analysis.graph.nodes, set[int]()
+    lines: dict[int, Lines | PoolLines] = {}
+    whole = budget or UNLIMITED
+    nodes, unfinished = analysis.graph.nodes, set[int]()
     bounded = (0, *analysis.slopes, *analysis.shares)
-    turns = Turns({i: nodes[i:] for i in bounded}, nodes)
+    time_shares = TimeShares({i: nodes[i:] for i in bounded}, nodes)
 
     def tighten(index: int, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
-        own = whole.share(turns.next(index))
+        share = whole.share(time_shares.next_share(index))
         wanted = _wanted(analysis, index, low, high)
         rows = 2 * len(low) * low.shape[1] * slots(wanted, 2)
         if rows and fits(analysis.memory, rows, nodes[index:]):
-            low, high, reached = _within(analysis, lines, index, low, high, wanted, own)
-            short.update([] if reached else [index])  # a node that several read is bounded once for each
+            low, high, reached = _within(analysis, lines, index, low, high, wanted, share)
+            unfinished.update([] if reached else [index])  # a node that several read is bounded once for each
         _add_lines(analysis, lines, index, low, high)
         return low, high
 
     bounds = interval_jacobian(analysis, tighten)
     left_out = ""
-    if short:
-        where = f"{len(short)} of {counted(len(bounded), 'layer')}: {layers_named(analysis.graph, sorted(short))}"
-        left_out = f"There was no time for linear bounds on the gradients at {where}"
+    if unfinished:
+        where = (
+            f"{len(unfinished)} of {counted(len(bounded), 'layer')}: {layers_named(analysis.graph, sorted(unfinished))}"
+        )
+        left_out = f"There was no time{in_parts(whole)} for linear bounds on the gradients at {where}"
     return LinearJacobian(analysis, bounds, lines, left_out)
 
 
-def bound_forms(analysis: Analysis, lines: dict[int, Lines | Passing], index: int, forms: Tensor) -> Tensor:
-    """Upper bounds on forms of the gradients with respect to a node's entries.
+def bound_forms(analysis: Analysis, lines: dict[int, Lines | PoolLines], index: int, forms: Tensor) -> Tensor:
+    """Upper bounds on linear forms of the gradients with respect to a node's entries.
 
     Args:
+        analysis: whose Jacobian it is.
         lines: of every Relu, MaxPool and Curved after the node.
         index: of the Input, a Relu, a MaxPool or a Curved.
         forms: ``(batch, rows, k, *shape of the node)``; each row of the functional has its own gradients.
@@ -150,19 +155,19 @@ def bound_forms(analysis: Analysis, lines: dict[int, Lines | Passing], index: in
     Returns:
         ``(batch, rows, k)``.
     """
-    bounds, _ = _carried(analysis, lines, index, Whole(forms.flatten(0, 1)))
+    bounds, _ = _carried(analysis, lines, index, WholeRows(forms.flatten(0, 1)))
     return bounds.reshape(forms.shape[:3])
 
 
-def _carried(analysis: Analysis, lines: dict[int, Lines | Passing], index: int, forms: Rows) -> tuple[Tensor, int]:
+def _carried(analysis: Analysis, lines: dict[int, Lines | PoolLines], index: int, forms: Rows) -> tuple[Tensor, int]:
     """Upper bounds on forms, ``(batch * rows, k)``, and the most numbers that these took at a node."""
     graph = analysis.graph
     functional = analysis.placed.rows.to(graph.dtype).flatten(0, 1)
     rules = _Forms(lines, forms.sums(torch.zeros_like(forms.values)))
-    found, last = graph.forward({index: forms}, rules), len(graph.nodes) - 1
-    if last not in found:
+    values, last = graph.forward({index: forms}, rules), len(graph.nodes) - 1
+    if last not in values:
         return rules.total, rules.numbers
-    at_output = found[last]
+    at_output = values[last]
     return rules.total + at_output.sums(at_output.values * at_output.read(entries(functional))[0]), rules.numbers
 
 
@@ -174,24 +179,26 @@ class _Forms(UnitsAlike[Rows], Forward[Rows]):
         numbers: the most that the forms took at a node.
     """
 
-    def __init__(self, lines: dict[int, Lines | Passing], total: Tensor) -> None:
+    def __init__(self, lines: dict[int, Lines | PoolLines], total: Tensor) -> None:
         self.lines, self.total, self.numbers = lines, total, 1
 
     def affine(self, index: int, node: Affine, values: Mapping[int, Rows]) -> Rows | None:
         parts = [values[source].through(map) for source, map in node.terms() if source in values]
         if not parts:
             return None
-        found = sum(parts[1:], start=parts[0])
-        self.numbers = max(self.numbers, found.values.numel())
-        return found
+        form = sum(parts[1:], start=parts[0])
+        self.numbers = max(self.numbers, form.values.numel())
+        return form
 
     def max_pool(self, index: int, node: MaxPool, value: Rows) -> Rows | None:
         lines = self.lines.get(index)
-        if not isinstance(lines, Passing):
+        if not isinstance(lines, PoolLines):
             return None
-        form, offset = lines.above(node.members(value.whole().unflatten(0, lines.low.shape[:2])))
+        members = node.members(value.whole().unflatten(0, lines.low.shape[:2]))
+        self.numbers = max(self.numbers, members.numel())
+        form, offset = lines.above(members)
         self.total = self.total + offset.sum(-1).flatten(0, 1)
-        return Whole(form.flatten(0, 1).unflatten(-1, node.shape))
+        return WholeRows(form.flatten(0, 1).unflatten(-1, node.shape))
 
     def unit(self, index: int, value: Rows) -> Rows | None:
         lines = self.lines.get(index)
@@ -205,20 +212,20 @@ class _Forms(UnitsAlike[Rows], Forward[Rows]):
 def _wanted(analysis: Analysis, index: int, low: Tensor, high: Tensor) -> Tensor:
     """What bounding each gradient is worth, ``(batch, rows, *shape)``: its width, where that decides something, else 0."""
     if index in analysis.slopes:
-        undecided = analysis.slopes[index].upper > analysis.slopes[index].lower
+        unstable = analysis.slopes[index].upper > analysis.slopes[index].lower
     elif index in analysis.shares:
         share = analysis.shares[index]
-        undecided = (share.upper > share.lower).any(-1).reshape(-1, *low.shape[2:])
+        unstable = (share.upper > share.lower).any(-1).reshape(-1, *low.shape[2:])
     else:
-        undecided = analysis.placed.weights > 0
+        unstable = analysis.placed.weights > 0
         if analysis.placed.problem.p != torch.inf:
-            return (high - low) * undecided.unsqueeze(1)
-    return (high - low) * (undecided.unsqueeze(1) & (low < 0) & (high > 0))
+            return (high - low) * unstable.unsqueeze(1)
+    return (high - low) * (unstable.unsqueeze(1) & (low < 0) & (high > 0))
 
 
 def _within(
     analysis: Analysis,
-    lines: dict[int, Lines | Passing],
+    lines: dict[int, Lines | PoolLines],
     index: int,
     low: Tensor,
     high: Tensor,
@@ -243,11 +250,11 @@ def _within(
     return least.reshape_as(low), most.reshape_as(high), reached
 
 
-def _add_lines(analysis: Analysis, lines: dict[int, Lines | Passing], index: int, low: Tensor, high: Tensor) -> None:
+def _add_lines(analysis: Analysis, lines: dict[int, Lines | PoolLines], index: int, low: Tensor, high: Tensor) -> None:
     """Enters the lines of a node's products, from the bounds on its gradients."""
     if index in analysis.slopes:
         slopes = analysis.slopes[index]
         least, most = slopes.lower.unsqueeze(1).expand_as(low), slopes.upper.unsqueeze(1).expand_as(low)
         lines[index] = relax_product(low, high, least, most)
     elif index in analysis.shares:
-        lines[index] = Passing(low.flatten(2), high.flatten(2), analysis.shares[index])
+        lines[index] = PoolLines(low.flatten(2), high.flatten(2), analysis.shares[index])

@@ -22,11 +22,18 @@ import torch
 from torch import Tensor
 
 from lipreg.bounds.analysis import Analysis
-from lipreg.bounds.deviation import Centred, Deviations, OpenUnits, middle_slopes, open_units, unit_rows
+from lipreg.bounds.deviation import (
+    CentreSlopesPass,
+    DeviatingUnits,
+    Deviations,
+    deviating_units,
+    middle_slopes,
+    unit_row_blocks,
+)
 from lipreg.bounds.joint_slopes import slopes_apart
-from lipreg.bounds.pairs import Pair, known_pairs
+from lipreg.bounds.pairs import LayerPair, layer_pairs
 from lipreg.bounds.rounding import lengths, underflow
-from lipreg.budget import FREE, Budget
+from lipreg.budget import UNLIMITED, Budget
 from lipreg.graph import Curved, MaxPool, Relu
 from lipreg.linalg import LinearMap
 from lipreg.linalg.floats import EPS
@@ -46,7 +53,7 @@ class _Together:
 
 @dataclass(frozen=True)
 class _Rows:
-    """The open units of one node, those that deviate together first: their rows at the inputs and at all earlier units."""
+    """The rows of the unstable units of one node, at the inputs and at all earlier units; units of pairs come first."""
 
     at: dict[int, Sized]
     own: Sized
@@ -54,13 +61,13 @@ class _Rows:
 
 @dataclass(frozen=True)
 class _Plan:
-    """What deviates: centre slopes and open units of every node, by its index; of every pair, by that of its first node,
-    the units that deviate together."""
+    """The deviations: centre slopes and unstable units of every node, by its index; of every pair, by that of its first
+    node, the units that deviate together."""
 
     centres: dict[int, Tensor]
-    units: dict[int, OpenUnits]
+    units: dict[int, DeviatingUnits]
     together: dict[int, _Together]
-    pairs: dict[int, Pair]
+    pairs: dict[int, LayerPair]
 
     @property
     def count(self) -> int:
@@ -71,24 +78,25 @@ class _Plan:
 
 
 def joint_count(analysis: Analysis) -> int:
-    """How many deviations ``joint_deviations`` carries for a single-point analysis; 0 without pairs."""
-    return analysis.derived(_plan).count if known_pairs(analysis) else 0
+    """The number of deviations that ``joint_deviations`` carries for a single-point analysis; 0 without pairs."""
+    return analysis.derived(_plan).count if layer_pairs(analysis) else 0
 
 
 def joint_deviations(analysis: Analysis, budget: Budget | None = None) -> Deviations:
-    """The deviations of a single-point analysis with pairs; a backward pass with two rows for each open unit.
+    """The deviations of a single-point analysis with pairs; a backward pass with two rows for each unstable unit.
 
     Args:
+        analysis: of a single point, with pairs of layers.
         budget: of these passes; None for no limit of time.
 
     Raises:
-        OutOfBudget: it ended first; a bound needs every unit.
+        OutOfBudget: the budget ends first; a bound needs every unit.
     """
-    return _Joint(analysis, budget or FREE).run()
+    return _JointDeviations(analysis, budget or UNLIMITED).run()
 
 
 def _plan(analysis: Analysis) -> _Plan:
-    plan = _Plan(middle_slopes(analysis), open_units(analysis), {}, known_pairs(analysis))
+    plan = _Plan(middle_slopes(analysis), deviating_units(analysis), {}, layer_pairs(analysis))
     for index, pair in plan.pairs.items():
         low, high = (end[0].flatten() for end in slopes_apart(analysis, pair))
         middle, apart = (low + high) / 2, (high - low) / 2
@@ -105,14 +113,14 @@ def _plan(analysis: Analysis) -> _Plan:
         for i, half in zip((pair.first, pair.second), halves, strict=True):
             alone = half.scatter(0, at, 0.0).nonzero().flatten()
             both = torch.cat([at, alone])
-            plan.units[i] = OpenUnits(
+            plan.units[i] = DeviatingUnits(
                 both, both.unsqueeze(1), torch.cat([torch.ones_like(half[at]), half[alone]]).unsqueeze(1)
             )
     return plan
 
 
-class _Joint:
-    """Bounds on the gradients at open units, from the output back, and the deviations that these make."""
+class _JointDeviations:
+    """Bounds on the gradients at unstable units, from the output back, and the deviations that these make."""
 
     def __init__(self, analysis: Analysis, budget: Budget) -> None:
         self.analysis, self.graph, self.budget = analysis, analysis.graph, budget
@@ -122,7 +130,7 @@ class _Joint:
         self.rows: dict[int, _Rows] = {}
         self.gradients: dict[int, Tensor] = {}  # bounds on them, of each node's units
         self.sums: dict[int, Tensor] = {}  # bounds on those of a pair's units together, by the first node
-        self.found: list[tuple[Tensor, Tensor, Tensor]] = []  # bounds, rows and their errors
+        self.deviations: list[tuple[Tensor, Tensor, Tensor]] = []  # bounds, rows and their errors
 
     def run(self) -> Deviations:
         placed, graph, pairs = self.analysis.placed, self.graph, self.plan.pairs
@@ -139,14 +147,14 @@ class _Joint:
                 self._deviate(self.gradients[index], *self._own(index, slice(None)))
         weights = placed.weights[0].flatten().to(graph.dtype)
         none = output.new_zeros(0, len(weights))
-        self.found.append((output.new_zeros(len(output), 0), none, none))
-        bounds, rows, errors = (torch.cat([part[i] for part in self.found], int(i == 0)) for i in range(3))
+        self.deviations.append((output.new_zeros(len(output), 0), none, none))
+        bounds, rows, errors = (torch.cat([part[i] for part in self.deviations], int(i == 0)) for i in range(3))
         centre, error = self.output.own[0], self.share * self.output.own[1]
         lost = placed.combine_flat((error + bounds @ errors) * weights) + underflow(self.analysis).amax()
         return Deviations(centre * weights, rows * weights, bounds, float(lost) if self.share else 0.0)
 
-    def _pair(self, pair: Pair) -> None:
-        own, count = self.plan.together[pair.first], self._together(pair.first)
+    def _pair(self, pair: LayerPair) -> None:
+        together, count = self.plan.together[pair.first], self._together(pair.first)
         first, second = self._gradient(pair.first), self._gradient(pair.second)
         both = torch.minimum(self._gradient(pair.first, pair.second), first[:, :count] + second[:, :count])
         self.gradients |= {pair.first: first, pair.second: second}
@@ -155,13 +163,13 @@ class _Joint:
             self._deviate(bounds[:, count:], *self._own(index, slice(count, None)))
         (rows, lost), (others, other_lost) = (self._own(i, slice(count)) for i in (pair.first, pair.second))
         bound = first[:, :count]
-        self._deviate(both * own.half, others, other_lost)
-        self._deviate(bound * own.half, rows - others, lost + other_lost)
-        self._deviate(bound * own.apart, rows, lost)
+        self._deviate(both * together.half, others, other_lost)
+        self._deviate(bound * together.half, rows - others, lost + other_lost)
+        self._deviate(bound * together.apart, rows, lost)
 
     def _deviate(self, bounds: Tensor, rows: Tensor, errors: Tensor) -> None:
         used = bounds.amax(0) > 0
-        self.found.append((bounds[:, used], rows[used], errors[used]))
+        self.deviations.append((bounds[:, used], rows[used], errors[used]))
 
     def _gradient(self, index: int, other: int | None = None) -> Tensor:
         """Bounds on the gradients at a node's units, ``(rows, units)``, or on their sums with those of another node."""
@@ -178,16 +186,16 @@ class _Joint:
         first = self.firsts.get(index)
         return 0 if first is None else len(self.plan.together[first].position)
 
-    def _from_pair(self, pair: Pair, index: int, other: int | None) -> Tensor:
-        own = self.plan.together[pair.first]
-        some = slice(len(own.position))
+    def _from_pair(self, pair: LayerPair, index: int, other: int | None) -> Tensor:
+        together = self.plan.together[pair.first]
+        some = slice(len(together.position))
         first, second = (self._read(self.rows[i], index, other, some) for i in (pair.first, pair.second))
         g, others = (self.gradients[i][:, some] for i in (pair.first, pair.second))
         sums = self.sums[pair.first]
         between = first[0] - second[0], first[1] + second[1]
-        near = (sums * own.half) @ self._size(second) + (g * own.half) @ self._size(between)
-        one_by_one = (g * own.half) @ self._size(first) + (others * own.half) @ self._size(second)
-        return torch.minimum(near, one_by_one) + (g * own.apart) @ self._size(first)
+        near = (sums * together.half) @ self._size(second) + (g * together.half) @ self._size(between)
+        one_by_one = (g * together.half) @ self._size(first) + (others * together.half) @ self._size(second)
+        return torch.minimum(near, one_by_one) + (g * together.apart) @ self._size(first)
 
     def _size(self, value: Sized) -> Tensor:
         return value[0].abs() + self.share * value[1]
@@ -213,7 +221,7 @@ class _Joint:
         """The rows of a node's units, as many at once as the budget's memory allows."""
         node, units = self.graph.nodes[index], self.plan.units[index]
         assert isinstance(node, Relu | MaxPool | Curved)
-        every = unit_rows(self.graph, node.source, units, self.budget, copies=2)
+        every = unit_row_blocks(self.graph, node.source, units, self.budget, copies=2)
         blocks = [self._carried(node.source, rows) for rows in every]
         if not blocks:
             inputs = torch.Size(self.graph.input_shape).numel()
@@ -224,14 +232,14 @@ class _Joint:
 
     def _carried(self, index: int, rows: Tensor) -> _Rows:
         centres, units = self.plan.centres, self.plan.units
-        own, sizes = Centred(centres, units), _Magnitudes({i: c.abs() for i, c in centres.items()}, units)
+        own, sizes = CentreSlopesPass(centres, units), _Magnitudes({i: c.abs() for i, c in centres.items()}, units)
         ends = [self.graph.backward([(index, part)], rules) for part, rules in ((rows, own), (rows.abs(), sizes))]
         zero = rows.new_zeros(len(rows), torch.Size(self.graph.input_shape).numel())
         value, size = (zero if end is None else end.flatten(1) for end in ends)
         return _Rows({i: (at, sizes.at[i]) for i, at in own.at.items()}, (value, size))
 
 
-class _Magnitudes(Centred):
+class _Magnitudes(CentreSlopesPass):
     """The magnitudes that rows are made of: those of a functional carried back with those of maps and centre slopes."""
 
     def back(self, map: LinearMap, value: Tensor) -> Tensor:

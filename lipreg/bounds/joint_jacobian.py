@@ -19,7 +19,7 @@ from torch import Tensor
 from lipreg.bounds.analysis import Analysis
 from lipreg.bounds.intervals import Ends, Float64Intervals, Interval
 from lipreg.bounds.joint_slopes import slopes_apart
-from lipreg.bounds.pairs import Pair, known_pairs
+from lipreg.bounds.pairs import LayerPair, layer_pairs
 from lipreg.graph import Affine, Curved, MaxPool, Relu
 from lipreg.linalg import LinearMap, add
 from lipreg.linalg.floats import EPS, SPARE
@@ -31,44 +31,45 @@ def joint_jacobian(analysis: Analysis, bounds: dict[int, Ends]) -> Ends:
     """Bounds on the Jacobian's entries with pairs of layers taken together, inside of those of ``bounds``.
 
     Args:
+        analysis: with pairs of layers.
         bounds: of the gradients at the Input, every Relu and every MaxPool that the output depends on, lower and upper,
             ``(batch, rows, *shape)``.
 
     Returns:
         Lower and upper, ``(batch, rows, *input_shape)``. Costs a backward pass.
     """
-    return _Joint(analysis, bounds).run()
+    return _JointPass(analysis, bounds).run()
 
 
-class _Charged(Float64Intervals):
-    """Intervals within those that are known, which pay for their own rounding: nothing of it is in a chain of magnitudes of
-    one network, for differences of maps meet gradients of both."""
+class _SelfRounded(Float64Intervals):
+    """Intervals within ``prior_bounds``, which are charged for rounding step by step: the chain of magnitudes of one network
+    does not bound it, for differences of maps meet gradients of both."""
 
-    def __init__(self, analysis: Analysis, known: dict[int, Ends]) -> None:
+    def __init__(self, analysis: Analysis, prior_bounds: dict[int, Ends]) -> None:
         super().__init__(analysis, self._within, None)
-        self.known, self.unit = known, EPS if analysis.outward else 0.0
+        self.prior_bounds, self.unit = prior_bounds, EPS if analysis.outward else 0.0
 
     def back(self, map: LinearMap, value: Flow) -> Flow:
         share = self.unit * (map.lengths + SPARE)
-        spread = map.abs().transpose(value.radius + share * value.center.abs()) * (1.0 + share)
+        radius = map.abs().transpose(value.radius + share * value.center.abs()) * (1.0 + share)
         if map.rounded:
-            spread = spread + share * map.sizes().transpose(value.center.abs() + value.radius)
-        return Interval(map.transpose(value.center), spread)
+            radius = radius + share * map.sizes().transpose(value.center.abs() + value.radius)
+        return Interval(map.transpose(value.center), radius)
 
     def ends(self, index: int, value: Flow) -> Ends:
-        spread = value.radius + SPARE * self.unit * (value.center.abs() + value.radius)
-        return value.center - spread, value.center + spread
+        radius = value.radius + SPARE * self.unit * (value.center.abs() + value.radius)
+        return value.center - radius, value.center + radius
 
     def _within(self, index: int, low: Tensor, high: Tensor) -> Ends:
-        return _intersected((low, high), self.known[index])
+        return _intersected((low, high), self.prior_bounds[index])
 
 
-class _Joint:
-    """The pass; what flows to a pair flows to its first node."""
+class _JointPass:
+    """The backward pass; what flows to a pair flows to its first node."""
 
     def __init__(self, analysis: Analysis, bounds: dict[int, Ends]) -> None:
         self.analysis, self.graph, self.bounds = analysis, analysis.graph, bounds
-        self.pairs, self.rules = known_pairs(analysis), _Charged(analysis, bounds)
+        self.pairs, self.rules = layer_pairs(analysis), _SelfRounded(analysis, bounds)
         self.of = {i: pair.first for pair in self.pairs.values() for i in (pair.first, pair.second)}
         self.flowing: dict[int, Flow] = {}
 
@@ -104,22 +105,22 @@ class _Joint:
         for key, map in merged.items():
             self._pour(key, self.rules.back(map, value))
 
-    def _pair(self, pair: Pair, value: Flow) -> None:
+    def _pair(self, pair: LayerPair, value: Flow) -> None:
         first, second = (self._gradients(i, value) for i in (pair.first, pair.second))
         total = _intersected(self.rules.ends(pair.first, value), _plus(first, second))
         slopes, others = (self._slopes(i) for i in (pair.first, pair.second))
         low, high = (end.unsqueeze(1) for end in slopes_apart(self.analysis, pair))
-        own, other = _times(first, slopes), _times(second, others)
-        both = _plus(own, other)
+        products, other_products = _times(first, slopes), _times(second, others)
+        both = _plus(products, other_products)
         for part in (
             _plus(_times(total, slopes), _times(second, (-high, -low))),
             _plus(_times(total, others), _times(first, (low, high))),
         ):
             both = _intersected(part, both)
-        joint, apart = self._interval(both), self._interval(tuple(-end for end in reversed(other)))
+        joint, apart = self._interval(both), self._interval(tuple(-end for end in reversed(other_products)))
         for term in pair.terms:
             self._pour(self.of.get(term.first, term.first), self.rules.back(term.map, joint))
-            self._pour(self.of.get(term.first, term.first), self.rules.back(term.gap, apart))
+            self._pour(self.of.get(term.first, term.first), self.rules.back(term.difference, apart))
 
     def _pour(self, key: int, value: Flow) -> None:
         self.flowing[key] = self.rules.join(self.flowing[key], value) if key in self.flowing else value
@@ -134,8 +135,8 @@ class _Joint:
 
     def _interval(self, ends: Iterable[Tensor]) -> Flow:
         low, high = ends
-        spread = SPARE * self.rules.unit * torch.maximum(low.abs(), high.abs())
-        return Interval((low + high) / 2, (high - low) / 2 + spread)
+        rounding = SPARE * self.rules.unit * torch.maximum(low.abs(), high.abs())
+        return Interval((low + high) / 2, (high - low) / 2 + rounding)
 
 
 def _intersected(one: Ends, other: Ends) -> Ends:

@@ -4,7 +4,7 @@ With D and D' the slopes of a pair and G, G' the gradients with respect to its o
 
     G D V + G' D' V' = (G + G') D V + G' (D' - D) V + G' D' (V' - V)
 
-along V and V', so that of two networks that nearly agree nothing is left but G' (D' - D), where units are switched apart.
+along V and V', so that of two networks that nearly agree only G' (D' - D) remains, where units are switched apart.
 
 Regional: D - D' = 1 needs a point where z > 0 > z', so z - z' > 0 there. Units of which one always lies above the other are
 apart in one direction only, those that are equal in none. Two units whose kinks are a hair apart ARE apart on the slab
@@ -25,28 +25,32 @@ from torch import Tensor
 
 from lipreg.bounds.analysis import Analysis
 from lipreg.bounds.intervals import Ends
-from lipreg.bounds.pairs import Pair, apart
+from lipreg.bounds.pairs import LayerPair, pair_differences
 from lipreg.graph import Relu
 from lipreg.linalg.floats import EPS, SPARE
 
 
-def slopes_apart(analysis: Analysis, pair: Pair) -> Ends:
+def slopes_apart(analysis: Analysis, pair: LayerPair) -> Ends:
     """Bounds on D - D' of a pair, in the question's scope, ``(batch, *shape)`` each; 0 lies wherever both are the same."""
     first, second = analysis.slopes[pair.first], analysis.slopes[pair.second]
     lower, upper = first.lower - second.upper, first.upper - second.lower
     node, other = analysis.graph.nodes[pair.first], analysis.graph.nodes[pair.second]
     assert isinstance(node, Relu) and isinstance(other, Relu)
-    z, others, known = analysis.reach[node.source], analysis.reach[other.source], apart(analysis)[pair.first]
+    z, others, difference = (
+        analysis.value_bounds[node.source],
+        analysis.value_bounds[other.source],
+        pair_differences(analysis)[pair.first],
+    )
     if analysis.placed.problem.scope == "regional":
         zero = torch.zeros_like(lower)
-        high = torch.where(known.upper <= 0, zero, upper)
-        low = torch.where(known.lower >= 0, zero, lower)
+        high = torch.where(difference.upper <= 0, zero, upper)
+        low = torch.where(difference.lower >= 0, zero, lower)
     else:
         share = 1.0 - node.slope
-        high = share * _growth(others.at, known.most, known.upper)
-        low = -share * _growth(z.at, -known.least, -known.lower)
+        high = share * _growth(others.at, difference.most, difference.upper)
+        low = -share * _growth(z.at, -difference.least, -difference.lower)
     # a unit that cannot move has slope 0 by definition, whatever its kink
-    both = z.moves & others.moves
+    both = z.movable & others.movable
     high, low = (
         torch.where(both, torch.minimum(upper, high), upper),
         torch.where(both, torch.maximum(lower, low), lower),
@@ -63,5 +67,5 @@ def _growth(y: Ends, further: Tensor, higher: Tensor) -> Tensor:
     one, tiny = torch.ones_like(a), torch.finfo(a.dtype).tiny
     above = a / (least + a).clamp(min=tiny) + b / (least + b).clamp(min=tiny)
     below = (a + b) / (b - most - a).clamp(min=tiny)
-    found = torch.where(least > 0, above, torch.where(most < -a, below, one))
-    return torch.minimum(found * (1.0 + SPARE * EPS), one)
+    growth = torch.where(least > 0, above, torch.where(most < -a, below, one))
+    return torch.minimum(growth * (1.0 + SPARE * EPS), one)

@@ -36,7 +36,8 @@ def shared_kinks(local: Analysis, positions: Mapping[int, np.ndarray]) -> list[S
     """The groups among some units that share a hyperplane, of Relus whose layers read the same nodes.
 
     So relu(x) beside relu(-x) is one, in one Relu node or in two. Compared are whole rows, weights and bias, with columns in
-    proportion to what their inputs can reach. Duplicates among layers that read different nodes are not looked for.
+    proportion to the largest magnitudes of their inputs. Duplicates among layers that read different nodes are not
+    looked for.
 
     Args:
         local: of a single point.
@@ -54,16 +55,16 @@ def _groups(local: Analysis, positions: Mapping[int, np.ndarray]) -> list[Shared
     units = [(index, int(at)) for index, own in positions.items() for at in own]
     if len(units) < 2:
         return []
-    parts = [unit_rows(local, index, own) for index, own in positions.items()]
-    rows, reach = np.concatenate([own for own, _ in parts]), parts[0][1]
-    signs = coincide(rows * reach, rows * reach)
-    members, taken = [], np.zeros(len(units), dtype=bool)
+    parts = [unit_weights(local, index, own) for index, own in positions.items()]
+    rows, sizes = np.concatenate([own for own, _ in parts]), parts[0][1]
+    signs = coincide(rows * sizes, rows * sizes)
+    members, grouped = [], np.zeros(len(units), dtype=bool)
     for first in range(len(units)):
-        own = np.flatnonzero((signs[first] != 0) & ~taken)
-        if not taken[first] and len(own) > 1:
-            taken[own] = True
+        own = np.flatnonzero((signs[first] != 0) & ~grouped)
+        if not grouped[first] and len(own) > 1:
+            grouped[own] = True
             members.append(own)
-    numbers = _in_full(local, positions, units, taken) if len(members) else {}
+    numbers = _in_full(local, positions, units, grouped) if len(members) else {}
     return [
         SharedKink(
             tuple(units[i] for i in own),
@@ -75,7 +76,7 @@ def _groups(local: Analysis, positions: Mapping[int, np.ndarray]) -> list[Shared
 
 
 def coincide(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Which rows ``(k, n)`` and ``(m, n)`` are multiples of each other up to CLOSE: 1, -1 by the ratio's sign, else 0."""
+    """Which rows ``(k, n)`` and ``(m, n)`` are multiples up to ``CLOSE``, ``(k, m)``: the ratio's sign, else 0."""
     first, second = (
         rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), np.finfo(np.float64).tiny)
         for rows in (first, second)
@@ -88,47 +89,61 @@ def coincide(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return signs
 
 
-def unit_rows(local: Analysis, index: int, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Weights and bias of some units, one row a unit, and the largest magnitude each column's input takes over X; sources
-    in the order of their indices."""
+def unit_weights(local: Analysis, index: int, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The rows of some units, and the largest magnitude of each column's input over X.
+
+    Args:
+        local: of a single point.
+        index: of the Relu.
+        positions: flat positions of the units in it.
+
+    Returns:
+        Rows ``(units, columns + 1)``, weights with sources in the order of their indices and then the bias; and the
+        magnitudes ``(columns + 1,)``, 1 for the bias.
+    """
     graph, affine = local.graph, local.graph.read_by(index)
-    chosen = torch.zeros(len(positions), affine.bias.numel(), dtype=graph.dtype)
-    chosen[torch.arange(len(positions)), torch.from_numpy(positions)] = 1.0
-    chosen = chosen.reshape(-1, *affine.shape)
+    one_hot = torch.zeros(len(positions), affine.bias.numel(), dtype=graph.dtype)
+    one_hot[torch.arange(len(positions)), torch.from_numpy(positions)] = 1.0
+    one_hot = one_hot.reshape(-1, *affine.shape)
     sources = _by_source(affine)
-    parts = [map.transpose(chosen).flatten(1) for _, map in sources]
-    reach = [torch.maximum(local.reach[i].lower.abs(), local.reach[i].upper.abs()).flatten() for i, _ in sources]
+    parts = [map.transpose(one_hot).flatten(1) for _, map in sources]
+    sizes = [
+        torch.maximum(local.value_bounds[i].lower.abs(), local.value_bounds[i].upper.abs()).flatten()
+        for i, _ in sources
+    ]
     bias = affine.bias.flatten()[torch.from_numpy(positions)].unsqueeze(1)
-    return torch.cat([*parts, bias], dim=1).numpy(), torch.cat([*reach, torch.ones(1, dtype=graph.dtype)]).numpy()
+    return torch.cat([*parts, bias], dim=1).numpy(), torch.cat([*sizes, torch.ones(1, dtype=graph.dtype)]).numpy()
 
 
 def _in_full(
     local: Analysis, positions: Mapping[int, np.ndarray], units: Sequence[tuple[int, int]], wanted: np.ndarray
 ) -> dict[tuple[int, int], np.ndarray]:
-    """Weights and bias of the wanted units as whole numbers of one small unit: of what their layers were multiplied out
-    from, without a rounding. Units are left out that take more digits than are tried."""
+    """The rows of the wanted units as whole numbers of one small unit, multiplied out from the modules' own weights without
+    a rounding. Units are left out that take more digits than are tried."""
     parts: dict[int, list[Limbs]] = {}
-    chosen = {unit for unit, asked in zip(units, wanted.tolist(), strict=True) if asked}
+    selected = {unit for unit, selects in zip(units, wanted.tolist(), strict=True) if selects}
     for index in positions:
-        at = torch.tensor([position for node, position in chosen if node == index], dtype=torch.int64)
+        at = torch.tensor([position for node, position in selected if node == index], dtype=torch.int64)
         if len(at):
             parts[index] = _digits(local, index, at)
     last = min(part.top - len(part.digits) + 1 for own in parts.values() for part in own)
-    found = {}
+    numbers = {}
     for index, own in parts.items():
-        sure = ~torch.stack([(part.error > 0).any(-1) for part in own]).any(0)
+        unrounded = ~torch.stack([(part.error > 0).any(-1) for part in own]).any(0)
         rows = np.concatenate([part.whole(last) for part in own], axis=1)
-        at = [position for node, position in chosen if node == index]
-        found |= {(index, position): row for position, row, known in zip(at, rows, sure.tolist(), strict=True) if known}
-    return found
+        at = [position for node, position in selected if node == index]
+        numbers |= {
+            (index, position): row for position, row, exact in zip(at, rows, unrounded.tolist(), strict=True) if exact
+        }
+    return numbers
 
 
 def _digits(local: Analysis, index: int, positions: torch.Tensor) -> list[Limbs]:
     """Rows of a Relu's layer for each of its sources in the order of their indices, and the bias: ``(units, columns)``."""
     affine, graph = local.graph.read_by(index), local.graph
-    chosen = graph.output.bias.new_zeros(len(positions), affine.bias.numel())
-    chosen[torch.arange(len(positions)), positions] = 1.0
-    rows = in_digits(graph, chosen.reshape(-1, *affine.shape))
+    one_hot = graph.output.bias.new_zeros(len(positions), affine.bias.numel())
+    one_hot[torch.arange(len(positions)), positions] = 1.0
+    rows = in_digits(graph, one_hot.reshape(-1, *affine.shape))
     parts = []
     for _, map in _by_source(affine):
         columns = map.in_shape
@@ -142,7 +157,7 @@ def _by_source(affine: Affine) -> list[tuple[int, LinearMap]]:
 
 
 def _proportional(first: np.ndarray | None, other: np.ndarray | None) -> bool:
-    """Whether other = ratio * first with a ratio that is not 0, of rows of whole numbers that are known."""
+    """Whether other = ratio * first with a ratio that is not 0, of rows of whole numbers; False where one has none."""
     if first is None or other is None:
         return False
     lead = int(np.abs(first).argmax())

@@ -17,6 +17,7 @@ def largest_row_sum(map: LinearMap, rows: Tensor, columns: Tensor) -> Tensor:
     """|diag(rows) A diag(columns)|_{inf->inf} for each point: ``map.induced_norm``, whose gradient goes through all rows.
 
     Args:
+        map: A.
         rows: weights >= 0 of the outputs, ``(batch or 1, *out_shape)``.
         columns: weights >= 0 of the inputs, ``(batch or 1, *in_shape)``, constants.
 
@@ -31,17 +32,17 @@ def largest_row_sum(map: LinearMap, rows: Tensor, columns: Tensor) -> Tensor:
 
 
 class _LargestRow(torch.autograd.Function):
-    """One pass of |A|, and of its gradient the entries that the chosen row reads."""
+    """One pass of |A|, and of its gradient the entries that the largest row reads."""
 
     @staticmethod
     def forward(ctx: Any, weight: Tensor, layer: Layer, rows: Tensor, columns: Tensor) -> Tensor:
         layer.measure()
         sums = layer.forward(columns, absolute=True)
         layer.size = weight.new_empty(0)
-        found, index = flat(sums.mul(rows)).max(1)
+        largest, index = flat(sums.mul(rows)).max(1)
         ctx.layer = layer
         ctx.save_for_backward(weight, index, flat(rows).expand(len(index), -1).gather(1, index.unsqueeze(1)), columns)
-        return found
+        return largest
 
     @staticmethod
     @once_differentiable

@@ -1,4 +1,4 @@
-"""What the layers of a graph are called in details: by the calls that their ReLUs came from."""
+"""Names of the layers of a graph, for the details of results: by the calls that their ReLUs came from."""
 
 from __future__ import annotations
 

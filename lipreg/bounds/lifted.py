@@ -33,7 +33,7 @@ from torch import Tensor
 
 from lipreg.bounds.lifted_proof import floored, proved
 from lipreg.bounds.switches import Switches
-from lipreg.budget import FREE, Budget
+from lipreg.budget import UNLIMITED, Budget
 from lipreg.linalg.floats import EPS
 
 RANK = 8
@@ -44,15 +44,15 @@ ROUNDS = (
     (64, (1.0, 1.0001, 1.001, 1.01, 1.1)),
     (256, (1.0, 1.00001, 1.0001, 1.001, 1.01)),
 )
-"""Passes, after which bounds are taken, and the factors on the multipliers that are tried: where the iteration has not ended
-they are too small by about as much as it has left to go."""
+"""Passes, after which bounds are taken, and the factors on the multipliers that are tried: before the iteration converges
+the multipliers are too small by about as much as it has to go."""
 CLOSE = 1e-4
 """How close to the relaxation, relatively, a thorough bound is to be."""
 
 
 @dataclass(frozen=True)
 class Lifted:
-    """What the relaxation says of N networks.
+    """Bounds of the relaxation for N networks.
 
     Attributes:
         bound: on the largest |x|, ``(N,)``, infinite where nothing was proved.
@@ -68,8 +68,13 @@ class Lifted:
 
 @dataclass
 class Vectors:
-    """Unit vectors of the switches ``(N, u, r)`` and those of c ``(N, k, r)``, from which an iteration may start, and the
-    multipliers of sides that do not pass together ``(N, e)``."""
+    """The vectors from which an iteration may start.
+
+    Attributes:
+        along: unit vectors of the switches, ``(N, u, r)``.
+        free: vectors of c, ``(N, k, r)``.
+        exclusive: multipliers of sides that exclude each other, ``(N, e)``; None where there are none.
+    """
 
     along: Tensor
     free: Tensor
@@ -77,7 +82,13 @@ class Vectors:
 
     @classmethod
     def start(cls, count: int, u: int, k: int, like: Tensor) -> Vectors:
-        """In general position, the same ones each time."""
+        """Vectors in general position, the same ones each time.
+
+        Args:
+            count: N, how many networks.
+            u, k: how many switches each has, and how many numbers in c.
+            like: a tensor of the dtype and on the device of the vectors.
+        """
         generator = torch.Generator().manual_seed(0)
         drawn = _unit(torch.randn(u + k, RANK, generator=generator, dtype=torch.float64)).to(like)
         return cls(drawn[:u].repeat(count, 1, 1), (drawn[u:] / k**0.5).repeat(count, 1, 1))
@@ -96,7 +107,7 @@ def lifted_bound(
     signs: bool,
     enough: float,
     thorough: Tensor,
-    budget: Budget = FREE,
+    budget: Budget = UNLIMITED,
     close: float = CLOSE,
 ) -> Lifted:
     """Upper bounds on the largest |x| over c and all switches.
@@ -106,7 +117,7 @@ def lifted_bound(
         vectors: where the iteration starts and, after it, where it ended: in place, in a dtype of their own.
         absolute: |x|_1; else |x|_2.
         signs: over c in [-1, 1]^k; else over |c|_2 <= 1. The same for one column.
-        enough: a bound at or below it is small enough.
+        enough: the bound at or below which nothing smaller is needed.
         thorough: which are bounded as tightly as the relaxation allows, ``(N,)``; for the others two rounds have to do, and
             one where the relaxation lies above what is enough.
         budget: started; rounds for which there is no time are left out.
@@ -114,29 +125,31 @@ def lifted_bound(
     """
     network, unit, switch = _in_units(network)
     state = _State.at(network, vectors)
-    found = torch.full((len(network.out_free),), torch.inf, dtype=torch.float64, device=network.out_free.device)
-    multipliers, left = torch.zeros_like(state.multipliers), torch.arange(len(found), device=found.device)
+    bounds = torch.full((len(network.out_free),), torch.inf, dtype=torch.float64, device=network.out_free.device)
+    multipliers, active = torch.zeros_like(state.multipliers), torch.arange(len(bounds), device=bounds.device)
     between, aim = torch.zeros_like(multipliers), enough / unit
     for turn, (sweeps, factors) in budget.paced(enumerate(ROUNDS), lambda each: each[1][0]):
         value = _sweep(network, state, absolute, signs, sweeps)
-        bound, own = proved(network, state.weights(absolute, signs), state.multipliers, state.exclusive, factors)
-        multipliers[left] = torch.where((bound > found[left]).unsqueeze(-1), multipliers[left], own)
-        found[left], between[left] = torch.minimum(found[left], bound), state.between
-        settled = torch.where(thorough[left], found[left] <= value * (1.0 + close), (value > aim[left]) | (turn > 0))
-        going = (found[left] > aim[left]) & ~settled
-        if not going.any():
+        bound, proving = proved(network, state.weights(absolute, signs), state.multipliers, state.exclusive, factors)
+        multipliers[active] = torch.where((bound > bounds[active]).unsqueeze(-1), multipliers[active], proving)
+        bounds[active], between[active] = torch.minimum(bounds[active], bound), state.between
+        settled = torch.where(
+            thorough[active], bounds[active] <= value * (1.0 + close), (value > aim[active]) | (turn > 0)
+        )
+        continuing = (bounds[active] > aim[active]) & ~settled
+        if not continuing.any():
             break
-        vectors.put(left, state)
-        left, network, state = left[going], network[going], state[going]
-    vectors.put(left, state)
-    bound, multipliers = found * unit * (1.0 + 4 * EPS), multipliers * (unit.unsqueeze(-1) / switch).square()
+        vectors.put(active, state)
+        active, network, state = active[continuing], network[continuing], state[continuing]
+    vectors.put(active, state)
+    bound, multipliers = bounds * unit * (1.0 + 4 * EPS), multipliers * (unit.unsqueeze(-1) / switch).square()
     return Lifted(bound, multipliers, between * unit.square().unsqueeze(-1))
 
 
 @dataclass
 class _State:
-    """Where the iteration stands: c ``(N, k, r)``, directions u ``(N, u, r)``, lambda, weights of rows and columns, and what
-    hangs on switches between their ends."""
+    """The state of an iteration: c ``(N, k, r)``, directions u ``(N, u, r)``, lambda, weights of rows and columns, and how
+    much hangs on switches between their ends."""
 
     free: Tensor
     along: Tensor
@@ -148,7 +161,7 @@ class _State:
 
     @classmethod
     def at(cls, network: Switches, vectors: Vectors) -> _State:
-        """Where vectors stand."""
+        """The state at some vectors."""
         (count, u, k), m = network.unit_free.shape, network.out_free.shape[1]
         like, ones = network.out_free, network.out_free.new_ones
         return cls(
@@ -162,22 +175,22 @@ class _State:
         )
 
     def weights(self, absolute: bool, signs: bool) -> tuple[Tensor | None, Tensor | None]:
-        """Those of the rows and columns; None where |x|_2, or |c|_2, is what counts."""
+        """The weights of rows and columns; None where |x|_2, or |c|_2, is what counts."""
         return self.rows if absolute else None, self.columns if signs else None
 
-    def __getitem__(self, chosen: Tensor) -> _State:
-        return _State(*(part[chosen] for part in vars(self).values()))
+    def __getitem__(self, index: Tensor) -> _State:
+        return _State(*(part[index] for part in vars(self).values()))
 
 
 def _in_units(network: Switches) -> tuple[Switches, Tensor, Tensor]:
-    """The same with x and every switch in units in which they are of size 1: no square leaves the range of floats, and
-    layers of which one is multiplied by what the next is divided by are bounded alike.
+    """The networks with x and every switch in units in which they are of size 1, and these units, ``(N,)`` and ``(N, u)``.
 
-    Powers of two, which round no entry. Those of x and of the switches come along, ``(N,)`` and ``(N, u)``.
+    So no square leaves the range of floats, and layers of which one is multiplied by what the next is divided by are bounded
+    alike. The units are powers of two, which round no entry.
     """
-    own = size = network.unit_free.abs().sum(-1)
+    direct = size = network.unit_free.abs().sum(-1)
     for _ in range(network.depth - 1):
-        size = own + (network.unit_unit.abs() @ size.unsqueeze(-1)).squeeze(-1)
+        size = direct + (network.unit_unit.abs() @ size.unsqueeze(-1)).squeeze(-1)
     switch = _power(size)
     into = network.out_unit * switch.unsqueeze(1)
     entries = torch.cat([into, network.out_free], -1).flatten(1).abs()
@@ -196,8 +209,8 @@ def _in_units(network: Switches) -> tuple[Switches, Tensor, Tensor]:
 
 def _power(sizes: Tensor) -> Tensor:
     """The powers of two next to sizes, and 1 for none."""
-    known = (sizes > 0) & torch.isfinite(sizes)
-    return torch.exp2(torch.where(known, sizes, torch.ones_like(sizes)).log2().round())
+    regular = (sizes > 0) & torch.isfinite(sizes)
+    return torch.exp2(torch.where(regular, sizes, torch.ones_like(sizes)).log2().round())
 
 
 def _sweep(network: Switches, state: _State, absolute: bool, signs: bool, sweeps: int) -> Tensor:
@@ -230,8 +243,8 @@ def _sweep(network: Switches, state: _State, absolute: bool, signs: bool, sweeps
         size = floored(size.squeeze(-1))
         state.multipliers = pull.squeeze(-1) / size
         if exclusive is not None:  # in units of multipliers without them, which do not grow with them
-            own = (h - onto_w).norm(dim=-1) / size
-            state.exclusive, beside = exclusive.moved(state.exclusive, own, y, w)
+            bare = (h - onto_w).norm(dim=-1) / size
+            state.exclusive, beside = exclusive.moved(state.exclusive, bare, y, w)
         state.along = h / pull.clamp(min=1e-300)
         cosine = (state.along * upright).sum(-1)
         state.between = pull.squeeze(-1) * size * (1.0 - cosine.square()).clamp(min=0.0).sqrt()

@@ -1,4 +1,4 @@
-"""What multipliers prove of a network of switches, wherever they are from: the least rho, and that it holds in float64."""
+"""The bound that multipliers prove of a network of switches, wherever they are from: the least rho, certified in float64."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lipreg.bounds.switches import Switches
 from lipreg.linalg.floats import EPS, SPARE
 
 SPARED, WIDE = 1e-8, 128
-"""Relative room that a bound leaves for the rounding of its proof; by more than so many switches or columns more."""
+"""Relative widening of a bound for the rounding of its proof; with more than so many switches or columns it is more."""
 FLOOR = 1e-9
 """Smallest weight, multiplier and vector, relative to the largest."""
 
@@ -22,14 +22,14 @@ Weights = tuple[Tensor | None, Tensor | None]
 def proved(
     network: Switches, weights: Weights, multipliers: Tensor, exclusive: Tensor, factors: Sequence[float]
 ) -> tuple[Tensor, Tensor]:
-    """What multiples of multipliers prove, ``(N,)``, infinite where nothing is, and which these are, ``(N, u)``.
+    """The bounds that multiples of multipliers prove, ``(N,)``, infinite where none does, and the multiples, ``(N, u)``.
 
     Args:
         network: in units in which its numbers are of size 1.
         weights: of rows, ``(N, m)``, and columns, ``(N, k)``: None for |x|_2 and |c|_2.
         multipliers: of the switches, ``(N, u)``, at least 0.
-        exclusive: of the sides that exclude each other, ``(N, e)``.
-        factors: on the multipliers, of which the best is taken.
+        exclusive: multipliers of the sides that exclude each other, ``(N, e)``.
+        factors: on the multipliers, of which the best is used.
     """
     rows, columns = (
         None if part is None else (part.sum(-1, keepdim=True) / part).sqrt() * (1.0 + 4 * EPS) for part in weights
@@ -54,8 +54,8 @@ def proved(
 
 @dataclass(frozen=True)
 class _Parts:
-    """|x|^2 and the products that are 0 as one form over w and c, ``(N, u + k, u + k)``, and what its entries are made of:
-    the diagonal of |x|^2, and of the products sums of magnitudes."""
+    """|x|^2 and the products that are 0 as one form over w and c, ``(N, u + k, u + k)``, with the diagonal of |x|^2 and, of
+    the products, the sums of magnitudes that their entries are made of."""
 
     form: Tensor
     diagonal: Tensor
@@ -76,14 +76,14 @@ def _blocks(network: Switches, gram: Tensor, multipliers: Tensor) -> tuple[Tenso
     """The form's blocks without rho: of w, of w and c, of c."""
     u = multipliers.shape[-1]
     coupled = multipliers.unsqueeze(-1) * network.unit_unit / 2
-    own = torch.diag_embed(multipliers) - coupled - coupled.mT - gram[:, :u, :u]
-    return own, gram[:, :u, u:] + multipliers.unsqueeze(-1) * network.unit_free / 2, gram[:, u:, u:]
+    units = torch.diag_embed(multipliers) - coupled - coupled.mT - gram[:, :u, :u]
+    return units, gram[:, :u, u:] + multipliers.unsqueeze(-1) * network.unit_free / 2, gram[:, u:, u:]
 
 
 def _least(network: Switches, gram: Tensor, multipliers: Tensor) -> Tensor:
-    """The smallest rho for given multipliers, infinite where there is none, ``(N,)``; not rounded to a side."""
-    own, cross, free = _blocks(network, gram, multipliers)
-    factor, wrong = torch.linalg.cholesky_ex(own)
+    """The smallest rho for the multipliers, infinite where there is none, ``(N,)``; it is not rounded to a side."""
+    units, cross, free = _blocks(network, gram, multipliers)
+    factor, wrong = torch.linalg.cholesky_ex(units)
     half = torch.linalg.solve_triangular(factor, cross, upper=False)
     reduced = free + half.mT @ half
     wrong = (wrong > 0) | ~torch.isfinite(reduced).all(-1).all(-1)
@@ -97,9 +97,9 @@ def _holds(network: Switches, parts: _Parts, multipliers: Tensor, rho: Tensor, s
     In units in which no entry exceeds its multiplier or rho, an entry is off by no more than a few ``share``, and so is the
     factorisation; together less than ``share`` times the size of the form times a constant.
     """
-    own, cross, free = _blocks(network, parts.form, multipliers)
+    units, cross, free = _blocks(network, parts.form, multipliers)
     k = free.shape[-1]
-    whole = torch.cat([torch.cat([own, -cross], -1), torch.cat([-cross.mT, -free], -1)], 1)
+    whole = torch.cat([torch.cat([units, -cross], -1), torch.cat([-cross.mT, -free], -1)], 1)
     fine = torch.isfinite(rho) & (rho > 0)
     level = torch.where(fine, rho, torch.ones_like(rho)).unsqueeze(-1).expand(-1, k)
     scale = torch.cat([multipliers, level], -1).rsqrt()
@@ -119,7 +119,7 @@ def _holds(network: Switches, parts: _Parts, multipliers: Tensor, rho: Tensor, s
 
 
 def floored(sizes: Tensor) -> Tensor:
-    """Sizes ``(N, k)``, none of them 0 or next to nothing beside the largest."""
+    """Sizes ``(N, k)`` raised to at least ``FLOOR`` times the largest, and above 0."""
     if not sizes.shape[-1]:
         return sizes
     return torch.maximum(sizes, FLOOR * sizes.amax(-1, keepdim=True)).clamp(min=1e-300)

@@ -1,4 +1,4 @@
-"""What the regional scope leaves of any network over a region, without gradient: which units can move, and their slopes.
+"""Which units of any network can move over a region, and their slopes in regional scope, without gradient.
 
 The regional slopes are constant almost everywhere, so interval pre-activations behind them are gone through once, from the
 input on, as middles and widths, and forgotten as soon as nobody reads them. What a bound in training then reads, and
@@ -15,25 +15,26 @@ import torch
 from torch import Tensor
 
 from lipreg.bounds.pooling import Shares, pool_shares
-from lipreg.bounds.reach import allowance
 from lipreg.bounds.slopes import Slopes
+from lipreg.bounds.value_bounds import allowance
 from lipreg.graph import Affine, Forward, Graph, MaxPool, Relu, WithoutCurves, read_nodes
 from lipreg.regions import PlacedRegion
 
 
 @dataclass(frozen=True)
 class Masks:
-    """What is kept of a pass.
+    """The masks of a pass over a batch of regions.
 
     Attributes:
-        moves: 0/1, which entries of the Input, every Relu and every MaxPool can move, ``(batch, *shape)``.
+        graph: without curves.
+        movable: 0/1, which entries of the Input, every Relu and every MaxPool can move, ``(batch, *shape)``.
         upper: the largest slopes of every Relu, ``(batch, *shape)``; 0 for what cannot move.
         sure: whether the units of every Relu are on the side of slope 1 over all of the region.
         pooled: of what every MaxPool reads: lower and upper ends, and which entries can move; until ``shares`` is read.
     """
 
     graph: Graph
-    moves: dict[int, Tensor] = field(default_factory=dict)
+    movable: dict[int, Tensor] = field(default_factory=dict)
     upper: dict[int, Tensor] = field(default_factory=dict)
     sure: dict[int, Tensor] = field(default_factory=dict)
     pooled: dict[int, tuple[Tensor, Tensor, Tensor]] = field(default_factory=dict)
@@ -41,12 +42,14 @@ class Masks:
     @cached_property
     def slopes(self) -> dict[int, Slopes]:
         """Both ends of the slopes of every Relu."""
-        leaks = {i: node.slope for i, node in self.graph.relus()}
-        return {i: Slopes(torch.where(self.sure[i], up, leaks[i] * up.sign()), up) for i, up in self.upper.items()}
+        negative_slopes = {i: node.slope for i, node in self.graph.relus()}
+        return {
+            i: Slopes(torch.where(self.sure[i], up, negative_slopes[i] * up.sign()), up) for i, up in self.upper.items()
+        }
 
     @cached_property
     def shares(self) -> dict[int, Shares]:
-        """The weights that the members of every MaxPool's windows can have; the ends that they are read from are let go."""
+        """The weights that the members of every MaxPool's windows can have; ``pooled``, their source, is emptied."""
         return {i: pool_shares(node, *self.pooled.pop(i)) for i, node in self.graph.pools()}
 
 
@@ -59,19 +62,19 @@ def regional_masks(graph: Graph, region: PlacedRegion) -> Masks:
     """
     rules = _Masking(graph, region)
     with torch.no_grad():
-        graph.forward({0: 0}, rules, until=len(graph.nodes) - 2)  # nobody asks for the output
-    return rules.found
+        graph.forward({0: 0}, rules, until=len(graph.nodes) - 2)  # nothing reads the output's
+    return rules.masks
 
 
 class _Masking(WithoutCurves, Forward[int]):
     """The pass: a node's value is its index, under which its middle and width, ``(batch, *shape)``, lie until read."""
 
     def __init__(self, graph: Graph, region: PlacedRegion) -> None:
-        self.found, self.batch = Masks(graph), region.batch
-        down, up = (end.reshape(region.center.shape) for end in region.room)
+        self.masks, self.batch = Masks(graph), region.batch
+        down, up = (end.reshape(region.center.shape) for end in region.displacement_ends)
         width = (up - down).add_(allowance(region), alpha=2.0)
-        self.held = {0: (torch.add(region.center, down + up, alpha=0.5), width)}
-        self.found.moves[0] = region.moves.to(width.dtype)
+        self.intervals = {0: (torch.add(region.center, down + up, alpha=0.5), width)}
+        self.masks.movable[0] = region.movable.to(width.dtype)
         # the last one of each node
         self.readers = {i: index for index, node in enumerate(graph.nodes) for i in read_nodes(node)}
 
@@ -79,46 +82,46 @@ class _Masking(WithoutCurves, Forward[int]):
         middle = node.bias.expand(self.batch, *node.shape)
         width = None
         for source, map in node.terms():
-            center, spread = self._take(index, source)
-            middle, through = middle + map(center), map.abs()(spread)
+            center, source_width = self._take(index, source)
+            middle, through = middle + map(center), map.abs()(source_width)
             width = through if width is None else width + through
-        self.held[index] = middle, torch.zeros_like(middle) if width is None else width
+        self.intervals[index] = middle, torch.zeros_like(middle) if width is None else width
         return index
 
     def relu(self, index: int, node: Relu, value: int) -> int:
-        middle, room = self._take(index, value)
-        high = torch.add(middle, room, alpha=0.5)
+        middle, width_before = self._take(index, value)
+        high = torch.add(middle, width_before, alpha=0.5)
         if node.slope == 0:
             upper = high.relu_()
-            self.found.sure[index] = (room <= upper) & (room > 0)
-            width = torch.minimum(upper, room)  # what relu leaves of [high - room, high]
-            moves = slopes = width.sign()
+            self.masks.sure[index] = (width_before <= upper) & (width_before > 0)
+            width = torch.minimum(upper, width_before)  # relu makes of [high - width_before, high]
+            movable = slopes = width.sign()
         else:
-            low, moves = high - room, room.sign()
-            self.found.sure[index] = (low >= 0) & (moves > 0)
-            slopes = torch.where(high > 0, moves, node.slope * moves)
+            low, movable = high - width_before, width_before.sign()
+            self.masks.sure[index] = (low >= 0) & (movable > 0)
+            slopes = torch.where(high > 0, movable, node.slope * movable)
             upper = node(high)
-            width = torch.maximum(upper - node(low), node.slope * room)
-        self.found.moves[index], self.found.upper[index] = moves, slopes
-        self.held[index] = upper.sub_(width, alpha=0.5), width
+            width = torch.maximum(upper - node(low), node.slope * width_before)
+        self.masks.movable[index], self.masks.upper[index] = movable, slopes
+        self.intervals[index] = upper.sub_(width, alpha=0.5), width
         return index
 
     def max_pool(self, index: int, node: MaxPool, value: int) -> int:
-        middle, room = self._take(index, value)
-        high = torch.add(middle, room, alpha=0.5)
-        low, moving = high - room, room > 0
-        self.found.pooled[index] = low, high, moving
-        upper, lower, moves = (_largest(node, part) for part in (high, low, moving.to(high.dtype)))
-        # whatever a member can do, what reads the pool must not take it for known
+        middle, width_before = self._take(index, value)
+        high = torch.add(middle, width_before, alpha=0.5)
+        low, moving = high - width_before, width_before > 0
+        self.masks.pooled[index] = low, high, moving
+        upper, lower, movable = (_largest(node, part) for part in (high, low, moving.to(high.dtype)))
+        # a window with a member that can move has a width above 0, whatever rounding makes of it
         info = torch.finfo(upper.dtype)
-        least = torch.add(upper.abs(), info.tiny / info.eps).mul_(moves).mul_(info.eps)
+        least = torch.add(upper.abs(), info.tiny / info.eps).mul_(movable).mul_(info.eps)
         width = torch.maximum(upper - lower, least)
-        self.found.moves[index] = moves
-        self.held[index] = upper.sub_(width, alpha=0.5), width
+        self.masks.movable[index] = movable
+        self.intervals[index] = upper.sub_(width, alpha=0.5), width
         return index
 
     def _take(self, reader: int, index: int) -> tuple[Tensor, Tensor]:
-        return self.held.pop(index) if self.readers[index] == reader else self.held[index]
+        return self.intervals.pop(index) if self.readers[index] == reader else self.intervals[index]
 
 
 def _largest(node: MaxPool, z: Tensor) -> Tensor:

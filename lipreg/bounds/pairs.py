@@ -7,7 +7,7 @@ Over a pair of layers, first and second, with sources h and h',
 and what is small on the right stays small: the difference of the maps, and that of the sources, which is 0 where both layers
 read one node and a pair's own where they read a pair. After a ReLU
 
-    h - h' lies between 0 and z - z'     (between the slope's own share of it and all of it, of a leaky one),
+    h - h' lies between 0 and z - z'     (between the negative slope's share of it and all of it, of a leaky one),
 
 and is z - z' itself where both units are on. Bounds of the two one by one give |z| + |z'|. In this form differences are
 followed by ReluDiff (Paulsen, Wang & Wang 2020) and NeuroDiff (Paulsen et al. 2020), for verification.
@@ -25,45 +25,50 @@ from torch import Tensor
 from lipreg.bounds.analysis import Analysis
 from lipreg.bounds.intervals import Ends
 from lipreg.graph import Affine, Graph, Relu, read_nodes, same_kind, same_parts
-from lipreg.linalg import LinearMap, dual_norm, gap
+from lipreg.linalg import LinearMap, dual_norm, map_difference
 from lipreg.linalg.floats import EPS, SPARE, TINY
 from lipreg.regions import PlacedRegion
 
 
 @dataclass(frozen=True)
-class Term:
-    """What a pair of layers reads: one node, or a pair of nodes.
+class PairTerm:
+    """A term of a pair of layers: they read one node, or a pair of nodes.
 
     Attributes:
         first, second: the sources h and h'; equal where both read one node.
         map: A, of the first.
-        gap: A - A'.
+        difference: A - A', with A' the map of the second.
     """
 
     first: int
     second: int
     map: LinearMap
-    gap: LinearMap
+    difference: LinearMap
 
 
 @dataclass(frozen=True)
-class Pair:
-    """Two Relu nodes that belong together, the first before the second, and what their layers read."""
+class LayerPair:
+    """Two Relu nodes that belong together.
+
+    Attributes:
+        first, second: their indices, the first before the second.
+        terms: the sources that their layers read, and the maps.
+    """
 
     first: int
     second: int
-    terms: tuple[Term, ...]
+    terms: tuple[PairTerm, ...]
 
 
 @dataclass(frozen=True)
-class Apart:
-    """How far apart a pair's pre-activations are, ``(batch, *shape)`` each.
+class PairDifference:
+    """Bounds on how far apart a pair's pre-activations are, ``(batch, *shape)`` each.
 
     Attributes:
         lower, upper: bounds on z - z' over X.
-        least, most: bounds on it at the reference points.
-        same: whether z = z' for all inputs, in exact arithmetic; ``shape``.
-        outputs: bounds on h - h' over X, of what the ReLUs make of them.
+        least, most: bounds on z - z' at the reference points.
+        same: whether z = z' for all inputs, in exact arithmetic, ``shape``.
+        outputs: bounds on h - h' over X, h and h' the outputs of the ReLUs.
     """
 
     lower: Tensor
@@ -74,16 +79,16 @@ class Apart:
     outputs: Ends
 
 
-def pairs(graph: Graph) -> dict[int, Pair]:
+def find_pairs(graph: Graph) -> dict[int, LayerPair]:
     """The pairs of a graph, by their first node, in order.
 
     Two Relu nodes of one shape and slope are one where neither depends on the other, their layers read the same nodes or
-    pairs, and these layers are closer to each other than the larger of them is to 0. Whichever are taken, bounds that follow
-    hold; what makes no difference small costs time and gains nothing. Max pools make no pairs.
+    pairs, and these layers are closer to each other than the larger of them is to 0. Bounds that follow hold for any pairs;
+    one whose layers are far apart costs time and gains nothing. Max pools make no pairs.
     """
-    found: dict[int, Pair] = {}
+    pairs: dict[int, LayerPair] = {}
     if not graph.branches:
-        return found
+        return pairs
     above: dict[int, frozenset[int]] = {}  # what each node depends on
     partner: dict[int, int] = {}
     for index, node in enumerate(graph.nodes):
@@ -95,22 +100,24 @@ def pairs(graph: Graph) -> dict[int, Pair]:
                 continue
             terms = _terms(graph.affine(earlier.source), graph.affine(node.source), partner)
             if terms is not None:
-                found[other], partner[other], partner[index] = Pair(other, index, terms), index, other
+                pairs[other], partner[other], partner[index] = LayerPair(other, index, terms), index, other
                 break
-    return dict(sorted(found.items()))
+    return dict(sorted(pairs.items()))
 
 
-def _terms(first: Affine, second: Affine, partner: Mapping[int, int]) -> tuple[Term, ...] | None:
+def _terms(first: Affine, second: Affine, partner: Mapping[int, int]) -> tuple[PairTerm, ...] | None:
     others, terms = dict(second.terms()), []
     if len(first.sources) != len(second.sources) or not first.sources:
         return None
     for source, map in first.terms():
         other = source if source in others else partner.get(source, -1)
-        between = gap(map, others[other]) if other in others else None
+        between = map_difference(map, others[other]) if other in others else None
         if between is None:
             return None
-        terms.append(Term(source, other, map, between))
-    return tuple(terms) if _size(t.gap for t in terms) < max(_size(first.maps), _size(second.maps)) else None
+        terms.append(PairTerm(source, other, map, between))
+    return (
+        tuple(terms) if _size(term.difference for term in terms) < max(_size(first.maps), _size(second.maps)) else None
+    )
 
 
 def _size(maps: Iterable[LinearMap]) -> float:
@@ -118,31 +125,32 @@ def _size(maps: Iterable[LinearMap]) -> float:
     return sum(float(entries.square().sum()) for entries in numbers)
 
 
-def known_pairs(analysis: Analysis) -> dict[int, Pair]:
-    """The pairs of an analysis's graph, found once; none where the region has no ends, and so nothing how far it goes."""
+def layer_pairs(analysis: Analysis) -> dict[int, LayerPair]:
+    """The pairs of an analysis's graph, searched for once; none where the region is unbounded, as bounds are then."""
     return analysis.derived(_pairs) if analysis.placed.region.bounded else {}
 
 
-def apart(analysis: Analysis) -> dict[int, Apart]:
-    """How far apart the pre-activations of each pair are, by its first node; found once.
+def pair_differences(analysis: Analysis) -> dict[int, PairDifference]:
+    """How far apart the pre-activations of each pair are, by its first node; computed once.
 
-    In the analysis's own arithmetic, rounded outward where its bounds are. A pass with a few columns for each pair.
+    The bounds are in the analysis's own arithmetic, rounded outward where its bounds are. They cost a pass with a few
+    columns for each pair.
     """
     return analysis.derived(_apart)
 
 
-def _pairs(analysis: Analysis) -> dict[int, Pair]:
-    return pairs(analysis.graph)
+def _pairs(analysis: Analysis) -> dict[int, LayerPair]:
+    return find_pairs(analysis.graph)
 
 
-def _apart(analysis: Analysis) -> dict[int, Apart]:
-    found: dict[int, Apart] = {}
-    for index, pair in known_pairs(analysis).items():
-        found[index] = _layers(analysis, pair, found)
-    return found
+def _apart(analysis: Analysis) -> dict[int, PairDifference]:
+    differences: dict[int, PairDifference] = {}
+    for index, pair in layer_pairs(analysis).items():
+        differences[index] = _layers(analysis, pair, differences)
+    return differences
 
 
-def _layers(analysis: Analysis, pair: Pair, before: Mapping[int, Apart]) -> Apart:
+def _layers(analysis: Analysis, pair: LayerPair, before: Mapping[int, PairDifference]) -> PairDifference:
     """A (h - h') + (A - A') h' + b - b', around the reference points where h' is the input."""
     graph, region = analysis.graph, analysis.placed.region
     first, second = graph.read_by(pair.first), graph.read_by(pair.second)
@@ -150,42 +158,42 @@ def _layers(analysis: Analysis, pair: Pair, before: Mapping[int, Apart]) -> Apar
     parts, size, length = [], constant.abs(), SPARE
     same = (first.bias == second.bias) & same_parts(first.bias_of, second.bias_of)
     for term in pair.terms:
-        same = same & (_reads(term.gap) == 0)
+        same = same & (_reads(term.difference) == 0)
         if term.first != term.second:
             same = same & (_reads(term.map, ~before[term.first].same) == 0)
-        length += term.map.lengths + term.gap.lengths
+        length += term.map.lengths + term.difference.lengths
         if term.first != term.second:
             parts.append(_image(term.map, before[term.first].outputs))
         if term.second:
-            reach = analysis.reach[term.second]
-            parts.append(_image(term.gap, (reach.lower, reach.upper)))
+            bounds = analysis.value_bounds[term.second]
+            parts.append(_image(term.difference, (bounds.lower, bounds.upper)))
             continue
-        constant, size = constant + term.gap(region.center), size + term.gap.sizes()(region.center.abs())
-        down, up = (end.reshape(region.center.shape) for end in region.room)
-        parts.append(_within_ball(region, term.gap, *_image(term.gap, (down, up))))
+        constant, size = constant + term.difference(region.center), size + term.difference.sizes()(region.center.abs())
+        down, up = (end.reshape(region.center.shape) for end in region.displacement_ends)
+        parts.append(_within_ball(region, term.difference, *_image(term.difference, (down, up))))
     middle = sum((middle for middle, _, _ in parts), start=constant)
     radius = sum((radius for _, radius, _ in parts), start=torch.zeros_like(constant))
     if analysis.outward:
         size = sum((size for _, _, size in parts), start=size)
         radius = radius + 2 * length * (EPS * size + TINY) + first.bias_rounding() + second.bias_rounding()
-    own, other = analysis.reach[_source(graph, pair.first)], analysis.reach[_source(graph, pair.second)]
-    lower, upper = _less(analysis, (own.lower, own.upper), (other.lower, other.upper))
+    z, others = analysis.value_bounds[_source(graph, pair.first)], analysis.value_bounds[_source(graph, pair.second)]
+    lower, upper = _less(analysis, (z.lower, z.upper), (others.lower, others.upper))
     lower, upper = torch.maximum(lower, middle - radius), torch.minimum(upper, middle + radius)
-    least, most = _less(analysis, own.at, other.at)
+    least, most = _less(analysis, z.at, others.at)
     least, most = torch.maximum(least, lower), torch.minimum(most, upper)
     lower, upper, least, most = (end.masked_fill(same, 0.0) for end in (lower, upper, least, most))
-    return Apart(lower, upper, least, most, same, _activated(analysis, pair, lower, upper, same))
+    return PairDifference(lower, upper, least, most, same, _activated(analysis, pair, lower, upper, same))
 
 
 def _reads(map: LinearMap, inputs: Tensor | None = None) -> Tensor:
     """How many of some inputs, or of all, each output reads with a weight that is not 0."""
-    weights = map.exactly.with_entries(lambda entries: (entries != 0).to(entries))
+    weights = map.exact_form.with_entries(lambda entries: (entries != 0).to(entries))
     ones = torch.ones(map.in_shape, dtype=map.entries[0].dtype, device=map.entries[0].device)
     return weights(ones if inputs is None else ones * inputs)
 
 
 def _image(map: LinearMap, ends: Ends) -> tuple[Tensor, Tensor, Tensor]:
-    """Middle and radius of what a map makes of a box, and the magnitudes that it adds up."""
+    """The middle and the radius of a box's image under a map, and the magnitudes that it adds up."""
     lower, upper = ends
     half, most = (upper - lower) / 2, torch.maximum(lower.abs(), upper.abs())
     if map.rounded:
@@ -200,26 +208,26 @@ def _within_ball(
     """The image of a box of displacements, cut to that of the ball inside of it."""
     if region.norm == math.inf:
         return middle, radius, size
-    moves = region.moves.to(middle.dtype)
-    far = map.row_norms(dual_norm(region.norm), moves) * region.distance(region.norm).reshape(
+    movable = region.movable.to(middle.dtype)
+    far = map.row_norms(dual_norm(region.norm), movable) * region.distance(region.norm).reshape(
         -1, *(1,) * (middle.dim() - 1)
     )
     lower, upper = torch.maximum(middle - radius, -far), torch.minimum(middle + radius, far)
     return (lower + upper) / 2, (upper - lower) / 2, torch.maximum(size, far)
 
 
-def _activated(analysis: Analysis, pair: Pair, lower: Tensor, upper: Tensor, same: Tensor) -> Ends:
+def _activated(analysis: Analysis, pair: LayerPair, lower: Tensor, upper: Tensor, same: Tensor) -> Ends:
     """Bounds on h - h' = s (z - z'), with s the slope between the two, and those of h and h' one by one."""
     graph, node = analysis.graph, analysis.graph.nodes[pair.first]
     assert isinstance(node, Relu)
-    z, other = analysis.reach[_source(graph, pair.first)], analysis.reach[_source(graph, pair.second)]
-    one, leak = torch.ones_like(lower), torch.full_like(lower, node.slope)
-    most = torch.where((z.upper <= 0) & (other.upper <= 0), leak, one)
-    least = torch.where((z.lower >= 0) & (other.lower >= 0), one, leak)
+    z, other = analysis.value_bounds[_source(graph, pair.first)], analysis.value_bounds[_source(graph, pair.second)]
+    one, negative_slope = torch.ones_like(lower), torch.full_like(lower, node.slope)
+    most = torch.where((z.upper <= 0) & (other.upper <= 0), negative_slope, one)
+    least = torch.where((z.lower >= 0) & (other.lower >= 0), one, negative_slope)
     lower = lower * torch.where(lower < 0, most, least)
     upper = upper * torch.where(upper > 0, most, least)
-    own, others = analysis.reach[pair.first], analysis.reach[pair.second]
-    low, high = _less(analysis, (own.lower, own.upper), (others.lower, others.upper))
+    h, other_h = analysis.value_bounds[pair.first], analysis.value_bounds[pair.second]
+    low, high = _less(analysis, (h.lower, h.upper), (other_h.lower, other_h.upper))
     low, high = torch.maximum(low, lower - EPS * lower.abs()), torch.minimum(high, upper + EPS * upper.abs())
     return low.masked_fill(same, 0.0), high.masked_fill(same, 0.0)
 

@@ -1,9 +1,9 @@
 """Gradients behind max pools for p = inf, where the members of a window share one gradient: exactly one passes it on.
 
-What flows into a window, at most m in magnitude, reaches the inputs through one member. Let v_i be the most that a unit of
-gradient at entry i can become of a gradient's norm at the inputs, its sum of magnitudes: magnitudes of weights times upper
-slopes from the inputs on, and of a window the largest of its members, not their sum. Then an open window adds at most
-m max v_i. Entry by entry each member may have all of it, and a norm of entries adds them up.
+The gradient that flows into a window, at most m in magnitude, goes on to the inputs through one member. Let v_i be the most
+that a unit of gradient at entry i can become of a gradient's norm at the inputs, its sum of magnitudes: magnitudes of
+weights times upper slopes from the inputs on, and of a window the largest of its members, not their sum. Then an undecided
+window adds at most m max v_i. Entry by entry each member may have all of it, and a norm of entries adds them up.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ import torch
 from torch import Tensor
 
 from lipreg.bounds.analysis import Analysis
-from lipreg.bounds.jacobian import Centered
+from lipreg.bounds.jacobian import CenterRadiusPass
 from lipreg.bounds.rounding import gradient_rounding, output_gradients
 from lipreg.graph import Affine, Forward, MaxPool, UnitsAlike
 from lipreg.linalg import vector_norm
 
 
 def gains(analysis: Analysis) -> dict[int, Tensor]:
-    """v at every node that the output reads, ``(batch, *shape)``: magnitudes of maps and upper slopes times the inputs'
+    """v at every node before the output, ``(batch, *shape)``: magnitudes of maps and upper slopes times the inputs'
     weights."""
     last = len(analysis.graph.nodes) - 2
     return analysis.graph.forward({0: analysis.columns[0]}, _Gains(analysis), until=last)
@@ -53,7 +53,7 @@ class _Gains(UnitsAlike[Tensor], Forward[Tensor]):
 def shared_row_sums(analysis: Analysis) -> Tensor:
     """Upper bounds on |c_k^T J|_1 of each row, columns times their weights, ``(batch, rows)``, for p = inf.
 
-    By intervals that end at open windows. Differentiable; costs a pass forward and one back.
+    The bounds are from intervals that end at undecided windows. Differentiable; costs a pass forward and one back.
     """
     rules = _Shared(analysis)
     start = ((source, (center, torch.zeros_like(center))) for source, center, _ in output_gradients(analysis))
@@ -70,10 +70,11 @@ def shared_row_sums(analysis: Analysis) -> Tensor:
 def row_bounds_within(analysis: Analysis, sizes: Tensor) -> Tensor:
     """Upper bounds on the norm of each row, ``(batch, rows)``, from those on the magnitudes of its entries.
 
-    Behind pools, for p = inf, the smaller of that and of ``shared_row_sums``, row by row.
+    Behind max pools, for p = inf, each is the smaller of that and of ``shared_row_sums``.
 
     Args:
-        sizes: of the Jacobian's entries, ``(batch, rows, *input_shape)``.
+        analysis: whose Jacobian it is.
+        sizes: upper bounds on the magnitudes of the Jacobian's entries, ``(batch, rows, *input_shape)``.
     """
     norms = analysis.placed.row_norms(sizes)
     shared = analysis.placed.problem.p == math.inf and analysis.graph.pools()
@@ -91,10 +92,10 @@ def within_shared(analysis: Analysis, sizes: Tensor) -> Tensor:
     return torch.minimum(whole, vector_norm(row_bounds_within(analysis, sizes), q))
 
 
-class _Shared(Centered):
-    """Intervals as centers and radii; what an open window adds goes into ``total``, ``(batch, rows)``, and no further.
+class _Shared(CenterRadiusPass):
+    """Intervals as centers and radii; what an undecided window adds goes into ``total``, ``(batch, rows)``, and no further.
 
-    Signals add up: what is counted there is left out of the intervals below, which bound the rest.
+    Gradients add up: what is counted in ``total`` is left out of the intervals below, which bound the rest.
     """
 
     def __init__(self, analysis: Analysis) -> None:
@@ -106,8 +107,8 @@ class _Shared(Centered):
     def max_pool(self, index: int, node: MaxPool, value: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         share = self.analysis.shares[index]
         center, radius = value
-        open_ = ((share.upper > share.lower).any(-1)).reshape(-1, 1, *node.shape)
-        added = (center.abs() + radius) * open_ * self.gains[index].unsqueeze(1)
+        undecided = ((share.upper > share.lower).any(-1)).reshape(-1, 1, *node.shape)
+        added = (center.abs() + radius) * undecided * self.gains[index].unsqueeze(1)
         self.total = self.total + added.flatten(2).sum(-1)
         passed = share.lower.unsqueeze(1)  # of a window that is decided, all to one member
         return (

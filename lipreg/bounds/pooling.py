@@ -45,28 +45,30 @@ def source_weights(node: MaxPool, like: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Shares:
-    """lower <= weight <= upper for each member of each window, ``(batch, outputs, window)``; each end made when it is read.
+    """lower <= weight <= upper for each member of each window, ``(batch, outputs, window)``; each end is made when read.
 
     Members that cannot move pass nothing on: their weights are 0.
 
     Attributes:
-        able: which members can be the largest, moving or not.
-        moves: which members can move.
+        contending: which members can be the largest, whether they can move or not.
+        movable: which members can move.
         dtype: of the weights.
     """
 
-    able: Tensor
-    moves: Tensor
+    contending: Tensor
+    movable: Tensor
     dtype: torch.dtype
 
     @cached_property
     def lower(self) -> Tensor:
-        alone = self.able & (self.able.sum(-1, keepdim=True) == 1)
-        return (alone & self.moves).to(self.dtype)
+        """The lower ends: 1 for a member that is the largest all over X and can move, else 0."""
+        alone = self.contending & (self.contending.sum(-1, keepdim=True) == 1)
+        return (alone & self.movable).to(self.dtype)
 
     @cached_property
     def upper(self) -> Tensor:
-        return (self.able & self.moves).to(self.dtype)
+        """The upper ends: 1 for members that can be the largest and can move, else 0."""
+        return (self.contending & self.movable).to(self.dtype)
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ class Sorting:
         node: the pool of the first partners' windows alone.
         first, second: the partners' windows.
         least, most: of s, each 0 or 1, ``(batch, partners, 2)``.
-        moves: which entries can move, likewise.
+        movable: which entries can move, likewise.
         alone: 1 for windows without a partner, ``(outputs, 1)``.
     """
 
@@ -89,23 +91,23 @@ class Sorting:
     second: Tensor
     least: Tensor
     most: Tensor
-    moves: Tensor
+    movable: Tensor
     alone: Tensor
 
     def larger(self, part: Tensor) -> Tensor:
-        """Of ``(..., outputs, 1)`` those that are the larger of two, once for each of the two."""
+        """The entries of ``(..., outputs, 1)`` at the larger of two partners, once for each of the two, ``(..., 2)``."""
         return _twice(part, self.first)
 
     def smaller(self, part: Tensor) -> Tensor:
-        """Those that are the negative of the smaller one."""
+        """The entries at the negative of the smaller of two partners, likewise."""
         return _twice(part, self.second)
 
     def scatter(self, parts: Tensor) -> Tensor:
-        """``(batch, rows, partners, 2)`` to the source's shape, ``(batch, rows, *in_shape)``, where entries can move.
+        """Entries ``(batch, rows, partners, 2)`` added up in the source's shape, ``(batch, rows, *in_shape)``, if movable.
 
         Digits of numbers, which are whole numbers, may have further dimensions before these.
         """
-        return self.node.scatter(parts.masked_fill(~self.moves.unsqueeze(1), 0))
+        return self.node.scatter(parts.masked_fill(~self.movable.unsqueeze(1), 0))
 
 
 def _twice(part: Tensor, windows: Tensor) -> Tensor:
@@ -114,23 +116,23 @@ def _twice(part: Tensor, windows: Tensor) -> Tensor:
 
 
 def sorting(node: MaxPool, shares: Shares) -> Sorting | None:
-    """What the partners of a pool do, where it has any."""
+    """How the partners of a pool pass gradients on, where it has any; else None."""
     if not node.mirrored:
         return None
     places = torch.arange(len(node.partners), device=node.partners.device)
     first = (node.partners > places).nonzero().squeeze(1)
     if not len(first):
         return None
-    able, moves = (part.index_select(1, first) for part in (shares.able, shares.moves))
+    contending, movable = (part.index_select(1, first) for part in (shares.contending, shares.movable))
     dtype, alone = shares.dtype, (node.partners < 0).unsqueeze(1)
-    least, most = (able & ~able.flip(-1)).to(dtype), able.to(dtype)
+    least, most = (contending & ~contending.flip(-1)).to(dtype), contending.to(dtype)
     pairs = replace(node, windows=node.windows[first], shape=(len(first),))
-    return Sorting(pairs, first, node.partners[first], least, most, moves, alone.to(dtype))
+    return Sorting(pairs, first, node.partners[first], least, most, movable, alone.to(dtype))
 
 
 @dataclass(frozen=True)
-class Passing:
-    """Lines above a form of what a window passes on: sum of f_i s_i g, over all shares s of its members and l <= g <= h.
+class PoolLines:
+    """Lines above a form of the gradients that a window passes on: sum of f_i s_i g, over all shares s and l <= g <= h.
 
     One member passes g, so that lies below max(g max f, g min f), f over the members that can pass it and 0 where it may be
     passed to one that cannot move: convex in g, so below its chord where g has either sign.
@@ -146,8 +148,9 @@ class Passing:
 
     def above(self, form: Tensor) -> tuple[Tensor, Tensor]:
         """Slopes and offsets ``(batch, rows, k, outputs)`` from forms ``(batch, rows, k, outputs, window)``."""
-        able, moves = (part.unsqueeze(1).unsqueeze(1) for part in (self.shares.able, self.shares.moves))
-        passed, free = able & moves, ~(able & ~moves).any(-1)  # free: every member that can pass it on moves
+        contending, movable = (part.unsqueeze(1).unsqueeze(1) for part in (self.shares.contending, self.shares.movable))
+        passed = contending & movable
+        free = ~(contending & ~movable).any(-1)  # every member that can pass it on can move
         most = form.masked_fill(~passed, -torch.inf).amax(-1)
         least = form.masked_fill(~passed, torch.inf).amin(-1)
         most = torch.where(free | (most > 0), most, torch.zeros_like(most))
@@ -155,11 +158,17 @@ class Passing:
         return chord(self.low.unsqueeze(2), self.high.unsqueeze(2), least, most)
 
 
-def pool_shares(node: MaxPool, lower: Tensor, upper: Tensor, moves: Tensor) -> Shares:
-    """The weights that the members of each window can take, from what is known of the pool's input."""
+def pool_shares(node: MaxPool, lower: Tensor, upper: Tensor, movable: Tensor) -> Shares:
+    """The weights that the members of each window can take.
+
+    Args:
+        node: the pool.
+        lower, upper: bounds on its input, ``(batch, *in_shape)``.
+        movable: which entries of that can move, likewise.
+    """
     low, high = node.members(lower), node.members(upper)
-    able = (high >= low.amax(-1, keepdim=True)) & _first(node.windows)
-    return Shares(able, node.members(moves), lower.dtype)
+    contending = (high >= low.amax(-1, keepdim=True)) & _first(node.windows)
+    return Shares(contending, node.members(movable), lower.dtype)
 
 
 def relax_pool(node: MaxPool, lower: Tensor, upper: Tensor) -> Lines:
@@ -167,7 +176,11 @@ def relax_pool(node: MaxPool, lower: Tensor, upper: Tensor) -> Lines:
 
     Below: the member whose interval has the largest middle. Above, with m = max l: max z <= m + sum relu(z_i - m), and
     each relu lies under its chord over [l_i, u_i]; or the constant max u, where that is lower in the middle of the box. A
-    window with one candidate is exact.
+    window with one candidate is exact. The upper offset has the rounding of these sums.
+
+    Args:
+        node: the pool.
+        lower, upper: bounds l and u on its input, ``(batch, *in_shape)``.
     """
     first = _first(node.windows)
     low, high = node.members(lower), node.members(upper)
@@ -176,13 +189,13 @@ def relax_pool(node: MaxPool, lower: Tensor, upper: Tensor) -> Lines:
     below = torch.zeros_like(low).scatter_(-1, middle.argmax(-1, keepdim=True), 1.0)
     rise = (high - threshold).clamp(min=0.0) * first
     width = high - low
-    # a member that does not move is exact with weight 1 at the threshold, and out of reach below it
-    moves = width > 0
-    chord = torch.where(moves, rise / torch.where(moves, width, torch.ones_like(width)), torch.zeros_like(width))
-    chord = chord.clamp(max=1.0)
-    offset = (threshold - (chord * low).sum(-1, keepdim=True)).squeeze(-1)
+    # a member of width 0 is exact with weight 1 at the threshold, and is never the largest below it
+    movable = width > 0
+    slopes = torch.where(movable, rise / torch.where(movable, width, torch.ones_like(width)), torch.zeros_like(width))
+    slopes = slopes.clamp(max=1.0)
+    offset = (threshold - (slopes * low).sum(-1, keepdim=True)).squeeze(-1)
     constant = (threshold + rise.sum(-1, keepdim=True) / 2).squeeze(-1) > high.amax(-1)
-    weights = torch.where(constant.unsqueeze(-1), torch.zeros_like(chord), chord)
+    weights = torch.where(constant.unsqueeze(-1), torch.zeros_like(slopes), slopes)
     offset = torch.where(constant, high.amax(-1), offset)
     rounding = (low.shape[-1] + 8) * EPS * torch.maximum(-low, high).amax(-1)
     return Lines(below, weights, (offset + rounding).unsqueeze(-1))

@@ -1,4 +1,4 @@
-"""The chain of magnitudes, and what rounding may do to products of layers, however they are multiplied out.
+"""The chain of magnitudes, and how far rounding may put off products of layers, however they are multiplied out.
 
 However a product of matrices and slopes in [0, s] is bracketed, each entry of the float64 result is off by at most
 
@@ -32,17 +32,17 @@ def lengths(graph: Graph) -> int:
 
 
 def output_gradients(analysis: Analysis) -> list[tuple[int, Tensor, Tensor | None]]:
-    """c A_K for each term of the output: its source, the rows ``(batch, rows, *shape)``, and what rounding may have done.
+    """c A_K for each term of the output: its source, the rows ``(batch, rows, *shape)``, and a bound on their rounding.
 
-    Rows of the functional are differences, so large weights may cancel here. None where rounding is left out.
+    Rows of the functional are differences, so large weights may cancel here. The bound is None where rounding is left out.
     """
     rows = analysis.placed.rows.to(analysis.graph.dtype)
-    found = []
+    gradients = []
     for source, map in analysis.graph.output.terms():
         share = (map.lengths + SPARE) * EPS
         loss = share * map.sizes().transpose(rows.abs()) if analysis.outward else None
-        found.append((source, map.transpose(rows), loss))
-    return found
+        gradients.append((source, map.transpose(rows), loss))
+    return gradients
 
 
 def carried(
@@ -51,17 +51,23 @@ def carried(
     change: Callable[[LinearMap], LinearMap],
     scale: Callable[[Tensor], Tensor],
 ) -> dict[int, Tensor]:
-    """Rows carried back by changed maps and upper slopes: at the Input, every Relu, MaxPool and Curved.
+    """Rows carried back through changed maps and upper slopes.
 
     Args:
-        start: what flows into each source of the output, ``(batch, rows, *shape)``.
+        analysis: whose maps and slopes these are.
+        start: the rows at each source of the output, ``(batch, rows, *shape)``.
+        change: the map in whose place a map is taken.
+        scale: the factors in whose place upper slopes are taken.
+
+    Returns:
+        The rows at the Input, every Relu, MaxPool and Curved that they reach, ``(batch, rows, *shape)``.
     """
     graph, rows = analysis.graph, analysis.placed.rows
     rules = _Carried(analysis, change, scale)
     at_input = graph.backward(start, rules)
     if at_input is None:
         at_input = torch.zeros(*rows.shape[:2], *graph.input_shape, dtype=graph.dtype, device=graph.device)
-    return {0: at_input, **rules.found}
+    return {0: at_input, **rules.gradients}
 
 
 class _Carried(Backward[Tensor]):
@@ -69,21 +75,21 @@ class _Carried(Backward[Tensor]):
         self, analysis: Analysis, change: Callable[[LinearMap], LinearMap], scale: Callable[[Tensor], Tensor]
     ) -> None:
         self.analysis, self.change, self.scale = analysis, change, scale
-        self.found: dict[int, Tensor] = {}
+        self.gradients: dict[int, Tensor] = {}
 
     def back(self, map: LinearMap, value: Tensor) -> Tensor:
         return self.change(map).transpose(value)
 
     def relu(self, index: int, node: Relu, value: Tensor) -> Tensor:
-        self.found[index] = value
+        self.gradients[index] = value
         return value * self.scale(self.analysis.upper_slopes[index]).unsqueeze(1)
 
     def curved(self, index: int, node: Curved, value: Tensor) -> Tensor:
-        self.found[index] = value
+        self.gradients[index] = value
         return value * self.scale(self.analysis.upper_slopes[index]).unsqueeze(1)
 
     def max_pool(self, index: int, node: MaxPool, value: Tensor) -> Tensor:
-        self.found[index] = value
+        self.gradients[index] = value
         weights = self.scale(self.analysis.shares[index].upper).unsqueeze(1)
         return node.scatter(value.flatten(2).unsqueeze(-1) * weights)
 
@@ -98,27 +104,27 @@ def absolute_chain(analysis: Analysis) -> Tensor:
 
 
 def gradient_rounding(analysis: Analysis) -> dict[int, Tensor]:
-    """What rounding may do to the gradients at the Input and every Relu, MaxPool and Curved, ``(batch, rows, *shape)``."""
+    """Bounds on the rounding of the gradients at the Input, every Relu, MaxPool and Curved, ``(batch, rows, *shape)``."""
     return analysis.derived(_gradient_rounding)
 
 
 def form_rounding(analysis: Analysis) -> dict[int, Tensor]:
-    """For every Affine node: what rounding may do to it as an affine form over d and the outputs of unstable units.
+    """Bounds on the rounding of every Affine node as an affine form over d and the outputs of unstable units.
 
-    Of forms multiplied out through units of any phases, at any point of X, ``(batch, *shape)``.
+    They hold for forms multiplied out through units of any phases, at any point of X, ``(batch, *shape)``.
     """
     return analysis.derived(_form_rounding)
 
 
 def norm_rounding(analysis: Analysis) -> Tensor:
-    """What rounding may do to the norm of the Jacobian, ``(batch,)``."""
+    """Bounds on the rounding of the norm of the Jacobian, ``(batch,)``."""
     return analysis.placed.combine(gradient_rounding(analysis)[0]) + underflow(analysis).amax(1)
 
 
 def underflow(analysis: Analysis) -> Tensor:
-    """What underflow may do to the gradients of each row, ``(batch, rows)``: FLOOR, and 0 where no path reaches an input.
+    """Bounds on underflow in the gradients of each row, ``(batch, rows)``: FLOOR, and 0 where no path reaches an input.
 
-    Of so many outputs that nothing is done for each, ``(batch, 1)``.
+    Where there are so many outputs that nothing is computed for each, they are ``(batch, 1)``.
     """
     return analysis.derived(_underflow)
 
@@ -126,19 +132,19 @@ def underflow(analysis: Analysis) -> Tensor:
 def _underflow(analysis: Analysis) -> Tensor:
     if analysis.placed.without_rows:
         return torch.full((analysis.placed.batch, 1), FLOOR, dtype=torch.float64)
-    return FLOOR * _reaches(analysis).to(torch.float64)
+    return FLOOR * _has_path(analysis).to(torch.float64)
 
 
 def _gradient_rounding(analysis: Analysis) -> dict[int, Tensor]:
     rows = analysis.placed.rows.to(analysis.graph.dtype).abs()
     start = ((source, map.sizes().transpose(rows)) for source, map in analysis.graph.output.terms())
-    found = carried(analysis, start, LinearMap.sizes, lambda slopes: slopes)
+    chains = carried(analysis, start, LinearMap.sizes, lambda slopes: slopes)
     share = lengths(analysis.graph) * EPS
-    return {index: share * gradient for index, gradient in found.items()}
+    return {index: share * gradient for index, gradient in chains.items()}
 
 
-def _reaches(analysis: Analysis) -> Tensor:
-    """Whether a path of weights and slopes other than 0 leads from each row to an input with room, ``(batch, rows)``."""
+def _has_path(analysis: Analysis) -> Tensor:
+    """Whether a path of weights and slopes other than 0 leads from each row to an input that can move, ``(batch, rows)``."""
     reached = analysis.placed.row_norms(gradient_rounding(analysis)[0]) > 0
     if bool(reached.all()):
         return reached
@@ -150,7 +156,7 @@ def _reaches(analysis: Analysis) -> Tensor:
 
 
 def _paths(map: LinearMap) -> LinearMap:
-    return map.exactly.with_entries(_ones)
+    return map.exact_form.with_entries(_ones)
 
 
 def _ones(x: Tensor) -> Tensor:
@@ -160,16 +166,16 @@ def _ones(x: Tensor) -> Tensor:
 def _form_rounding(analysis: Analysis) -> dict[int, Tensor]:
     graph, region = analysis.graph, analysis.placed.region
 
-    def own(index: int, node: Affine) -> Tensor:
+    def constant_size(index: int, node: Affine) -> Tensor:
         anchored = analysis.anchors[index]
         size = anchored.constant.abs() + TINY / EPS
         # the constant's error is carried on like roundings of this size
         return size if anchored.off is None else size + anchored.off / EPS
 
-    down, up = region.room
-    sizes = magnitudes(graph, torch.maximum(-down, up).reshape(region.center.shape), own)
-    found, length = {}, 0
+    down, up = region.displacement_ends
+    sizes = magnitudes(graph, torch.maximum(-down, up).reshape(region.center.shape), constant_size)
+    losses, length = {}, 0
     for index, node in graph.affines():
         length += SPARE + node.lengths
-        found[index] = length * (EPS * sizes[index] + TINY)
-    return found
+        losses[index] = length * (EPS * sizes[index] + TINY)
+    return losses

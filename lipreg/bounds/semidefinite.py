@@ -6,7 +6,7 @@ even). A convex function is largest at a vertex, so
     max |M t|_1 = max s^T M t over signs s, t       max |M t|_2^2 = max t^T M^T M t over signs t.
 
 Signs are relaxed to unit vectors, and the low-rank mixing method (Wang, Chang & Kolter 2017) improves those by normalised
-products. What its last vectors give are weights for a dual bound that holds for ANY positive weights:
+products. Its last vectors give weights for a dual bound that holds for ANY positive weights:
 
     |M t|_1 <= sqrt(lam . sum a . sum b),   lam = largest eigenvalue of diag(a)^-1/2 M^T diag(b)^-1 M diag(a)^-1/2,
 
@@ -32,28 +32,28 @@ ROUNDING = 1e-9
 """Relative widening for the rounding of the eigenvalue."""
 
 
-def norm_bound(center: Tensor, spread: Tensor, p: float) -> Tensor:
-    """An upper bound on max |center + spread t|_{p*} over t in [-1, 1]^n.
+def norm_bound(center: Tensor, generators: Tensor, p: float) -> Tensor:
+    """An upper bound on max |center + generators t|_{p*} over t in [-1, 1]^n.
 
     Args:
         center: ``(N, m)``.
-        spread: ``(N, m, n)``.
+        generators: ``(N, m, n)``.
         p: inf (bounds the l1 norm) or 2.
 
     Returns:
         ``(N,)``.
     """
-    return _norm_bound(torch.cat([center.unsqueeze(-1), spread], dim=-1), p)
+    return _norm_bound(torch.cat([center.unsqueeze(-1), generators], dim=-1), p)
 
 
 def deviating_bound(center: Tensor, bounds: Tensor, rows: Tensor, p: float) -> Tensor:
-    """The same of center + sum_u t_u bounds_u rows_u; what is multiplied out is written down once.
+    """``norm_bound`` of center + sum_u t_u bounds_u rows_u, whose generators are written down once.
 
     Args:
         center: ``(N, m)``.
         bounds: ``(N, n)``.
         rows: ``(n, m)``.
-        p: as above.
+        p: as of ``norm_bound``.
 
     Returns:
         ``(N,)``.
@@ -65,7 +65,7 @@ def deviating_bound(center: Tensor, bounds: Tensor, rows: Tensor, p: float) -> T
 
 
 def _norm_bound(matrix: Tensor, p: float) -> Tensor:
-    """Of matrices ``(N, m, n)``, which are scaled in place."""
+    """The bound on |M t|_{p*} of matrices ``(N, m, n)``, which are scaled in place."""
     scale = (torch.linalg.vector_norm(matrix, 1, dim=(1, 2)) / matrix.shape[-1]).clamp(min=1e-300)
     matrix.div_(scale.reshape(-1, 1, 1))
     bound = _l1(matrix) if p == math.inf else _l2(matrix)

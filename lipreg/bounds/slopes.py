@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lipreg.bounds.reach import Reach
+from lipreg.bounds.value_bounds import ValueBounds
 from lipreg.curves import secants
 from lipreg.graph import Curved, Relu
 from lipreg.linalg.floats import EPS
@@ -21,7 +21,11 @@ from lipreg.problem import Scope
 
 @dataclass(frozen=True)
 class Slopes:
-    """lower <= slope <= upper for each unit of one Relu or Curved node, ``(batch, *shape)``."""
+    """lower <= slope <= upper for each unit of one Relu or Curved node.
+
+    Attributes:
+        lower, upper: the ends, ``(batch, *shape)``.
+    """
 
     lower: Tensor
     upper: Tensor
@@ -32,11 +36,16 @@ class Slopes:
         return torch.maximum(self.upper, -self.lower)
 
 
-def slopes_of(node: Relu | Curved, z: Reach, scope: Scope) -> Slopes:
-    """Intervals of the slopes that the units of a node can take over X, from what is known of its pre-activations.
+def slopes_of(node: Relu | Curved, z: ValueBounds, scope: Scope) -> Slopes:
+    """Intervals of the slopes that the units of a node can take over X.
 
     Of a curve these are, in regional scope, the range of its derivative over [l, u]; in pointed scope that of its secants
     from y; see ``lipreg.curves``.
+
+    Args:
+        node: whose units these are.
+        z: its pre-activation bounds, as of ``slope_bounds``.
+        scope: "regional" or "pointed".
     """
     if isinstance(node, Relu):
         return slope_bounds(z, node.slope, scope)
@@ -45,39 +54,41 @@ def slopes_of(node: Relu | Curved, z: Reach, scope: Scope) -> Slopes:
     else:
         lower, upper = secants(node.curve, z.value, z.error, z.lower, z.upper)
     zero = torch.zeros_like(lower)
-    return Slopes(torch.where(z.moves, lower, zero), torch.where(z.moves, upper, zero))
+    return Slopes(torch.where(z.movable, lower, zero), torch.where(z.movable, upper, zero))
 
 
-def slope_bounds(z: Reach, leak: float, scope: Scope) -> Slopes:
+def slope_bounds(z: ValueBounds, negative_slope: float, scope: Scope) -> Slopes:
     """Intervals of the slopes that the units of a ReLU node can take over X.
 
     Args:
         z: pre-activations: y at the reference point, bounds l <= z <= u over X with l <= y <= u, and whether they can move
             at all; a flat unit passes nothing on and gets slope 0.
-        leak: slope a of the negative side, 0 for the plain ReLU.
+        negative_slope: slope a of the negative side, 0 for the plain ReLU.
         scope: "regional": the derivative is a where u <= 0, 1 where l >= 0, else in [a, 1].
             "pointed": the secant from y, which grows with y and with z because the function is convex; so its extremes are
-            the secants at l from the least y, and at u from the largest, that rounding leaves.
+            the secants at l from the least y, and at u from the largest, that rounding allows.
     """
     lower, upper = z.lower, z.upper
-    one, zero, flat = torch.ones_like(upper), torch.zeros_like(upper), torch.full_like(upper, leak)
+    one, zero, flat = torch.ones_like(upper), torch.zeros_like(upper), torch.full_like(upper, negative_slope)
     if scope == "regional":
         high = torch.where(upper > 0, one, flat)
-        low = torch.where((lower >= 0) & (upper > 0), one, flat)  # a unit held at its kink is flat, and on one side
+        low = torch.where(
+            (lower >= 0) & (upper > 0), one, flat
+        )  # a unit that stays at its kink is flat, and on one side
     else:
         least, most = z.at
         # a quotient of computed differences, rounded away from the secant
         share = 0.0 if z.error is None else 4 * EPS
         rising = (most < 0) & (upper > 0)  # the secant at u crosses the kink
         span = torch.where(rising, upper - most, one)
-        high = (upper - leak * most) / span * (1.0 + share)
+        high = (upper - negative_slope * most) / span * (1.0 + share)
         high = torch.where(torch.isinf(upper), one, torch.minimum(high, one))  # far out it is the slope of that side
         high = torch.where(rising, high, torch.where(most >= 0, one, flat))
         falling = (lower < 0) & (least > 0)  # the secant at l crosses the kink
         span = torch.where(falling, least - lower, one)
-        low = (least - leak * lower) / span * (1.0 - share)
+        low = (least - negative_slope * lower) / span * (1.0 - share)
         low = torch.where(torch.isinf(lower), flat, torch.maximum(low, flat))
         low = torch.where(falling, low, torch.where(lower >= 0, one, flat))
         # where nothing lies above y (or below), one side of the kink is out of reach
         high = torch.where((most >= 0) & (upper <= 0), low, high)
-    return Slopes(torch.where(z.moves, low, zero), torch.where(z.moves, high, zero))
+    return Slopes(torch.where(z.movable, low, zero), torch.where(z.movable, high, zero))

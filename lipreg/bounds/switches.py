@@ -1,4 +1,4 @@
-"""Small networks of switches, a batch of them: what relaxations of searches and estimators are bounds of."""
+"""Small networks of switches, a batch of them: the problems that relaxations of searches and estimators bound."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Switches:
         unit_unit, unit_free: P and Q, ``(N, u, u)`` and ``(N, u, k)``.
         out_unit, out_free: R and S, ``(N, m, u)`` and ``(N, m, k)``.
         depth: levels of switches, P^depth = 0.
-        exclusive: sides of switches that do not pass together; None where none are known.
+        exclusive: sides of switches that exclude each other; None for none.
     """
 
     unit_unit: Tensor
@@ -27,13 +27,13 @@ class Switches:
     depth: int
     exclusive: Exclusive | None = None
 
-    def __getitem__(self, chosen: Tensor) -> Switches:
+    def __getitem__(self, index: Tensor) -> Switches:
         parts = (self.unit_unit, self.unit_free, self.out_unit, self.out_free)
-        p, q, r, s = (part[chosen] for part in parts)
-        return Switches(p, q, r, s, self.depth, None if self.exclusive is None else self.exclusive[chosen])
+        p, q, r, s = (part[index] for part in parts)
+        return Switches(p, q, r, s, self.depth, None if self.exclusive is None else self.exclusive[index])
 
     def weighed(self, rows: Tensor | None, columns: Tensor | None) -> Switches:
-        """The same for x in units of ``rows`` ``(N, m)`` and c in units of ``columns`` ``(N, k)``."""
+        """The networks for x in units of ``rows`` ``(N, m)`` and c in units of ``columns`` ``(N, k)``."""
         p, q, r, s = self.unit_unit, self.unit_free, self.out_unit, self.out_free
         if rows is not None:
             r, s = r * rows.unsqueeze(-1), s * rows.unsqueeze(-1)

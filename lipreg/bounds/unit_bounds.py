@@ -8,12 +8,15 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from lipreg.bounds.room import slots
+from lipreg.bounds.pass_cost import slots
 from lipreg.budget import Budget
-from lipreg.linalg import Rows, Whole, unit_windows
+from lipreg.linalg import Rows, WholeRows, unit_windows
+from lipreg.words import size
 
-ROOM = 2**19
+PASS_NUMBERS = 2**19
 """Numbers that the rows of one pass take at most, within the budget's memory; more do not stay in a processor's cache."""
+LINES = 2
+"""How many times a row's numbers are kept beside those of an ordinary pass: with the lines that it reads, and offsets."""
 SMALL = 2**16
 """Numbers up to which rows are carried whole: there calls cost more than numbers."""
 IMAGE = 2**10
@@ -27,15 +30,15 @@ Bound = Callable[[Rows], tuple[Tensor, int]]
 def unit_bounds(
     wanted: Tensor, like: Tensor, largest: int, bound: Bound, budget: Budget
 ) -> tuple[Tensor, Tensor, Tensor, bool]:
-    """Lower and upper bounds on entries.
+    """Lower and upper bounds on the entries of a node that are worth most.
 
     Args:
-        wanted: what bounding each is worth, ``(batch, *shape)``: the largest first. Of those that are worth nothing as many
-            as the busiest point has slots for.
-        like: of the dtype that is meant.
+        wanted: what bounding each is worth, ``(batch, *shape)``: the largest first. Entries that are worth nothing fill up
+            points with fewer than the busiest has.
+        like: a tensor of the rows' dtype and device.
         largest: entries of the largest node on the way.
         bound: upper bounds on 2 k rows, ``(batch, 2 k)``, and the most numbers that these took on the way.
-        budget: entries are left out from its end on; its memory is what the rows of a pass may take.
+        budget: started; entries are left out from its end on. Its memory is what the rows of a pass may take.
 
     Returns:
         The entries' flat positions, their lower and their upper bounds, ``(batch, bounded)`` each, and whether there was
@@ -44,7 +47,7 @@ def unit_bounds(
     batch, shape, n = len(wanted), wanted.shape[1:], math.prod(wanted.shape[2:])
     most_wanted = slots(wanted)
     units = _first(wanted.detach().flatten(1), most_wanted)
-    most = min(ROOM, budget.rows(1))
+    most = min(PASS_NUMBERS, budget.rows(LINES))
     small = len(shape) == 1 or largest <= IMAGE or 2 * batch * most_wanted * largest <= SMALL
     if small:
         places, channels = units.unsqueeze(-1), None
@@ -62,34 +65,41 @@ def unit_bounds(
     for some in budget.paced(parts(), lambda part: part.stop - part.start):
         if channels is None:
             hot = like.new_zeros(batch, places[:, some].shape[1], math.prod(shape)).scatter_(2, places[:, some], 1.0)
-            rows = Whole(hot.reshape(batch, -1, *shape))
+            rows = WholeRows(hot.reshape(batch, -1, *shape))
         else:
             rows = unit_windows(places[:, some], channels[:, some], tuple(shape), like)
-        found, numbers = bound(rows.mirrored())
-        count = found.shape[1] // (2 * rows_each)
-        ends.append(found.reshape(batch, 2, count) if channels is None else _sorted(found.reshape(batch, count, 2, -1)))
+        bounds, numbers = bound(rows.mirrored())
+        count = bounds.shape[1] // (2 * rows_each)
+        ends.append(
+            bounds.reshape(batch, 2, count) if channels is None else _sorted(bounds.reshape(batch, count, 2, -1))
+        )
         done += count
         at_once = max(1, most * count // numbers)
     upper, lower = torch.cat(ends, 2).unbind(1) if ends else (like.new_zeros(batch, 0),) * 2
     if channels is not None:
         units = channels * n + places.unsqueeze(-1)
-        asked = wanted.gather(1, units[:, :done].flatten(1)) > 0  # not those that share a window with some that are
-        upper, lower = (end.masked_fill(~asked, torch.inf) for end in (upper, lower))
+        requested = wanted.gather(1, units[:, :done].flatten(1)) > 0  # others share a window with some that are
+        upper, lower = (end.masked_fill(~requested, torch.inf) for end in (upper, lower))
     return units[:, :done].flatten(1), -lower, upper, done == places.shape[1]
 
 
-def _sorted(found: Tensor) -> Tensor:
+def in_parts(budget: Budget) -> str:
+    """The part of "no time" in the details of results that names the memory; empty where more of it would be no faster."""
+    return f", in parts that fit into {size(budget.memory)}," if budget.rows(LINES) < PASS_NUMBERS else ""
+
+
+def _sorted(bounds: Tensor) -> Tensor:
     """Bounds of windows' rows and of their negatives, ``(batch, windows, 2, rows)``, as ``(batch, 2, windows * rows)``."""
-    return found.transpose(1, 2).flatten(2)
+    return bounds.transpose(1, 2).flatten(2)
 
 
 def _first(wanted: Tensor, count: int) -> Tensor:
-    """The so many of each point that are wanted most; all along the second dimension."""
+    """The positions along the second dimension that are wanted most, ``count`` of each point."""
     return wanted.argsort(dim=1, descending=True, stable=True)[:, :count]
 
 
 def _windows(wanted: Tensor, count: int, most: int) -> tuple[Tensor, Tensor]:
-    """Places, ``(batch, windows)``, and the channels to read there, ``(batch, windows, rows of each)``.
+    """The places of windows, ``(batch, windows)``, and the channels to read there, ``(batch, windows, rows of each)``.
 
     Args:
         wanted: ranks, the most wanted highest, 0 for what is not, ``(batch, places, channels)``.

@@ -1,4 +1,4 @@
-"""Max pools written out as ReLUs, for methods that know nothing else: max(a, b) = b + relu(a - b), round by round.
+"""Max pools written out as ReLUs, for methods without max pools: max(a, b) = b + relu(a - b), round by round.
 
 Over one point's region only members that can be the largest take part, so a window that is decided costs nothing. A pool of
 ReLUs is taken as the ReLU of a pool, which is the same because a ReLU never decreases: members that are off together would
@@ -13,33 +13,33 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from lipreg.bounds.analysis import Analysis, Within, analyse
+from lipreg.bounds.analysis import Analysis, BudgetSource, analyse
 from lipreg.bounds.pooling import pool_shares
 from lipreg.graph import Affine, Copying, Curved, Graph, MaxPool, Relu, Symbol
 from lipreg.linalg import Diagonal, gather
 from lipreg.linalg.floats import add_above, add_below
 
 
-def without_pools(local: Analysis, budget: Within | None = None) -> Analysis:
+def without_pools(local: Analysis, budget: BudgetSource | None = None) -> Analysis:
     """The analysis of the same function over a single point's region as a network without MaxPool nodes.
 
     Its graph equals the network inside the region alone, and carries the network's fingerprint: what is proved of it is
-    about the network. Witnesses are to be evaluated on the network. Remembered for as long as the analysis lives; the
+    about the network. Witnesses are to be evaluated on the network. It is kept for as long as the analysis lives, and is the
     analysis itself where there is nothing to write out.
 
     Args:
         local: of a single point.
-        budget: of its pre-activation bounds, where they are not known yet, or what makes it when these are asked for.
+        budget: of its pre-activation bounds, where these are not computed yet, or what makes it when they are read.
     """
     if not local.graph.pools():
         return local
     return local.derived(_written_out, budget)
 
 
-def _written_out(local: Analysis, budget: Within | None) -> Analysis:
+def _written_out(local: Analysis, budget: BudgetSource | None) -> Analysis:
     with torch.no_grad():
-        graph, known = _Writer(local).write()
-        return analyse(graph, local.placed, known=known, budget=budget)
+        graph, prior_bounds = _Writer(local).write()
+        return analyse(graph, local.placed, prior_bounds=prior_bounds, budget=budget)
 
 
 class _Writer(Copying):
@@ -48,7 +48,7 @@ class _Writer(Copying):
     def __init__(self, local: Analysis) -> None:
         super().__init__(local.graph)
         self.local = local
-        self.known: dict[int, tuple[Tensor, Tensor]] = {}
+        self.prior_bounds: dict[int, tuple[Tensor, Tensor]] = {}
         self.affines: dict[int, Symbol] = {}
         self.swapped = self._pools_of_relus()
         others = (node.sources for at, node in self.graph.affines() if at not in self.swapped)
@@ -56,7 +56,7 @@ class _Writer(Copying):
 
     def write(self) -> tuple[Graph, dict[int, tuple[Tensor, Tensor]]]:
         """The graph, and bounds on its Affine nodes by index."""
-        return self.copied(), self.known
+        return self.copied(), self.prior_bounds
 
     def affine(self, index: int, node: Affine, values: Mapping[int, Symbol]) -> Symbol:
         self.affines[index] = super().affine(index, node, values)
@@ -65,13 +65,13 @@ class _Writer(Copying):
     def relu(self, index: int, node: Relu, value: Symbol) -> Symbol:
         if index not in self.elsewhere:  # what a swapped pool alone reads is written with the pool
             return value
-        reach = self.local.reach[node.source]
-        return self._relu(value, node.slope, node.name, reach.lower, reach.upper)
+        bounds = self.local.value_bounds[node.source]
+        return self._relu(value, node.slope, node.name, bounds.lower, bounds.upper)
 
     def curved(self, index: int, node: Curved, value: Symbol) -> Symbol:
-        reach = self.local.reach[node.source]
+        bounds = self.local.value_bounds[node.source]
         out = super().curved(index, node, value)
-        self._know(out, reach.lower, reach.upper)
+        self._add_bounds(out, bounds.lower, bounds.upper)
         return out
 
     def max_pool(self, index: int, node: MaxPool, value: Symbol) -> Symbol:
@@ -83,23 +83,23 @@ class _Writer(Copying):
 
     def _pools_of_relus(self) -> dict[int, Relu]:
         """The Affine nodes that do nothing but hand a ReLU on to a MaxPool, with that ReLU."""
-        found = {}
+        relus = {}
         for _, pool in self.graph.pools():
             affine = self.graph.affine(pool.source)
             relu = self.graph.nodes[affine.sources[0]] if len(affine.sources) == 1 else None
             plain = isinstance(affine.maps[0], Diagonal) and affine.maps[0].unit if affine.maps else False
             if isinstance(relu, Relu) and plain and not affine.bias.any():
-                found[pool.source] = relu
-        return found
+                relus[pool.source] = relu
+        return relus
 
     def _pool(self, index: int, node: MaxPool, symbol: Symbol, relu: Relu | None) -> Symbol:
-        reach = self.local.reach[node.source if relu is None else relu.source]
+        bounds = self.local.value_bounds[node.source if relu is None else relu.source]
         # a ReLU may have another shape than the pool's input: a reshape is no node
-        lower, upper, moves = (end.reshape(1, *node.in_shape) for end in (reach.lower, reach.upper, reach.moves))
-        able = pool_shares(node, lower, upper, moves).able[0]
+        lower, upper, movable = (end.reshape(1, *node.in_shape) for end in (bounds.lower, bounds.upper, bounds.movable))
+        contending = pool_shares(node, lower, upper, movable).contending[0]
         if relu is not None and relu.slope == 0:
-            able = able & (node.members(upper)[0] > 0)  # below 0 the ReLU makes them all the same
-        windows = _contested(node.windows, able)
+            contending = contending & (node.members(upper)[0] > 0)  # below 0 the ReLU makes them all the same
+        windows = _contested(node.windows, contending)
         lower, upper = lower.flatten(1)[:, windows], upper.flatten(1)[:, windows]
         members = self._read(symbol, windows)
         name = f"max pool {index}" if relu is None else f"max pool of {relu.name}"
@@ -110,8 +110,8 @@ class _Writer(Copying):
             ends, sets = columns[:, : 2 * half].unflatten(1, (2, half)), among[:, : 2 * half].unflatten(1, (2, half))
             fewer, more = (sets[:, 0] <= sets[:, 1]).all(-1), (sets[:, 1] <= sets[:, 0]).all(-1)
             ends = torch.where((more & ~fewer).unsqueeze(1), ends.flip(1), ends)
-            known = fewer | more
-            first, second = (self._read(members, ends[:, i].masked_fill(known, -1)) for i in range(2))
+            nested = fewer | more
+            first, second = (self._read(members, ends[:, i].masked_fill(nested, -1)) for i in range(2))
             minus = self.context.like.new_tensor(-1.0)
             ahead = self._relu(
                 first.plus(second.scaled(minus)),
@@ -121,7 +121,7 @@ class _Writer(Copying):
                 add_above(upper[..., :half], -lower[..., half : 2 * half]),
             )
             width = members.shape[1] - half  # the winners, then the member without an opponent
-            padded = torch.nn.functional.pad(_places(known), (0, width - half), value=-1)
+            padded = torch.nn.functional.pad(_places(nested), (0, width - half), value=-1)
             members = self._read(members, torch.cat([ends[:, 1], columns[:, 2 * half :]], 1)).plus(
                 self._read(ahead, padded)
             )
@@ -135,20 +135,20 @@ class _Writer(Copying):
 
     def _pairs(self, index: int, node: MaxPool, symbol: Symbol) -> Symbol:
         """Both outputs of partners with one ReLU: max(a, b) = b + relu(a - b), max(-a, -b) = -a + relu(a - b)."""
-        half, reach = math.prod(node.in_shape) // 2, self.local.reach[node.source]
-        lower, upper = reach.lower.flatten(), reach.upper.flatten()
+        half, bounds = math.prod(node.in_shape) // 2, self.local.value_bounds[node.source]
+        lower, upper = bounds.lower.flatten(), bounds.upper.flatten()
         lower, upper = torch.maximum(lower, -upper.roll(half)), torch.minimum(upper, -lower.roll(half))
         first, partners = node.partners > _places(node.partners), node.partners
         a, b = node.windows[first].T
         above, below = lower[a] > upper[b], lower[b] > upper[a]
         base = node.windows[:, 0].clone()  # of a window of one entry
         base[first], base[partners[first]] = torch.where(above, a, b), (torch.where(above, b, a) + half) % (2 * half)
-        found, open_ = self._read(symbol, base), ~(above | below)
-        if bool(open_.any()):
+        outputs, undecided = self._read(symbol, base), ~(above | below)
+        if bool(undecided.any()):
             rise = torch.full_like(base, -1)
-            rise[first] = torch.where(open_, open_.cumsum(0) - 1, -1)
+            rise[first] = torch.where(undecided, undecided.cumsum(0) - 1, -1)
             rise[partners[first]] = rise[first]
-            a, b = a[open_], b[open_]
+            a, b = a[undecided], b[undecided]
             minus = self.context.like.new_tensor(-1.0)
             ahead = self._relu(
                 self._read(symbol, a).plus(self._read(symbol, b).scaled(minus)),
@@ -157,8 +157,8 @@ class _Writer(Copying):
                 add_below(lower[a], -upper[b]),
                 add_above(upper[a], -lower[b]),
             )
-            found = found.plus(self._read(ahead, rise))
-        return found.reshape(node.shape)
+            outputs = outputs.plus(self._read(ahead, rise))
+        return outputs.reshape(node.shape)
 
     def _read(self, symbol: Symbol, index: Tensor) -> Symbol:
         """The entries of a symbol at flat positions, 0 at -1; in the shape of ``index``."""
@@ -167,19 +167,19 @@ class _Writer(Copying):
     def _relu(self, symbol: Symbol, slope: float, name: str, lower: Tensor, upper: Tensor) -> Symbol:
         self.context.call = name
         out = self.context.relu(symbol, slope)
-        self._know(out, lower, upper)
+        self._add_bounds(out, lower, upper)
         return out
 
-    def _know(self, unit: Symbol, lower: Tensor, upper: Tensor) -> None:
+    def _add_bounds(self, unit: Symbol, lower: Tensor, upper: Tensor) -> None:
         """Notes bounds on a unit's pre-activation, at the Affine node that the unit reads."""
         (index,) = unit.terms
         node = self.context.nodes[index]
         assert isinstance(node, Relu | Curved)
         least, most = lower.reshape(1, *unit.shape), upper.reshape(1, *unit.shape)
-        if node.source in self.known:  # written already, by an expression that has turned out the same
-            below, above = self.known[node.source]
+        if node.source in self.prior_bounds:  # written already, by an expression that has turned out the same
+            below, above = self.prior_bounds[node.source]
             least, most = torch.maximum(least, below), torch.minimum(most, above)
-        self.known[node.source] = least, most
+        self.prior_bounds[node.source] = least, most
 
 
 def _places(like: Tensor) -> Tensor:
@@ -187,9 +187,9 @@ def _places(like: Tensor) -> Tensor:
     return torch.arange(like.numel(), device=like.device).reshape(like.shape)
 
 
-def _contested(windows: Tensor, able: Tensor) -> Tensor:
-    """The members of each window that are able, filled up by repeating the first; ``(outputs, most able)``."""
-    order = able.to(torch.int8).argsort(dim=1, descending=True, stable=True)
-    windows, able = windows.gather(1, order), able.gather(1, order)
-    most = max(1, int(able.sum(1).max()))
-    return torch.where(able, windows, windows[:, :1])[:, :most]
+def _contested(windows: Tensor, contending: Tensor) -> Tensor:
+    """The contending members of each window, filled up by repeating the first; ``(outputs, most of a window)``."""
+    order = contending.to(torch.int8).argsort(dim=1, descending=True, stable=True)
+    windows, contending = windows.gather(1, order), contending.gather(1, order)
+    most = max(1, int(contending.sum(1).max()))
+    return torch.where(contending, windows, windows[:, :1])[:, :most]

@@ -7,6 +7,6 @@ constant of regression is read in standard deviations: E * (scale of the inputs)
 Source: Guo, Pleiss, Sun & Weinberger 2017 (temperature scaling; T here is one over their temperature).
 """
 
-from lipreg.calibration.points import Calibrating, among, calibrate, distinct_points, keys
+from lipreg.calibration.points import CalibrationPoints, among, calibrate, distinct_points, keys
 
-__all__ = ["Calibrating", "among", "calibrate", "distinct_points", "keys"]
+__all__ = ["CalibrationPoints", "among", "calibrate", "distinct_points", "keys"]

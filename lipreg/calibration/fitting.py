@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy, one_hot, softplus
 
 from lipreg.records import CalibrationRecord
 
-KNOWN_TO = 0.5
+LARGEST_ERROR = 0.5
 """A factor is undefined where its relative standard error is larger: it is not known to be different from 0."""
 HOLDING = 3.0
 """A factor is undefined where it hangs on fewer points: its standard error is then no measure of what others would give."""
@@ -31,7 +31,7 @@ Loss = Callable[[float], tuple[Tensor, Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
-class Task:
+class FitTarget:
     """What a factor is fitted to: logits that are divided by ``scale``, so that whatever their size it is near 1.
 
     Attributes:
@@ -49,7 +49,7 @@ class Task:
     frequencies: Tensor
 
 
-def of_classes(logits: Tensor, y: Tensor) -> Task:
+def of_classes(logits: Tensor, y: Tensor) -> FitTarget:
     """NLL of a softmax."""
     ahead = logits - logits.gather(1, y.unsqueeze(1))  # of the rivals: a common shift of logits changes nothing
     scale, rivals = float(ahead.abs().max()), ahead.masked_fill(one_hot(y, ahead.shape[1]).bool(), -torch.inf)
@@ -62,10 +62,10 @@ def of_classes(logits: Tensor, y: Tensor) -> Task:
         return cross_entropy(factor * ahead, y, reduction="none"), mean, spread
 
     frequent = y.bincount(minlength=ahead.shape[1]).double() / len(y)
-    return Task(loss, scale, ahead.amax(1), (rivals.amax(1) < 0).double(), -frequent[y].log())
+    return FitTarget(loss, scale, ahead.amax(1), (rivals.amax(1) < 0).double(), -frequent[y].log())
 
 
-def of_labels(logits: Tensor, targets: Tensor) -> Task:
+def of_labels(logits: Tensor, targets: Tensor) -> FitTarget:
     """NLL of sigmoids, summed over the labels of a point."""
     signed = (1 - 2 * targets) * logits  # > 0 where the label is told wrongly
     scale = float(signed.abs().max())
@@ -78,10 +78,10 @@ def of_labels(logits: Tensor, targets: Tensor) -> Task:
 
     frequent = targets.mean(0)
     told = torch.where(targets == 1, frequent, 1 - frequent)
-    return Task(loss, scale, signed.clamp(min=0).sum(1), (signed < 0).double().mean(1), -told.log().sum(1))
+    return FitTarget(loss, scale, signed.clamp(min=0).sum(1), (signed < 0).double().mean(1), -told.log().sum(1))
 
 
-def fitted(record: CalibrationRecord, task: Task) -> CalibrationRecord:
+def fitted(record: CalibrationRecord, task: FitTarget) -> CalibrationRecord:
     """The record with the factor at which the mean loss, which is convex in it, is smallest.
 
     Undefined, with a reason: where none above 0 is finite and best; where the outputs tell no more than how frequent the
@@ -111,7 +111,7 @@ def fitted(record: CalibrationRecord, task: Task) -> CalibrationRecord:
     # of the minimiser of a mean over so many drawn points, as if each had been left out; few that hold it say less of others
     left_out = -slopes / ((bends.sum() - bends) * best) * math.sqrt(1 + FEW / holding)
     error, factor = float(left_out.square().sum().sqrt()), best / task.scale
-    if not error <= KNOWN_TO:
+    if not error <= LARGEST_ERROR:
         return replace(
             record, why=f"{count} points leave T unknown to {error:.0%}" if error < 1e6 else "nothing fixes T"
         )

@@ -24,7 +24,7 @@ CHUNK = 256
 
 
 @dataclass(frozen=True)
-class Calibrating:
+class CalibrationPoints:
     """The points that a training's networks are calibrated with, the same for all of them.
 
     Args:

@@ -14,7 +14,7 @@ import pytorch_lightning as pl
 from lipreg.arguments import moved_arguments
 from lipreg.auditing import AuditPlan, Executing, PointAudit
 from lipreg.budget import Budget
-from lipreg.calibration import Calibrating
+from lipreg.calibration import CalibrationPoints
 from lipreg.callbacks.audit_arguments import AUDIT_ARGUMENTS, check_texts
 from lipreg.callbacks.audit_log import AuditLog
 from lipreg.callbacks.audit_runs import AuditRuns
@@ -22,14 +22,14 @@ from lipreg.callbacks.averaging import averages, warn_if_replaced
 from lipreg.callbacks.batches import find_network
 from lipreg.callbacks.beside import get_place
 from lipreg.callbacks.epochs import Epochs
-from lipreg.callbacks.finished import Finished
+from lipreg.callbacks.finished import FinishedAudit
 from lipreg.callbacks.folders import program_folder, record_file
 from lipreg.callbacks.logged import show, steps_taken, withdraw
 from lipreg.callbacks.logs import log_audit
 from lipreg.callbacks.monitors import check_monitors
-from lipreg.callbacks.neighbours import HeldBound, audits, check_others, with_held_bound
+from lipreg.callbacks.neighbours import ComparedBound, audits, check_others, with_compared_bound
 from lipreg.callbacks.places import Place
-from lipreg.callbacks.reference_points import LabelsRead, given_points, validation_loaders, validation_points
+from lipreg.callbacks.reference_points import LabelsRead, supplied_points, validation_loaders, validation_points
 from lipreg.callbacks.run_identity import epoch_record, run_record, with_weight
 from lipreg.callbacks.scale_free import ScaleFree
 from lipreg.callbacks.snapshots import Snapshot
@@ -66,10 +66,10 @@ class LipschitzAudit(Callback):
     Args:
         problem: the question; give the regularizer the same object.
         points: how many reference points to draw from the validation data; points that are given, x or (x, y); or a
-            ``Points``: seed, how batches are read, which label leaves a point out, what is said of all the data.
+            ``Points``: seed, how batches are read, which label leaves a point out, what is recorded of all the data.
         estimators: registered names, or recipes (``Bound``); None takes the usual ones that cover the question.
         budget: for one audit, its bounds, sampling and attacks included, a ``Budget`` or a number of seconds.
-        every_n_epochs: audit after every so many epochs; an ``Epochs`` says too whether before the first and after all.
+        every_n_epochs: audit after every so many epochs; an ``Epochs`` has too whether before the first and after all.
         run: label of this run in the records; ``run_id`` tells it from others.
         twin: a run without penalty, against which movement and transfer are logged too: label or id of one in the same
             record file, the path of another run's folder or record file, or a checkpoint, which is audited once.
@@ -79,12 +79,12 @@ class LipschitzAudit(Callback):
         executor: where searches run, as for ``audit``: "inline", the default, or ``Processes(4)``, ``Ray()``, whose
             processes start with the first audit and stay; or ``Beside(...)``, beside the training, or "beside" for its
             defaults.
-        settings: which engines serve, and the seed of sampling.
-        scale_free: what is found beside the constants, so that outputs which were merely divided are seen to be that: a
-            ``ScaleFree`` says which points calibrate them, and how points of another class are sought.
+        settings: the engines, and the seed of sampling.
+        scale_free: what is evaluated beside the constants, which outputs that were merely divided do not change: a
+            ``ScaleFree`` has the points that calibrate the outputs, and how points of another class are sought.
         certificates: whether files are written beside the records of points that are exact, and named in them, from which
-            ``lipreg check`` re-derives both ends; for all of an audit there is as much time again as ``budget`` says.
-        log: first part of the logged names; a ``AuditLog`` says too whether a bar is shown, and which metric reports show.
+            ``lipreg check`` re-derives both ends; for all of an audit there is as much time again as ``budget`` has.
+        log: first part of the logged names; an ``AuditLog`` has too whether a bar is shown, and which metric reports show.
 
     Raises:
         InvalidInput: an argument out of range, an unknown name; at the start of ``fit``: a folder that cannot be
@@ -119,30 +119,30 @@ class LipschitzAudit(Callback):
         where = type(self).__name__
         if not isinstance(problem, LocalLipschitz):
             raise InvalidInput(f"problem={problem!r}", where=where, accepted="a LocalLipschitz")
-        asked: Any = estimators
+        recipes: Any = estimators  # None, too, which the plan replaces
         if not isinstance(scale_free, ScaleFree):
             raise InvalidInput(f"scale_free={scale_free!r}", where=where, accepted="a ScaleFree")
-        own: Any = {"attack": scale_free.attack, "certificates": certificates}
-        self.plan = AuditPlan(problem, asked, Budget.of(budget, where), settings, **own)
+        options: Any = {"attack": scale_free.attack, "certificates": certificates}
+        self.plan = AuditPlan(problem, recipes, Budget.of(budget, where), settings, **options)
         self.problem, self.scale_free = problem, scale_free
-        chosen = Points.of(points, where)
-        self.points = chosen if chosen.seed is not None else replace(chosen, seed=self.plan.settings.seed)
-        self.epochs, told = Epochs.of(every_n_epochs, where), AuditLog.of(log, where)
-        self.name, self.metric, self.every_n_epochs = told.name, told.metric, self.epochs.every
+        selection = Points.of(points, where)
+        self.points = selection if selection.seed is not None else replace(selection, seed=self.plan.settings.seed)
+        self.epochs, audit_log = Epochs.of(every_n_epochs, where), AuditLog.of(log, where)
+        self.name, self.metric, self.every_n_epochs = audit_log.name, audit_log.metric, self.epochs.every
         check_texts(where, run=run, twin=twin, module=module, folder=folder)
         self.folder, self.run, self.module, self.twin, self.program = folder, run, module, twin, program_folder()
         self._labels = LabelsRead(problem.output, self.points.ignore_index, where, self.points.confidence is not None)
         self.place = get_place(executor, where)
-        self._runs = AuditRuns(self.place, told.progress, self.points.keep)
-        self._points: Inputs | None = given_points(self.points, self._labels)
-        self._calibrating: Calibrating | None = None  # of the first process alone
+        self._runs = AuditRuns(self.place, audit_log.progress, self.points.keep)
+        self._points: Inputs | None = supplied_points(self.points, self._labels)
+        self._calibrating: CalibrationPoints | None = None  # of the first process alone
         self._captured: CapturedNetwork | None = None
-        self._held = HeldBound()
+        self._compared_bound = ComparedBound()
         self._metrics: dict[str, float] = {}
         self._epochs_done, self._audited, self._finished, self.run_id = 0, -1, -1, ""
-        self._left: list[Snapshot] = []
+        self._pending: list[Snapshot] = []
         self.about: RunRecord | None = None
-        """What the run's record is to say beyond what can be seen, such as settings; set it before ``fit``."""
+        """What the run's record is to have beyond what the callback can see, such as settings; set it before ``fit``."""
         self.last: list[PointAudit] = []
         """Results of the last audit, one for each reference point."""
         self.listeners: list[Callable[[PointAudit, int], None]] = self._runs.listeners
@@ -162,25 +162,25 @@ class LipschitzAudit(Callback):
 
     @property
     def record_file(self) -> Path | None:
-        """Where the records are, once ``fit`` has started."""
+        """The file of the records; None before ``fit`` has started."""
         return self._runs.record_file
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         if stage != "fit":
             return
         check_others(self, trainer)
-        self._captured, self._audited, self._finished, self._left = None, -1, -1, []
+        self._captured, self._audited, self._finished, self._pending = None, -1, -1, []
         self.run_id, path = "", record_file(trainer, self.folder, self.program)
         # of this fit alone: the next one may have another regularizer, or none
-        plan, self._held = with_held_bound(self.plan, self.problem, trainer)
-        self._runs.open(path, self.run, plan, self._held, trainer)
+        plan, self._compared_bound = with_compared_bound(self.plan, self.problem, trainer)
+        self._runs.open(path, self.run, plan, self._compared_bound, trainer)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        ranks, resumed, held = self._runs.ranks, bool(self.run_id), self._points
+        ranks, resumed, earlier = self._runs.ranks, bool(self.run_id), self._points
         fresh = partial(validation_points, trainer, self.points, self._labels)
-        drawn = ranks.together(lambda: held or fresh())
+        drawn = ranks.together(lambda: earlier or fresh())
         self._points = ranks.by_first(lambda: drawn)
-        loaders, again = partial(validation_loaders, trainer), held and fresh
+        loaders, again = partial(validation_loaders, trainer), earlier and fresh
         self._runs.whole = ranks.together(lambda: whole_data(loaders(), self.points, drawn[0], again))
         beside = trainer, self._points, self.points, self.problem
         self._calibrating = ranks.together(lambda: self.scale_free.points(*beside) if ranks.is_first else None)
@@ -188,9 +188,11 @@ class LipschitzAudit(Callback):
         self._epochs_done = trainer.current_epoch
         ranks.together(lambda: self._check(pl_module))
         check_monitors(trainer, self, self._runs.metric_names(self.twin is not None, self.name))
-        told = partial(run_record, trainer, self.run_id, self.run, self.problem, self.about, self.twin, self.metric)
+        make_record = partial(
+            run_record, trainer, self.run_id, self.run, self.problem, self.about, self.twin, self.metric
+        )
         self.run_id = self._runs.begin(
-            told, self.twin, (pl_module, self._captured, self._reference(), self._calibrating)
+            make_record, self.twin, (pl_module, self._captured, self._reference(), self._calibrating)
         )
         ranks.together(lambda: self._take_up(trainer))
         self._audited = ranks.by_first(lambda: self._audited)
@@ -224,17 +226,17 @@ class LipschitzAudit(Callback):
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         audited = self.last if self._finished == self._epochs_done else []
-        left = self._runs.left_to_audit(trainer, pl_module, self._captured, audited)
-        if left and self.epochs.at_end:
+        needs_audit = self._runs.needs_final_audit(trainer, pl_module, self._captured, audited)
+        if needs_audit and self.epochs.at_end:
             self._audit(trainer, pl_module, last=True)
             self.on_train_end(trainer, pl_module)
-        elif left:
+        elif needs_audit:
             withdraw(trainer, f"{self.name}/")  # they are of weights that are not in the model any more
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        ended = stage == "fit" and self.epochs.at_end and self._finished == self._epochs_done
-        warn_if_replaced(self._captured if ended else None, self.last)
-        self._runs.close(ended=stage == "fit")
+        end_audited = stage == "fit" and self.epochs.at_end and self._finished == self._epochs_done
+        warn_if_replaced(self._captured if end_audited else None, self.last)
+        self._runs.close(completed=stage == "fit")
         self._captured = None if stage == "fit" else self._captured  # it holds the module
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
@@ -249,7 +251,7 @@ class LipschitzAudit(Callback):
         self._points, self.run_id = state_dict["points"], state_dict.get("run_id", "")
         self._audited, self._metrics = state_dict["audited"], state_dict["metrics"]
         self._finished = self._audited
-        self._left = [Snapshot(**snapshot) for snapshot in state_dict.get("pending", [])]
+        self._pending = [Snapshot(**snapshot) for snapshot in state_dict.get("pending", [])]
 
     def _check(self, pl_module: pl.LightningModule) -> None:
         """Compares the captured graph with the network at the reference points and places the question there."""
@@ -260,23 +262,23 @@ class LipschitzAudit(Callback):
         )
 
     def _take_up(self, trainer: pl.Trainer) -> None:
-        """Goes on with what was under way in the background when the checkpoint that is resumed was saved."""
+        """Goes on with the audits that ran in the background when the resumed checkpoint was saved."""
         assert self._captured is not None
-        left, self._left = self._left, []
-        self._conclude(trainer, self.place.take_up(self._captured, self._reference(), left))
+        snapshots, self._pending = self._pending, []
+        self._conclude(trainer, self.place.take_up(self._captured, self._reference(), snapshots))
         self._audited = max([self._audited, *(snapshot.epoch for snapshot in self.place.pending)])
 
     def _audit(self, trainer: pl.Trainer, pl_module: pl.LightningModule, last: bool = False) -> None:
         """One audit of the weights as they are now."""
         assert self._captured is not None
-        asked = self._captured, self._reference(), self._epochs_done, steps_taken(trainer)
-        self._runs.calibrate(self._calibrating, self._captured, *asked[2:])
-        audits = self.place.ask(trainer, *asked, last)
-        self._runs.ranks.together(lambda: self._conclude(trainer, audits))
+        request = self._captured, self._reference(), self._epochs_done, steps_taken(trainer)
+        self._runs.calibrate(self._calibrating, self._captured, *request[2:])
+        finished = self.place.request_audit(trainer, *request, last)
+        self._runs.ranks.together(lambda: self._conclude(trainer, finished))
         self._audited = max([self._audited, *(snapshot.epoch for snapshot in self.place.pending)])
 
-    def _conclude(self, trainer: pl.Trainer, audits: Iterable[Finished]) -> None:
-        """Takes in and logs audits that are over; of those in the background the first process alone knows."""
+    def _conclude(self, trainer: pl.Trainer, audits: Iterable[FinishedAudit]) -> None:
+        """Takes in and logs audits that are over; of those in the background only the first process has any."""
         for finished in audits:
             self.last, self._finished = finished.points, finished.epoch
             self._audited = max(self._audited, finished.epoch)
@@ -286,9 +288,9 @@ class LipschitzAudit(Callback):
                 log_audit(trainer, self.name, self._metrics, finished, self._reference()[0], self._runs)
 
     def _agree(self, trainer: pl.Trainer) -> None:
-        """Shows in every training process what the first one has of the weights as they are now, if it has anything."""
-        known = self._runs.ranks.by_first(lambda: (self._metrics, self._finished, self._audited))
-        self._metrics, self._finished, self._audited = known
+        """Shows in every training process the metrics that the first one has of the weights as they are now, if any."""
+        state = self._runs.ranks.by_first(lambda: (self._metrics, self._finished, self._audited))
+        self._metrics, self._finished, self._audited = state
         if self._finished == self._epochs_done:
             show(trainer, self._metrics)
 

@@ -1,4 +1,4 @@
-"""How arguments of an audit that other arguments hold are written, and those that are texts."""
+"""How arguments of earlier versions that are now parts of others are written, and the check of those that are texts."""
 
 from __future__ import annotations
 
@@ -23,16 +23,20 @@ AUDIT_ARGUMENTS = (
         "log", AuditLog, ("name", "progress", "metric"), "from lipreg.callbacks import AuditLog", ("name", None)
     ),
 )
-"""Of ``LipschitzAudit``."""
+"""The arguments that ``LipschitzAudit`` had in earlier versions."""
 
 
 def check_texts(where: str, **texts: object) -> None:
-    """Refuses texts that are empty or none; all but ``run`` may be None, ``folder`` and ``twin`` may be paths.
+    """Refuses empty texts and other objects; all but ``run`` may be None, ``folder`` and ``twin`` may be paths.
+
+    Args:
+        where: the class that was given them, for the error.
+        **texts: the arguments by name.
 
     Raises:
         InvalidInput: such a text.
     """
     for name, text in texts.items():
-        known = isinstance(text, str | os.PathLike) if name in ("folder", "twin") else isinstance(text, str) and text
-        if not known and not (text is None and name != "run"):
+        accepted = isinstance(text, str | os.PathLike) if name in ("folder", "twin") else isinstance(text, str) and text
+        if not accepted and not (text is None and name != "run"):
             raise InvalidInput(f"{name}={text!r}", where=where, accepted="a text that is not empty")

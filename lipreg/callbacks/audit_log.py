@@ -1,4 +1,4 @@
-"""Under which names an audit is logged, and what shows it."""
+"""The names under which an audit is logged, and what shows its progress."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lipreg.transfer.metric import check_metric
 
 @dataclass(frozen=True)
 class AuditLog:
-    """How an audit speaks.
+    """How an audit is logged and shown.
 
     Args:
         name: first part of the logged names; it must differ between two audits of one trainer.
@@ -33,14 +33,14 @@ class AuditLog:
         check_metric(self.metric, "AuditLog")
 
     @classmethod
-    def of(cls, given: AuditLog | str, where: str) -> AuditLog:
-        """The log that a user means by such an object or by a name.
+    def of(cls, log: AuditLog | str, where: str) -> AuditLog:
+        """The log for an argument that is one, or a name.
 
         Raises:
             InvalidInput: anything else.
         """
-        if isinstance(given, cls):
-            return given
-        if not isinstance(given, str) or not given:
-            raise InvalidInput(f"log={given!r}", where=where, accepted="a name that is not empty, or an AuditLog")
-        return cls(given)
+        if isinstance(log, cls):
+            return log
+        if not isinstance(log, str) or not log:
+            raise InvalidInput(f"log={log!r}", where=where, accepted="a name that is not empty, or an AuditLog")
+        return cls(log)

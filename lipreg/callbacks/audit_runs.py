@@ -1,4 +1,4 @@
-"""How the audits of a training are run: here or beside it, by one process or by all of them, and their records kept."""
+"""The audits of a training: run here or beside it, by one process or by all of them, and their records."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from lipreg.auditing import AuditPlan, PointAudit
 from lipreg.auditing.journal import Journal
 from lipreg.auditing.lock import RecordLock
 from lipreg.auditing.reference_points import PointRecords
-from lipreg.calibration import Calibrating
+from lipreg.calibration import CalibrationPoints
 from lipreg.callbacks.averaging import not_audited
-from lipreg.callbacks.finished import Finished
+from lipreg.callbacks.finished import FinishedAudit
 from lipreg.callbacks.metrics import metric_names, summary
 from lipreg.callbacks.named_metric import LoggedNames
-from lipreg.callbacks.neighbours import HeldBound
+from lipreg.callbacks.neighbours import ComparedBound
 from lipreg.callbacks.outward import outward
 from lipreg.callbacks.places import Place
 from lipreg.callbacks.ranks import Ranks
@@ -39,6 +39,14 @@ class AuditRuns:
         place: where the audits are done.
         progress: show a bar, on a terminal.
         keep: whether reference points are kept in the records.
+
+    Attributes:
+        listeners: called with each point that is done, and the number of points.
+        record: of the run; None before it has begun.
+        twin: of the run; None without one.
+        whole: the data that the reference points were drawn from, where something is to be recorded of all of it.
+        introduced: writers of loggers that have the settings of the run.
+        population: the record of the last audit on all of that data.
     """
 
     def __init__(self, place: Place, progress: bool, keep: bool) -> None:
@@ -50,26 +58,34 @@ class AuditRuns:
         self.record: RunRecord | None = None
         self.twin: Twin | None = None
         self.whole: WholeData | None = None
-        """What the reference points were drawn from, where something is to be said of all of it."""
         self.introduced: list[Any] = []
-        """Loggers' writers that know the settings of the run."""
-        self.told: PopulationRecord | None = None
-        """What the last audit says of all of it."""
+        self.population: PopulationRecord | None = None
 
-    def open(self, path: Path, run: str, plan: AuditPlan, held: HeldBound, trainer: pl.Trainer) -> None:
-        """Before a training, when its processes have met: where the records go, and what is asked."""
+    def open(self, path: Path, run: str, plan: AuditPlan, bound: ComparedBound, trainer: pl.Trainer) -> None:
+        """Takes the record file of a training that is about to start; called when its processes have met.
+
+        Args:
+            path: the record file.
+            run: label of the run.
+            plan: of each audit.
+            bound: the bound that the training is compared with.
+            trainer: of the training.
+
+        Raises:
+            InvalidInput: another process writes to the file, or the folder cannot be written.
+        """
         self._ranks, self.run, self.plan = Ranks(trainer, plan.budget.seconds * (1 + plan.certificates)), run, plan
-        self.held, self.penalised = held.label, held.lowered
+        self.bound_label, self.penalised = bound.label, bound.penalised_label
         self._logged, self.introduced = LoggedNames(), []
         self.ranks.by_first(lambda: self._take_lock(path))
         self._journal = self.ranks.together(lambda: Journal(path, run, self.ranks.rank))
         self.place.open(self)
 
-    def begin(self, told: Callable[[], RunRecord], twin: str | None, network: Weights) -> str:
-        """When the training begins, or goes on: writes which run it is, and finds the twin; all processes call it.
+    def begin(self, make_record: Callable[[], RunRecord], twin: str | None, network: Weights) -> str:
+        """Writes the run's record when the training begins, or goes on, and finds the twin; all processes call it.
 
         Args:
-            told: what the record is to say.
+            make_record: makes the run's record, in the first process.
             twin: as the user named it.
             network: what a twin's checkpoint can be put into.
 
@@ -77,7 +93,7 @@ class AuditRuns:
             The id of the run.
         """
         self.record, self.twin = record, _ = self.ranks.by_first(
-            lambda: with_twin(told(), twin, network, self.plan, self.journal.path)
+            lambda: with_twin(make_record(), twin, network, self.plan, self.journal.path)
         )
         for each in (self.journal, self.place):
             each.begin(record.id, record.start_epoch)
@@ -89,58 +105,64 @@ class AuditRuns:
         if self.keep:
             self.journal.keep_points(PointRecords(x, record.run, record.id).values())
 
-    def calibrate(self, points: Calibrating | None, captured: CapturedNetwork, epoch: int, step: int) -> None:
-        """Writes what the outputs of the weights as they are now mean; all processes call it, the first one has points."""
+    def calibrate(self, points: CalibrationPoints | None, captured: CapturedNetwork, epoch: int, step: int) -> None:
+        """Writes what the outputs of the weights as they are now mean; all processes call it.
 
-        def told() -> None:
-            found = calibration_of(points, captured, self.run, epoch)
-            if found is not None:
+        Args:
+            points: what they are calibrated with, in the first process; None for no calibration, and in the others.
+            captured: the network.
+            epoch, step: completed epochs and steps of its weights.
+        """
+
+        def write() -> None:
+            record = calibration_of(points, captured, self.run, epoch)
+            if record is not None:
                 self.journal.calibrate(
-                    replace(found, run_id=self.journal.run_id, step=step, weights=self.journal.weights)
+                    replace(record, run_id=self.journal.run_id, step=step, weights=self.journal.weights)
                 )
 
-        self.ranks.by_first(told)
+        self.ranks.by_first(write)
 
     def revise(self, anew: Callable[[RunRecord], RunRecord | None]) -> None:
-        """Writes the run's record again where more is known of it now; all processes call it."""
+        """Writes the run's record again if ``anew`` makes another one of it; all processes call it."""
         record = None if self.record is None else anew(self.record)
         if record is not None:
             self.record = record
             self.append(record)
 
-    def figures(self, finished: Finished, prefix: str) -> dict[str, float]:
-        """What is logged of an audit: means; where records are written, movement and transfer against the twin too.
+    def figures(self, finished: FinishedAudit, prefix: str) -> dict[str, float]:
+        """The metrics that are logged of an audit: means; where records are written, movement and transfer, too.
 
-        What holds for all of the validation data, where that is asked for, is recorded here: it is about the whole audit.
+        Where statements on all of the validation data are wanted, this writes their record, which is about a whole audit.
         """
         of_all = self._of_all(finished, prefix)
         calibration = self.journal.calibration(finished.epoch) if self.journal.is_first else None
-        means = summary(finished.points, self.held, prefix, calibration) | outward(of_all, (), ())
+        means = summary(finished.points, self.bound_label, prefix, calibration) | outward(of_all, (), ())
         if self.twin is None or self.record is None or not finished.records:
             return means
         return means | outward(self.twin.compared(self.record, finished.records, calibration, prefix), (), ())
 
-    def _of_all(self, finished: Finished, prefix: str) -> dict[str, float]:
+    def _of_all(self, finished: FinishedAudit, prefix: str) -> dict[str, float]:
         if self.whole is None or self.record is None:
             return {}
-        self.told = self.whole.record(finished.points, self.run, self.record.id, finished.epoch)
+        self.population = self.whole.record(finished.points, self.run, self.record.id, finished.epoch)
         if self.journal.is_first:
-            self.journal.append(self.told)
-        return quantiles(self.told.sample, prefix)
+            self.journal.append(self.population)
+        return quantiles(self.population.sample, prefix)
 
     def covering(self, graph: Graph) -> Iterable[Estimator]:
-        """Fits the plan to a network, and gives its estimators."""
+        """Fits the plan to a network, and returns its estimators."""
         self.plan = self.plan.covering(graph)
         return self.plan.methods().values()
 
     def metric_names(self, twin: bool, prefix: str) -> tuple[str, ...]:
-        """Every name under which the audits of this training may have a number."""
+        """Every name under which the audits of this training may have a number; ``twin``: whether there is one."""
         of_all = NAMES if self.whole is not None else ()
-        return (*metric_names(self.plan, self.held, twin, prefix), *(f"{prefix}/{name}" for name in of_all))
+        return (*metric_names(self.plan, self.bound_label, twin, prefix), *(f"{prefix}/{name}" for name in of_all))
 
     @property
     def ranks(self) -> Ranks:
-        """The processes of the training that is under way."""
+        """The processes of the current training."""
         assert self._ranks is not None
         return self._ranks
 
@@ -149,15 +171,18 @@ class AuditRuns:
         self._logged.see(record)
         self.ranks.by_first(lambda: self.journal.append(record))
 
-    def left_to_audit(
+    def needs_final_audit(
         self, trainer: pl.Trainer, module: nn.Module, captured: CapturedNetwork | None, audited: list[PointAudit]
     ) -> bool:
-        """Whether the weights at the end of ``fit`` are others than were audited; what is recorded next is about them.
+        """Whether the weights at the end of ``fit`` are others than were audited; the next records are then about them.
 
-        Asked when whatever replaces weights in ``on_train_end`` has done so; all training processes ask.
+        Called when whatever replaces weights in ``on_train_end`` has done so, by all training processes.
 
         Args:
-            audited: the last audit, if it was of the last epoch.
+            trainer: at the end of ``fit``.
+            module: the LightningModule.
+            captured: its network; None where nothing was trained.
+            audited: the last audit, if it was of the last epoch; else nothing.
         """
         if captured is None:  # there was no training
             return False
@@ -167,23 +192,27 @@ class AuditRuns:
         return bool(kind)
 
     def warn_of_metric(self) -> None:
-        """When the training is over: says if the metric that reports are to show was never logged."""
+        """Warns, when the training is over, if the metric that reports are to show was never logged."""
         if self.record is not None and self.journal.is_first:
             self._logged.warn_of(self.record.metric, f"run {self.run!r}")
 
-    def close(self, ended: bool = False) -> None:
-        """Ends all processes, what nobody has read recorded. One that has ``ended`` says if it never met its twin."""
+    def close(self, completed: bool = False) -> None:
+        """Ends all processes and records the results that are still unread.
+
+        Args:
+            completed: whether the training came to its end; then it warns of a last audit without one of the twin beside it.
+        """
         try:
             self.place.close()
             if self._journal is not None and self._journal.is_first:
                 self._journal.close()
-                if ended and self.twin is not None and self.record is not None:
-                    self.twin.ended(self.record, self._journal.path)
+                if completed and self.twin is not None and self.record is not None:
+                    self.twin.warn_at_end(self.record, self._journal.path)
         finally:
             self._take_lock(None)
 
     def give_up(self, error: BaseException) -> None:
-        """Closes after an error of the training. On a full disk what is proved stays where it lies until the next start."""
+        """Closes after an error of the training. On a full disk what is proved stays in its own file for the next start."""
         try:
             self.close()
         except OSError as again:
@@ -191,23 +220,23 @@ class AuditRuns:
                 raise
 
     def _take_lock(self, path: Path | None) -> None:
-        """Gives back the right to write that this audit has; then takes that to ``path``."""
+        """Releases the lock that this audit has, if any; then takes that of ``path``, if it is not None."""
         if self._lock is not None:
             self._lock.release()
         self._lock = None if path is None else RecordLock(path)
 
-    def tell(self, point: PointAudit, points: int) -> None:
+    def notify(self, point: PointAudit, points: int) -> None:
         """Hands a point that is done, and the number of points, to the listeners."""
         for listener in self.listeners:
             listener(point, points)
 
     @property
     def record_file(self) -> Path | None:
-        """Where the records are; None before the first training."""
+        """The file of the records; None before the first training."""
         return None if self._journal is None else self._journal.path
 
     @property
     def journal(self) -> Journal:
-        """The records of the training that is under way."""
+        """The journal of the current training."""
         assert self._journal is not None
         return self._journal

@@ -1,4 +1,4 @@
-"""Which weights a training leaves: those of its last step, or averaged ones that a callback puts in their place.
+"""The weights at the end of a training: those of its last step, or averaged ones that a callback puts in their place.
 
 ``StochasticWeightAveraging`` and ``WeightAveraging`` (``EMAWeightAveraging``) do that in ``on_train_end``, before or after
 an audit's, by the order of the callbacks. In ``on_fit_end`` all of them are done. Until then, at the end of an epoch too,
@@ -23,13 +23,13 @@ TRAINING, AVERAGED, REPLACED = WEIGHTS
 
 
 def averages(trainer: pl.Trainer) -> list[nn.Module]:
-    """The averaged models that the trainer's callbacks hold."""
-    held = [getattr(callback, "_average_model", None) for callback in trainer.callbacks]  # type: ignore[attr-defined]
-    return [getattr(model, "module", model) for model in held if isinstance(model, nn.Module)]
+    """The averaged models of the trainer's callbacks."""
+    models = [getattr(callback, "_average_model", None) for callback in trainer.callbacks]  # type: ignore[attr-defined]
+    return [getattr(model, "module", model) for model in models if isinstance(model, nn.Module)]
 
 
 def not_audited(trainer: pl.Trainer, module: nn.Module, captured: CapturedNetwork, audited: str) -> str:
-    """What the weights at the end of ``fit`` are (``AuditRecord.weights``), if they are still to be audited; else "".
+    """The kind of the weights at the end of ``fit`` (``AuditRecord.weights``), if they are still to be audited; else "".
 
     Args:
         trainer: at the end of ``fit``.

@@ -16,14 +16,21 @@ from lipreg.records import AuditRecord
 
 WHEN_BUSY = ("delay", "drop")
 ATTEMPTS = 2
-"""An audit whose process dies goes on in another one; after so many deaths it is given up."""
+"""The number of processes that an audit may cost: one whose process dies goes on in another one, up to so many."""
 STOP_SECONDS = 20.0
-"""In which an audit must answer a stop; then its process is ended, and what it has written is what there is."""
+"""Seconds in which an audit must answer a stop; then its process is ended, and only what it has written is kept."""
 
 
 @dataclass
-class Waiting:
-    """An audit that is asked for."""
+class QueuedAudit:
+    """An audit in the queue: the one that runs, or one that waits.
+
+    Attributes:
+        job: what the process gets.
+        snapshot: the weights.
+        began: when it was queued, on ``time.monotonic``'s clock.
+        attempts: how many processes have died in it.
+    """
 
     job: BackgroundJob
     snapshot: Snapshot
@@ -32,8 +39,14 @@ class Waiting:
 
 
 @dataclass(frozen=True)
-class Done:
-    """An audit that is over; without points if it failed."""
+class BackgroundResult:
+    """The result of an audit that is over.
+
+    Attributes:
+        epoch, step: completed epochs and steps of the audited weights.
+        seconds: from its request to its end.
+        points: what was proved; None if it failed.
+    """
 
     epoch: int
     step: int
@@ -46,8 +59,12 @@ class BackgroundAudits:
 
     Args:
         waiting: how many may wait.
-        when_busy: "delay": training stands still until there is room; "drop": the new audit is left out, with a warning.
+        when_busy: "delay": training stands still until one may wait; "drop": the new audit is left out, with a warning.
         where: named in errors.
+
+    Attributes:
+        dropped: epochs whose audits were left out.
+        process: the process that audits.
 
     Raises:
         InvalidInput: a number or a policy that cannot be.
@@ -61,24 +78,29 @@ class BackgroundAudits:
         self.waiting, self.when_busy = waiting, when_busy
         self.dropped: list[int] = []
         self.process = BackgroundProcess()
-        self._queue: deque[Waiting] = deque()  # the first is the one that runs
+        self._queue: deque[QueuedAudit] = deque()  # the first is the one that runs
 
     def __reduce__(self) -> tuple[type[BackgroundAudits], tuple[int, str, str]]:
         return BackgroundAudits, (self.waiting, self.when_busy, "")
 
     @property
     def pending(self) -> list[Snapshot]:
-        """What is still to be audited."""
+        """The weights that are still to be audited."""
         return [each.snapshot for each in self._queue]
 
-    def submit(self, job: BackgroundJob, snapshot: Snapshot, earlier: Earlier, must: bool = False) -> Iterator[Done]:
-        """Puts an audit into the queue, or drops it; those that end while it waits for room.
+    def submit(
+        self, job: BackgroundJob, snapshot: Snapshot, earlier: Earlier, must: bool = False
+    ) -> Iterator[BackgroundResult]:
+        """Puts an audit into the queue, or drops it.
 
         Args:
             job: the audit.
-            snapshot: what it is about.
-            earlier: what the audit that runs has written so far.
+            snapshot: the weights that it is about.
+            earlier: returns what the running audit has written so far.
             must: neither drop nor delay it.
+
+        Yields:
+            The results of audits that end meanwhile.
         """
         yield from self.collect(earlier)
         if len(self._queue) > self.waiting and self.when_busy == "drop" and not must:
@@ -92,11 +114,15 @@ class BackgroundAudits:
         while len(self._queue) > self.waiting and not must:
             yield from self.collect(earlier, 0.2)
         self.dropped = [epoch for epoch in self.dropped if epoch != job.epoch]
-        self._queue.append(Waiting(job, snapshot, time.monotonic()))
+        self._queue.append(QueuedAudit(job, snapshot, time.monotonic()))
         self._start()
 
-    def collect(self, earlier: Earlier, seconds: float = 0.0) -> Iterator[Done]:
-        """The audit that has ended, if one has, within ``seconds``; the next one is begun.
+    def collect(self, earlier: Earlier, seconds: float = 0.0) -> Iterator[BackgroundResult]:
+        """Yields the result of the running audit, if it ends within ``seconds``, and begins the next one.
+
+        Args:
+            earlier: returns what the running audit has written so far.
+            seconds: how long to wait.
 
         Raises:
             CrossingBounds: two estimators contradict each other.
@@ -117,14 +143,19 @@ class BackgroundAudits:
             warnings.warn(f"the audit after epoch {first.job.epoch} is not finished: {error}", stacklevel=3)
         except CrossingBounds:
             raise
-        except LipregError as error:  # weights that became NaN: training's trouble, not to be ended by its audit
+        except LipregError as error:  # weights that became NaN, say: an audit that fails does not end the training
             warnings.warn(f"no audit after epoch {first.job.epoch}: {error}", stacklevel=3)
         self._queue.popleft()
-        yield Done(first.job.epoch, first.snapshot.step, time.monotonic() - first.began, points)
+        yield BackgroundResult(first.job.epoch, first.snapshot.step, time.monotonic() - first.began, points)
         self._start()
 
-    def drain(self, earlier: Earlier, limit: float) -> Iterator[Done]:
-        """Waits for all audits; those that are not done after ``limit`` seconds end with what they have proved."""
+    def drain(self, earlier: Earlier, limit: float) -> Iterator[BackgroundResult]:
+        """Waits for all audits and yields their results.
+
+        Args:
+            earlier: returns what the running audit has written so far.
+            limit: seconds after which those that are not done end with what they have proved.
+        """
         end = time.monotonic() + limit
         while self._queue and time.monotonic() < end:
             yield from self.collect(earlier, min(0.2, max(0.0, end - time.monotonic())))
@@ -140,7 +171,7 @@ class BackgroundAudits:
                     self.process.close()
                     first = self._queue.popleft()
                     warnings.warn(f"the audit after epoch {first.job.epoch} did not answer a stop", stacklevel=3)
-                    yield Done(first.job.epoch, first.snapshot.step, time.monotonic() - first.began, None)
+                    yield BackgroundResult(first.job.epoch, first.snapshot.step, time.monotonic() - first.began, None)
                     self._start()
                 else:
                     yield from self.collect(earlier, 0.2)

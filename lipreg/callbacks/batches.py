@@ -1,4 +1,4 @@
-"""What callbacks find in a LightningModule they know nothing about: the inputs of a batch, and the network."""
+"""The inputs of a batch, and the network, in a LightningModule about which nothing else is assumed."""
 
 from __future__ import annotations
 
@@ -99,18 +99,18 @@ def find_network(pl_module: nn.Module, name: str | None) -> nn.Module:
     """
     if name is None:
         return pl_module
-    found: Any = pl_module
+    module: Any = pl_module
     for part in name.split("."):
-        if not isinstance(getattr(found, part, None), nn.Module):
-            found = unwrap(found)  # the path may pass over wrappers, or name them
-        children = [child for child, _ in found.named_children()]
-        below = getattr(found, part, None)
+        if not isinstance(getattr(module, part, None), nn.Module):
+            module = unwrap(module)  # the path may pass over wrappers, or name them
+        children = [child for child, _ in module.named_children()]
+        below = getattr(module, part, None)
         if not isinstance(below, nn.Module):
             kind = "no attribute" if below is None else f"a {type(below).__name__}, not a module,"
             raise InvalidInput(
-                f"got {name!r}: {type(found).__name__} has {kind} under {part!r}",
+                f"got {name!r}: {type(module).__name__} has {kind} under {part!r}",
                 where="module",
-                accepted=", ".join(children) or f"none: {type(found).__name__} has no submodules",
+                accepted=", ".join(children) or f"none: {type(module).__name__} has no submodules",
             )
-        found = below
-    return found
+        module = below
+    return module

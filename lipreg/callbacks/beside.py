@@ -15,9 +15,9 @@ from lipreg.auditing.background import BackgroundJob
 from lipreg.auditing.background_program import PART
 from lipreg.auditing.journal import Journal
 from lipreg.auditing.process import packed
-from lipreg.callbacks.background import BackgroundAudits, Done
-from lipreg.callbacks.finished import Finished
-from lipreg.callbacks.places import Here, Place
+from lipreg.callbacks.background import BackgroundAudits, BackgroundResult
+from lipreg.callbacks.finished import FinishedAudit
+from lipreg.callbacks.places import BlockingPlace, Place
 from lipreg.callbacks.snapshots import Snapshot
 from lipreg.errors import InvalidInput, LipregError
 from lipreg.graph import CapturedNetwork, Graph, untouched_random_state
@@ -27,26 +27,30 @@ if TYPE_CHECKING:
     from lipreg.callbacks.audit_runs import AuditRuns
 
 
-def get_place(given: Place | Executing | None, where: str) -> Place:
-    """The place that a user means by itself, by "beside", or by an executor, which is one here.
+def get_place(executor: Place | Executing | None, where: str) -> Place:
+    """The place for an argument that is one, "beside", or an executor, with which audits block the training.
+
+    Args:
+        executor: the argument; a mapping ``{"kind": "beside", **options}`` is a ``Beside`` with options.
+        where: the class that was given it, for errors.
 
     Raises:
         InvalidInput: something else.
     """
-    if isinstance(given, Place):
-        return given
-    options: dict[str, Any] = dict(given) if isinstance(given, Mapping) else {"kind": given}
+    if isinstance(executor, Place):
+        return executor
+    options: dict[str, Any] = dict(executor) if isinstance(executor, Mapping) else {"kind": executor}
     if options.pop("kind", None) == "beside":
         return Beside(**options)
     try:
-        return Here(given, where)
+        return BlockingPlace(executor, where)
     except InvalidInput as error:
-        told = (
+        accepted = (
             f"{error.accepted}; or, for audits beside the training, Beside()"
             if error.where == where
             else error.accepted
         )
-        raise InvalidInput(error.got, where=error.where, accepted=told, todo=error.todo) from None
+        raise InvalidInput(error.got, where=error.where, accepted=accepted, todo=error.todo) from None
 
 
 @dataclass(eq=False)
@@ -59,7 +63,7 @@ class Beside(Place):
     Args:
         executor: where that process has the searches done, as for ``audit``.
         waiting: how many audits may wait for the one that runs.
-        when_busy: what becomes of one more: "delay" training until there is room, or "drop" it.
+        when_busy: what becomes of one more: "delay" training until it may wait, or "drop" it.
         end_limit: seconds that the end of ``fit`` waits for them; then they end with what they have proved.
 
     Raises:
@@ -89,13 +93,13 @@ class Beside(Place):
     def check(self, graph: Graph, points: Inputs) -> None:
         packed(self._job(graph, points, 0, 0))
 
-    def ask(
+    def request_audit(
         self, trainer: pl.Trainer, captured: CapturedNetwork, points: Inputs, epoch: int, step: int, last: bool
-    ) -> Iterator[Finished]:
+    ) -> Iterator[FinishedAudit]:
         job = self._job_now(captured, points, epoch, step) if self.runs.journal.is_first else None
         if job is not None:
-            asked = job, Snapshot.of(captured.module, epoch, step), self._written.proved
-            yield from self._kept(self.queue.submit(*asked, must=last))
+            request = job, Snapshot.of(captured.module, epoch, step), self._written.proved
+            yield from self._kept(self.queue.submit(*request, must=last))
 
     @property
     def pending(self) -> list[Snapshot]:
@@ -105,8 +109,10 @@ class Beside(Place):
     def dropped(self) -> list[int]:
         return self.queue.dropped
 
-    def take_up(self, captured: CapturedNetwork, points: Inputs, left: Iterable[Snapshot]) -> Iterator[Finished]:
-        for snapshot in left if self.runs.journal.is_first else ():
+    def take_up(
+        self, captured: CapturedNetwork, points: Inputs, snapshots: Iterable[Snapshot]
+    ) -> Iterator[FinishedAudit]:
+        for snapshot in snapshots if self.runs.journal.is_first else ():
             try:
                 with snapshot.put_into(captured.module):
                     job = self._job_now(captured, points, snapshot.epoch, snapshot.step)
@@ -116,17 +122,17 @@ class Beside(Place):
             if job is not None:
                 yield from self._kept(self.queue.submit(job, snapshot, self._written.proved, must=True))
 
-    def collected(self) -> Iterator[Finished]:
+    def collected(self) -> Iterator[FinishedAudit]:
         yield from self._kept(self.queue.collect(self._written.proved))
 
-    def drained(self) -> Iterator[Finished]:
+    def drained(self) -> Iterator[FinishedAudit]:
         yield from self._kept(self.queue.drain(self._written.proved, self.end_limit))
 
     def close(self) -> None:
         self.queue.close()
 
     def _job_now(self, captured: CapturedNetwork, points: Inputs, epoch: int, step: int) -> BackgroundJob | None:
-        """Of the weights as they are now; None, with a warning, if they cannot be audited."""
+        """The job of the weights as they are now; None, with a warning, if they cannot be audited."""
         try:
             with untouched_random_state():
                 return self._job(captured.frozen_at(points[0]), points, epoch, step)
@@ -151,8 +157,8 @@ class Beside(Place):
             earlier=tuple(journal.earlier(epoch, graph.fingerprint())),
         )
 
-    def _kept(self, audits: Iterable[Done]) -> Iterator[Finished]:
-        """Writes what audits in the background have found."""
+    def _kept(self, audits: Iterable[BackgroundResult]) -> Iterator[FinishedAudit]:
+        """Writes the results of audits in the background, and passes them on."""
         runs, journal = self.runs, self.runs.journal
         for done in audits:
             if done.points is None:
@@ -161,5 +167,5 @@ class Beside(Place):
             records = [r for p in done.points for r in journal.keep(p, done.epoch, runs.penalised, done.step)]
             self._written.finish()
             for point in done.points:
-                runs.tell(point, len(done.points))
-            yield Finished(done.epoch, done.step, done.seconds, done.points, records)
+                runs.notify(point, len(done.points))
+            yield FinishedAudit(done.epoch, done.step, done.seconds, done.points, records)

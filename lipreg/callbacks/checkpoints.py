@@ -12,24 +12,28 @@ _ACCEPTED = "a checkpoint that a Lightning trainer has saved"
 
 
 def read_checkpoint(path: str | Path, *also: str) -> dict[str, Any]:
-    """What a Lightning checkpoint holds, on the CPU: its ``state_dict``, and what ``also`` names.
+    """The content of a Lightning checkpoint, on the CPU: its ``state_dict``, what ``also`` names, and the rest.
 
     Raises:
         InvalidInput: no such file, no checkpoint with these, or one with more in it than tensors and plain data.
     """
-    found = read_tensors(path, where="ckpt", accepted=_ACCEPTED)
+    content = read_tensors(path, where="ckpt", accepted=_ACCEPTED)
     needed = ("state_dict", *also)
-    if isinstance(found, dict) and set(needed) <= found.keys():
-        return found
+    if isinstance(content, dict) and set(needed) <= content.keys():
+        return content
     reason = f"no {' and '.join(needed)} in it"
     raise InvalidInput(f"cannot read {path}: {reason}", where="ckpt", accepted=_ACCEPTED)
 
 
 def completed_epochs(checkpoint: dict[str, Any], path: str | Path) -> int:
-    """How many epochs the weights of a checkpoint were trained for.
+    """The number of epochs that the weights of a checkpoint were trained for.
 
     The checkpoint's own ``epoch`` does not say: saved at the end of an epoch, it is that epoch's index, and saved after
     ``fit`` the number of epochs.
+
+    Args:
+        checkpoint: its content.
+        path: its file, for errors.
 
     Raises:
         InvalidInput: it was saved in the middle of an epoch, or does not say.
@@ -50,7 +54,8 @@ def completed_epochs(checkpoint: dict[str, Any], path: str | Path) -> int:
 
 
 def trained_with(checkpoint: dict[str, Any]) -> tuple[int | None, float]:
-    """The seed, where an audit was there and knew it, and the largest weight of a ``LipschitzRegularizer`` that was."""
+    """The seed of a checkpoint's training, from the state of an audit that had it (else None), and the largest weight of
+    its ``LipschitzRegularizer`` callbacks (0 without)."""
     states = [state for state in checkpoint.get("callbacks", {}).values() if isinstance(state, dict)]
     seeds = [
         state["seed"] for state in states if {"run_id", "points"} <= state.keys() and state.get("seed") is not None

@@ -1,4 +1,4 @@
-"""At which moments of a training there is an audit."""
+"""The moments of a training at which there is an audit."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lipreg.options import check_count
 
 @dataclass(frozen=True)
 class Epochs:
-    """After every so many epochs, and whether before the first and after the last.
+    """The moments of audits: after every so many epochs, and perhaps before the first and after the last.
 
     Args:
         every: audit after every so many epochs.
@@ -35,19 +35,19 @@ class Epochs:
         """Whether a fit begins with an audit: of the untrained network; of a resumed one, where it would have had one.
 
         Args:
-            completed: epochs.
-            resumed: it goes on from a checkpoint of the same run.
+            completed: the number of completed epochs.
+            resumed: whether it goes on from a checkpoint of the same run.
         """
         return completed % self.every == 0 if resumed and completed else self.at_start
 
     @classmethod
-    def of(cls, given: Epochs | int, where: str) -> Epochs:
-        """The moments that a user means by such an object or by a number of epochs.
+    def of(cls, epochs: Epochs | int, where: str) -> Epochs:
+        """The moments for an argument that is an ``Epochs``, or a number of epochs.
 
         Raises:
             InvalidInput: anything else.
         """
-        if isinstance(given, cls):
-            return given
-        check_count(given, "every_n_epochs", where)
-        return cls(given)  # type: ignore[arg-type]
+        if isinstance(epochs, cls):
+            return epochs
+        check_count(epochs, "every_n_epochs", where)
+        return cls(epochs)  # type: ignore[arg-type]

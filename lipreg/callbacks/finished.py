@@ -12,11 +12,14 @@ from lipreg.results import Certificate
 
 
 @dataclass(frozen=True)
-class Finished:
-    """An audit that is over: the completed epochs and the step of its weights, and what came of it.
+class FinishedAudit:
+    """An audit that is over, and its results.
 
     Attributes:
-        records: of all points, on the process that writes them.
+        epoch, step: completed epochs and steps of the audited weights.
+        seconds: how long it took.
+        points: what was proved, one for each reference point.
+        records: of all points, on the process that writes them; empty on others.
     """
 
     epoch: int
@@ -26,13 +29,13 @@ class Finished:
     records: list[AuditRecord] = field(default_factory=list)
 
     def sentence(self) -> str:
-        """What came of it, in a line for a log."""
+        """Its result, in a line for a log."""
         exact, count = sum(point.exact.certificate is Certificate.EXACT for point in self.points), len(self.points)
         of = f"{count} point{'s' * (count != 1)}"
-        told = f"audit after epoch {self.epoch}: {exact} of {of} exact, {self.seconds:.1f} s"
-        return told + "".join(f"; {line}" for line in certificate_sentences(self.points))
+        summary = f"audit after epoch {self.epoch}: {exact} of {of} exact, {self.seconds:.1f} s"
+        return summary + "".join(f"; {line}" for line in certificate_sentences(self.points))
 
     @property
     def level(self) -> int:
-        """Of that line: a warning where exact points lack the certificates that were asked for."""
+        """The logging level of that line: a warning where exact points lack the certificates that the plan has."""
         return logging.WARNING if len(certificate_sentences(self.points)) > 1 else logging.INFO

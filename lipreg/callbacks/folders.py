@@ -1,4 +1,4 @@
-"""Where the records of a training lie: in the folder that is the training's own, not in the working directory."""
+"""The folder of a training's records: the training's own, rather than the working directory."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ def record_file(trainer: pl.Trainer, folder: str | None, program: Path | None = 
 
     Args:
         trainer: of the training.
-        folder: what the user chose.
-        program: ``program_folder`` as the callback was made: processes that are spawned know of no Hydra.
+        folder: the user's choice; None without one.
+        program: ``program_folder`` as the callback was made: in processes that are spawned Hydra is not set up.
     """
     if folder is not None:
         return Path(folder).absolute() / RECORDS
     # a logger counts up its versions, in each process for itself: the first one decides
-    found = str(_folder(trainer, program_folder() or program)) if trainer.is_global_zero else ""
+    location = str(_folder(trainer, program_folder() or program)) if trainer.is_global_zero else ""
     if trainer.world_size > 1:
-        found = trainer.strategy.broadcast(found)
-    return Path(found) / RECORDS
+        location = trainer.strategy.broadcast(location)
+    return Path(location) / RECORDS
 
 
 def _folder(trainer: pl.Trainer, program: Path | None) -> Path:
@@ -43,19 +43,19 @@ def _folder(trainer: pl.Trainer, program: Path | None) -> Path:
         return root
     logs = [_local(getattr(logger, "log_dir", None)) for logger in trainer.loggers]
     saves = [_local(getattr(logger, "save_dir", None)) for logger in trainer.loggers]
-    found = [path for path in (*logs, *saves, program) if path is not None and path != here]
-    return next(iter(found), here)
+    folders = [path for path in (*logs, *saves, program) if path is not None and path != here]
+    return next(iter(folders), here)
 
 
 def _local(path: Any) -> Path | None:
-    """As an absolute path; None for none, and for one of a remote file system."""
+    """The path as an absolute one; None for anything else, and for one of a remote file system."""
     if not isinstance(path, str | os.PathLike) or "://" in str(path):
         return None
     return Path(path).absolute()
 
 
 def program_folder() -> Path | None:
-    """Of the program that runs now, if Hydra has started it; nothing is imported to find out."""
+    """The run folder of this program, if Hydra has started it; else None. Hydra is not imported to find out."""
     module = sys.modules.get("hydra.core.hydra_config")
     config = getattr(module, "HydraConfig", None)
     if config is None or not config.initialized():

@@ -1,4 +1,4 @@
-"""What loggers are told of an audit."""
+"""What loggers get of an audit."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytorch_lightning as pl
 from torch import Tensor
 
 from lipreg.callbacks.audit_runs import AuditRuns
-from lipreg.callbacks.finished import Finished
-from lipreg.callbacks.introduction import introduction, is_weight_known, show_settings
+from lipreg.callbacks.finished import FinishedAudit
+from lipreg.callbacks.introduction import introduction, is_weight_set, show_settings
 from lipreg.errors import MissingExtra
 from lipreg.records import PopulationRecord
 from lipreg.reporting.panels import AXIS, audit_table, define_metrics, points_table, population_panel
@@ -22,14 +22,14 @@ _DATA = "WANDB_DATA_DIR"
 
 
 def log_audit(
-    trainer: pl.Trainer, name: str, metrics: dict[str, float], finished: Finished, x: Tensor, runs: AuditRuns
+    trainer: pl.Trainer, name: str, metrics: dict[str, float], finished: FinishedAudit, x: Tensor, runs: AuditRuns
 ) -> None:
     """Logs an audit's means at the epoch and step whose weights it is about.
 
-    W&B gets its tables too; W&B and TensorBoard are told which run it is, as settings, and what holds for all of the
-    validation data, where that was asked for. ``epoch`` and step are those of Lightning's own rows at the end of that epoch,
-    which count from 0. Weights before the first step have no epoch; their step is 0, as that of the first batch, whose loss
-    is of the same weights.
+    W&B gets its tables too; W&B and TensorBoard get the run's settings, and the statements on all of the validation data,
+    where the user wants them. ``epoch`` and step are those of Lightning's own rows at the end of that epoch, which count
+    from 0. Weights before the first step have no epoch; their step is 0, as that of the first batch, whose loss is of the
+    same weights.
 
     Args:
         trainer: with the loggers.
@@ -37,11 +37,11 @@ def log_audit(
         metrics: the means, under the names that are logged.
         finished: the audit.
         x: the reference points.
-        runs: what it says of all of the data, and the estimator that the penalty lowers.
+        runs: has the statements on all of the data, and the label of the bound that the training is compared with.
     """
     metrics = {**metrics, f"{name}/seconds": finished.seconds}
     of_epoch: dict[str, float] = {"epoch": finished.epoch - 1} if finished.epoch > 0 else {}
-    step, whole = max(finished.step - 1, 0), runs.told
+    step, whole = max(finished.step - 1, 0), runs.population
     for logger in trainer.loggers:
         board: Any = getattr(logger, "experiment", None)
         if _can(board, "define_metric", "log", "log_artifact"):  # a W&B run
@@ -49,14 +49,14 @@ def log_audit(
             if runs.record is not None and hasattr(board, "config"):
                 board.config.update(introduction(runs.record), allow_val_change=True)
             with _kept_beside(board):
-                points = points_table(finished.records, x, runs.held)
+                points = points_table(finished.records, x, runs.bound_label)
                 panels: dict[str, Any] = {f"{name}/records": audit_table(finished.records), f"{name}/points": points}
                 panels |= {} if whole is None else {f"{name}/whole_data": population_panel(whole)}
                 # W&B would fill in the step of whatever Lightning has logged last
                 board.log({**panels, **of_epoch, AXIS: finished.epoch, "trainer/global_step": step})
         elif _can(board, "add_figure", "add_text"):  # TensorBoard's writer
-            # TensorBoard keeps what it is told first, so that it is told once all is known
-            if runs.record is not None and board not in runs.introduced and is_weight_known(runs.record):
+            # TensorBoard keeps the first settings that it gets, so it gets them once the weight is determined
+            if runs.record is not None and board not in runs.introduced and is_weight_set(runs.record):
                 show_settings(board, runs.record, metrics)
                 runs.introduced.append(board)
             if whole is not None:
@@ -93,8 +93,8 @@ def _show_whole_data(board: Any, tag: str, record: PopulationRecord) -> None:
 
 
 def _can(experiment: Any, *names: str) -> bool:
-    """What a logger leads to, by what it can do: loggers of both Lightning packages, and loggers around them, are told so.
+    """Whether a logger's backend has methods of these names, which holds for loggers of both Lightning packages.
 
-    Asked of its class: Lightning's stand-in on processes that do not log answers to every name.
+    Its class is asked, because Lightning's stand-in on processes that do not log has every attribute.
     """
     return all(callable(getattr(type(experiment), name, None)) for name in names)

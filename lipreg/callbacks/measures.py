@@ -21,13 +21,15 @@ class EpochSums:
     A call of Lightning's ``log`` at every step costs more than a small network's penalty, so there is one an epoch.
 
     Args:
-        term: what the values are of: an upper bound, or an estimate, which goes by its own name.
+        term: the penalty whose values they are: an upper bound, or an estimate, which goes by its own name.
+
+    Attributes:
+        time_share: the penalty's part of the time, of the last epoch that was logged; None before.
     """
 
     def __init__(self, term: LipschitzPenalty) -> None:
         self._name = "bound" if term.certificate == Certificate.UPPER else term.quantity.label
         self.time_share: float | None = None
-        """Of the last epoch that was logged."""
         self.clear()
 
     def clear(self) -> None:
@@ -37,11 +39,17 @@ class EpochSums:
         self._own_seconds = self._step_seconds = 0.0
 
     def add(self, evaluation: Evaluation) -> None:
-        """Takes in what was found at a batch."""
+        """Takes in the evaluation of a batch."""
         self._evaluations.append(evaluation)
 
     def add_batch(self, weight: float, own_seconds: float, step_seconds: float) -> None:
-        """Takes in a batch's weight, the seconds of its penalty, and all its seconds."""
+        """Takes in the weight and the time of a batch.
+
+        Args:
+            weight: of the penalty, with the schedule's factor.
+            own_seconds: those of the penalty, forward and backward.
+            step_seconds: all seconds of the batch.
+        """
         self._weights.append(weight)
         self._own_seconds += own_seconds
         self._step_seconds += step_seconds
@@ -49,15 +57,20 @@ class EpochSums:
     def log(self, trainer: pl.Trainer, pl_module: pl.LightningModule, name: str, counted: bool = False) -> None:
         """Logs the epoch's values under ``name/...``, the same on every process, and starts another epoch.
 
-        The time share goes to the row of the trainer's own values of this epoch, whose epoch and step count from 0:
-        Lightning counts the last step as taken when ``on_train_batch_end`` is over (``counted``).
+        The time share goes to the row of the trainer's own values of this epoch, whose epoch and step count from 0.
+
+        Args:
+            trainer: of the training.
+            pl_module: its module, whose ``log`` is used.
+            name: first part of the logged names.
+            counted: whether Lightning has counted the last step, as it does when ``on_train_batch_end`` is over.
         """
         if not self._weights:
             return
         device = pl_module.device
         dtype = torch.float32 if device.type == "mps" else torch.float64
-        own = [0.0, 0.0, 0.0, sum(self._weights), len(self._weights), self._own_seconds, self._step_seconds]
-        sums, largest = torch.tensor(own, dtype=dtype), torch.full((), -torch.inf, dtype=dtype)
+        totals = [0.0, 0.0, 0.0, sum(self._weights), len(self._weights), self._own_seconds, self._step_seconds]
+        sums, largest = torch.tensor(totals, dtype=dtype), torch.full((), -torch.inf, dtype=dtype)
         if self._evaluations:
             values = torch.cat([e.values for e in self._evaluations]).to("cpu", dtype)
             sizes = torch.tensor([len(e.values) for e in self._evaluations], dtype=dtype)
@@ -68,16 +81,16 @@ class EpochSums:
             sums = trainer.strategy.reduce(sums.to(device), reduce_op="sum")  # type: ignore[assignment,arg-type]
             largest = trainer.strategy.reduce(largest.to(device), reduce_op="max")  # type: ignore[assignment,arg-type]
         penalty, total, points, weight, batches, own_seconds, seconds = sums.tolist()
-        told = {"weight": weight / batches}
+        means = {"weight": weight / batches}
         if points:
-            told["penalty"] = penalty / points
-            told |= {f"{self._name}_mean": total / points, f"{self._name}_max": float(largest)}
+            means["penalty"] = penalty / points
+            means |= {f"{self._name}_mean": total / points, f"{self._name}_max": float(largest)}
             self.time_share = share = own_seconds / seconds
             # to the loggers alone: what the trainer keeps, and records, is the same for the same seed
             row = {f"{name}/time_share": share, "epoch": float(trainer.current_epoch)}
             for logger in trainer.loggers:
                 logger.log_metrics(row, step=steps_taken(trainer) - counted)
-        for key, value in told.items():
+        for key, value in means.items():
             pl_module.log(f"{name}/{key}", value, on_step=False, on_epoch=True, batch_size=1, sync_dist=True)
         self.clear()
 
@@ -94,16 +107,16 @@ class StepClock:
         self._backward_began: float | None = None
 
     def start(self) -> None:
-        """A batch begins."""
+        """Starts the clock of a batch."""
         self._began, self._own, self._backward_began = time.perf_counter(), 0.0, None
 
     def stop(self) -> tuple[float, float]:
-        """A batch ends: seconds of the term, and of all."""
+        """The seconds of the term, and of the whole batch, which ends now."""
         return self._own, time.perf_counter() - self._began
 
     @contextmanager
     def forward(self) -> Iterator[None]:
-        """The term is computed in this block."""
+        """Counts the time of the block as the term's."""
         began = time.perf_counter()
         yield
         self._own += time.perf_counter() - began

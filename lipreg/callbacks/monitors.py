@@ -1,4 +1,4 @@
-"""Who acts on an audit's numbers: checkpoints, early stopping and schedulers, on audited epochs alone.
+"""Checkpoints, early stopping and schedulers that monitor an audit: they can act on audited epochs alone.
 
 A number stands in ``callback_metrics`` from its audit, at the end of an epoch, until the next epoch begins: what looks there
 later would take it for that of other weights. Lightning treats a metric that is not there as a mistake, unless it is told
@@ -19,21 +19,27 @@ from lipreg.errors import InvalidInput
 from lipreg.options import nearest_name
 
 
-class Followed(Protocol):
-    """What decides how an audit can be followed: the first part of its metrics' names, how often it is, and where."""
+class MonitoredAudit(Protocol):
+    """An audit as far as it decides how it can be monitored.
+
+    Attributes:
+        name: first part of its metrics' names.
+        every_n_epochs: it audits after every so many epochs.
+        place: where it audits.
+    """
 
     name: str
     every_n_epochs: int
     place: Place
 
 
-def check_monitors(trainer: pl.Trainer, audit: Followed, known: Sequence[str]) -> None:
-    """Refuses what would act on the number of another epoch, or end the training at an epoch without an audit.
+def check_monitors(trainer: pl.Trainer, audit: MonitoredAudit, names: Sequence[str]) -> None:
+    """Refuses monitors that would act on the number of another epoch, or end the training at an epoch without an audit.
 
     Args:
         trainer: about to train; its callbacks and schedulers are set up.
-        audit: the one that may be followed.
-        known: the names of all its metrics.
+        audit: the one that may be monitored.
+        names: those of all its metrics.
 
     Raises:
         InvalidInput: one monitors a name that the audit does not have; or a checkpoint, early stopping or
@@ -42,12 +48,12 @@ def check_monitors(trainer: pl.Trainer, audit: Followed, known: Sequence[str]) -
     where, every = type(audit).__name__, audit.every_n_epochs
     for who, metric, missing in _followers(trainer, audit.name, every):
         got = f"{who} monitors {metric!r}"
-        if metric not in known:
+        if metric not in names:
             raise InvalidInput(
                 f"{got}, and this audit has no such number",
                 where=where,
-                accepted=", ".join(known),
-                todo=_how_to_get(metric, known),
+                accepted=", ".join(names),
+                todo=_how_to_get(metric, names),
             )
         if who == "ModelCheckpoint" and any(hasattr(c, "_swap_models") for c in trainer.callbacks):  # type: ignore[attr-defined]
             raise InvalidInput(
@@ -70,7 +76,7 @@ def check_monitors(trainer: pl.Trainer, audit: Followed, known: Sequence[str]) -
 
 
 def _followers(trainer: pl.Trainer, name: str, every: int) -> Iterator[tuple[str, str, str]]:
-    """Who monitors the audit: its name, the metric, and what has to be passed to it ("" for nothing)."""
+    """The monitors of the audit: the name of each, its metric, and what has to be passed to it ("" for nothing)."""
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         metric, kinds = getattr(callback, "monitor", None), {c.__name__ for c in type(callback).__mro__}
         if not isinstance(metric, str) or not metric.startswith(f"{name}/"):
@@ -118,12 +124,12 @@ def _scheduler(config: Any, every: int) -> str:
     return ""
 
 
-def _how_to_get(metric: str, known: Sequence[str]) -> str:
-    """What an audit needs in order to have a number that it has not."""
+def _how_to_get(metric: str, names: Sequence[str]) -> str:
+    """The advice on what an audit needs for a metric that it lacks."""
     name = metric.rpartition("/")[2]
     if name.startswith(("movement", "transfer", "bound_movement")):
         return "It compares with a twin: give twin= and a LipschitzRegularizer with the same problem"
     if name.startswith("tightness"):
         return "It is that of a penalised bound: add a LipschitzRegularizer with the same problem"
-    near = nearest_name(metric, known)
+    near = nearest_name(metric, names)
     return f"Did you mean {near!r}?" if near else "Name the estimator in estimators=[...], too"

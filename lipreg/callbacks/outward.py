@@ -12,7 +12,7 @@ _LARGEST = float(np.finfo(np.float32).max)
 
 
 def outward(metrics: Mapping[str, float], upper: Collection[str], lower: Collection[str]) -> dict[str, float]:
-    """Metrics that are numbers of float32: ends rounded outwards, all others to the nearest.
+    """The metrics as numbers of float32: ends rounded outwards, all others to the nearest.
 
     TensorBoard and ``callback_metrics`` hold float32, which rounds to the nearest, so that about every second upper end
     would come out below what is proved. What is logged is one number everywhere: W&B and CSV files have the same.
@@ -21,12 +21,12 @@ def outward(metrics: Mapping[str, float], upper: Collection[str], lower: Collect
         metrics: by name; those that end in "_upper" and "_lower" are ends.
         upper, lower: further names of ends.
     """
-    found = {}
+    rounded = {}
     for name, value in metrics.items():
         side = math.inf if name.endswith(UP) or name in upper else 0.0
         side = -math.inf if name.endswith(DOWN) or name in lower else side
-        found[name] = _single(value, side)
-    return found
+        rounded[name] = _single(value, side)
+    return rounded
 
 
 def _single(value: float, side: float) -> float:

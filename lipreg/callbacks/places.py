@@ -1,4 +1,4 @@
-"""Where the audits of a training are done: the interface, and the one that stops training for each audit."""
+"""The places where audits of a training are done: the interface, and the one that stops training for each audit."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import pytorch_lightning as pl
 
-from lipreg.auditing import Executing, PointAudit, Progress, audit, get_executor
-from lipreg.callbacks.finished import Finished
+from lipreg.auditing import AuditProgress, Executing, PointAudit, audit, get_executor
+from lipreg.callbacks.finished import FinishedAudit
 from lipreg.callbacks.progress import audit_bar
 from lipreg.callbacks.snapshots import Snapshot
 from lipreg.errors import CrossingBounds, LipregError
@@ -23,38 +23,52 @@ if TYPE_CHECKING:
 
 
 class Place(ABC):
-    """Does the audits of one callback; all training processes call the same methods in the same order."""
+    """Does the audits of one callback; all training processes call the same methods in the same order.
+
+    Attributes:
+        later: whether results come after training has gone on.
+        runs: the training's plan, records and processes.
+    """
 
     later: ClassVar[bool]
-    """Whether results come after training has gone on."""
     runs: AuditRuns
-    """The training's plan, records and processes."""
 
     def open(self, runs: AuditRuns) -> None:
-        """Before a training, when its processes have met."""
+        """Gets ready before a training, when its processes have met."""
         self.runs = runs
 
     @abstractmethod
     def begin(self, run_id: str, start_epoch: int) -> None:
-        """When the training begins, or goes on."""
+        """Takes the run's id when the training begins, or goes on after so many completed epochs."""
 
     @abstractmethod
     def check(self, graph: Graph, points: Inputs) -> None:
-        """Refuses what could not be audited here, before the first step."""
+        """Refuses, before the first step, a network and points that could not be audited here.
+
+        Raises:
+            InvalidInput: they cannot be.
+        """
 
     @abstractmethod
-    def ask(
+    def request_audit(
         self, trainer: pl.Trainer, captured: CapturedNetwork, points: Inputs, epoch: int, step: int, last: bool
-    ) -> Iterable[Finished]:
-        """Asks for an audit of the weights as they are now; gives those that are over.
+    ) -> Iterable[FinishedAudit]:
+        """Audits the weights as they are now, or queues that.
 
         Args:
-            last: it is the last of the training.
+            trainer: of the training.
+            captured: the network.
+            points: the reference points.
+            epoch, step: completed epochs and steps of the weights.
+            last: whether it is the last audit of the training.
+
+        Returns:
+            The audits that are over by now.
         """
 
     @property
     def pending(self) -> list[Snapshot]:
-        """What the audits that are asked for and not over are about."""
+        """The weights whose audits were requested and are not over."""
         return []
 
     @property
@@ -62,16 +76,27 @@ class Place(ABC):
         """Epochs whose audits were left out."""
         return []
 
-    def take_up(self, captured: CapturedNetwork, points: Inputs, left: Iterable[Snapshot]) -> Iterable[Finished]:
-        """Asks for the audits that a training before this one has left; gives those that are over."""
+    def take_up(
+        self, captured: CapturedNetwork, points: Inputs, snapshots: Iterable[Snapshot]
+    ) -> Iterable[FinishedAudit]:
+        """Queues the audits that were pending when the resumed checkpoint was saved.
+
+        Args:
+            captured: the network.
+            points: the reference points.
+            snapshots: the weights.
+
+        Returns:
+            The audits that are over by now.
+        """
         return ()
 
-    def collected(self) -> Iterable[Finished]:
-        """The audits that have ended since it was last asked."""
+    def collected(self) -> Iterable[FinishedAudit]:
+        """The audits that have ended since the last call."""
         return ()
 
-    def drained(self) -> Iterable[Finished]:
-        """When the training is over: all that are still to come."""
+    def drained(self) -> Iterable[FinishedAudit]:
+        """All audits that are still to come; waits for them, when the training is over."""
         return ()
 
     @abstractmethod
@@ -79,11 +104,12 @@ class Place(ABC):
         """Ends whatever was started."""
 
 
-class Here(Place):
+class BlockingPlace(Place):
     """Training stands still for each audit; its points are shared out among the training processes.
 
     Args:
         executor: as for ``audit``; what it starts stays until the end of the training.
+        where: the class that was given it, for errors.
     """
 
     later = False
@@ -97,9 +123,9 @@ class Here(Place):
     def check(self, graph: Graph, points: Inputs) -> None:
         pass
 
-    def ask(
+    def request_audit(
         self, trainer: pl.Trainer, captured: CapturedNetwork, points: Inputs, epoch: int, step: int, last: bool
-    ) -> Iterable[Finished]:
+    ) -> Iterable[FinishedAudit]:
         (x, y), runs, began = points, self.runs, time.monotonic()
         journal, ranks, penalised = runs.journal, runs.ranks, runs.penalised
         only, written = ranks.share(len(x)), []
@@ -108,33 +134,35 @@ class Here(Place):
         def keep(point: PointAudit) -> None:
             if journal.is_first:
                 written.extend(journal.keep(point, epoch, penalised, step))
-                runs.tell(point, len(x))
+                runs.notify(point, len(x))
 
         def finish(others: list[PointAudit]) -> None:
             for point in others:
                 keep(point)
             journal.finish()
 
-        def advance(progress: Progress) -> None:
+        def advance(progress: AuditProgress) -> None:
             journal.advance(progress.point, epoch, penalised, step)
             bar.advance(progress)
 
-        def own() -> list[PointAudit]:
+        def audit_share() -> list[PointAudit]:
             settings = {"executor": self.executor, "earlier": earlier, "only": only}
-            return audit(captured, runs.plan, x, y, keep, **settings, on_progress=advance, on_unused=journal.left_aside)
+            return audit(
+                captured, runs.plan, x, y, keep, **settings, on_progress=advance, on_unused=journal.warn_unused
+            )
 
         try:
             earlier = ranks.by_first(lambda: journal.earlier(epoch, captured.frozen().fingerprint()))
-            found = [point for part in ranks.gathered(own) for point in part]
+            audited = [point for part in ranks.gathered(audit_share) for point in part]
         except CrossingBounds:
             raise
-        except LipregError as error:  # weights that became NaN: training's trouble, not to be ended by its audit
+        except LipregError as error:  # weights that became NaN, say: an audit that fails does not end the training
             warnings.warn(f"no audit after epoch {epoch}: {error}", stacklevel=4)
             return []
         finally:
             bar.close()
-        ranks.together(lambda: finish(found[len(only) :]))  # those of the other processes
-        return [Finished(epoch, step, time.monotonic() - began, found, written)]
+        ranks.together(lambda: finish(audited[len(only) :]))  # those of the other processes
+        return [FinishedAudit(epoch, step, time.monotonic() - began, audited, written)]
 
     def close(self) -> None:
         self.executor.close()

@@ -9,17 +9,18 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import RichProgressBar
 from tqdm import tqdm  # Lightning needs it too, and brings it
 
-from lipreg.auditing import Progress
+from lipreg.auditing import AuditProgress
 from lipreg.lightning import classes
+from lipreg.words import time_left
 
 _TASK = "_lipreg_audit_task"  # of a Rich progress: its one line for audits, hidden between them
 
 
 class AuditBar(Protocol):
-    """Points done, time taken, time left by the pace so far, and the most that the budget leaves."""
+    """A bar with the points done, the time taken, the time left by the pace so far, and that of the budget."""
 
-    def advance(self, progress: Progress) -> None:
-        """Takes in what an audit says of its progress."""
+    def advance(self, progress: AuditProgress) -> None:
+        """Shows the progress of an audit."""
         ...
 
     def close(self) -> None:
@@ -51,7 +52,7 @@ class _TqdmBar:
         disable = None if shown else True  # None: shown on a terminal alone
         self._bar = tqdm(total=points, desc=title, leave=False, dynamic_ncols=True, disable=disable, **place)
 
-    def advance(self, progress: Progress) -> None:
+    def advance(self, progress: AuditProgress) -> None:
         self._bar.update(int(progress.finished))
         self._bar.set_postfix_str(_at_most(progress))  # drawn at once: the last of a quick audit is seen too
 
@@ -78,7 +79,7 @@ class _RichBar:
             live.reset(task, total=points, description=title, visible=True)
         self._task = task
 
-    def advance(self, progress: Progress) -> None:
+    def advance(self, progress: AuditProgress) -> None:
         self._live.update(self._task, completed=progress.done, description=f"{self._title}, {_at_most(progress)}")
         self._live.refresh()
 
@@ -88,5 +89,5 @@ class _RichBar:
             self._own.stop()
 
 
-def _at_most(progress: Progress) -> str:
-    return f"at most {progress.seconds_left:.0f} s left"
+def _at_most(progress: AuditProgress) -> str:
+    return time_left(progress.seconds_left)

@@ -30,7 +30,7 @@ class LabelsRead:
         output: the functional; where it starts from labels they have to be classes, else they are kept only if they are.
         ignore_index: a label that, like -1, leaves a point out where the functional starts from labels.
         where: what error messages call the place.
-        all: whether no example may be left out, as something is to be said of all of them.
+        all: whether no example may be left out, as something is to be recorded of all of them.
     """
 
     output: Output | None = None
@@ -42,7 +42,11 @@ class LabelsRead:
         check_ignore_index(self.ignore_index, self.where)
 
     def of(self, x: Tensor, y: Tensor | None) -> Inputs:
-        """The points that may be reference points, with their classes where they have any."""
+        """The points that may be reference points, with their classes where they have any.
+
+        Raises:
+            InvalidInput: the functional needs labels, and there are none, or they are no classes.
+        """
         if self.output is None or not self.output.needs_labels:
             return x, y if are_classes(y, len(x)) else None
         kept = labelled(targets(y, len(x), type(self.output).__name__), self.ignore_index)
@@ -112,34 +116,40 @@ def draw_reference_points(
     return _copies(*joined(drawn), count)
 
 
-def given_points(points: Points, labels: LabelsRead) -> Inputs | None:
-    """The points that a user gave; those that ``labels`` leaves out are not in. None where they are to be drawn.
+def supplied_points(points: Points, labels: LabelsRead) -> Inputs | None:
+    """The points that a user has passed, without those that ``labels`` leaves out; None where they are to be drawn.
 
     Raises:
         InvalidInput: all points, or given ones without a class where one is needed.
     """
-    if points.given is None:
+    if points.supplied_points is None:
         if points.count is None:
             accepted = "a number of points, or x or (x, y)"
             raise InvalidInput(f"points={points.which!r}", where=labels.where, accepted=accepted)
         return None
-    x, y = points.given
+    x, y = points.supplied_points
     check_reference_points(x, f"{labels.where}(points=...)")
     return _copies(*labels.of(x, y), len(x))
 
 
 def validation_points(trainer: pl.Trainer, points: Points, labels: LabelsRead) -> Inputs:
-    """Reference points from a trainer's validation data, as its steps see them; see ``draw_reference_points``."""
+    """Reference points from a trainer's validation data, as its steps see them; see ``draw_reference_points``.
+
+    Args:
+        trainer: with the data.
+        points: how many, and the seed.
+        labels: how labels are read.
+    """
     assert points.count is not None and points.seed is not None
     read = partial(as_steps_see_it, trainer, "validate", points.batch_to_inputs or batch_to_inputs)
-    asked = validation_loaders(trainer), "validation", points.count, points.seed
-    return draw_reference_points(*asked, read, labels.where, labels)
+    request = validation_loaders(trainer), "validation", points.count, points.seed
+    return draw_reference_points(*request, read, labels.where, labels)
 
 
 def validation_loaders(trainer: pl.Trainer) -> Any:
-    """What the validation data is read from: the trainer's loaders, or those that nothing has asked for.
+    """The loaders of the validation data: the trainer's, or those that it has not set up; None where there are none.
 
-    A module without ``validation_step`` has validation data all the same, but Lightning does not read it.
+    A module without ``validation_step`` has validation data all the same, but Lightning does not set up its loaders.
     """
     if trainer.val_dataloaders is not None or trainer.limit_val_batches == 0:
         return trainer.val_dataloaders
@@ -148,7 +158,7 @@ def validation_loaders(trainer: pl.Trainer) -> Any:
 
 
 def joined(drawn: Sequence[Inputs]) -> Inputs:
-    """Batches as one; without targets unless all have them."""
+    """The batches as one; without targets unless all have them."""
     parts = [y for _, y in drawn if y is not None]
     return torch.cat([x for x, _ in drawn]), torch.cat(parts) if len(parts) == len(drawn) else None
 
@@ -158,14 +168,20 @@ def _copies(x: Tensor, y: Tensor | None, count: int) -> Inputs:
 
 
 def first_loader(loaders: Any) -> Any:
-    """The first of loaders that may be in lists and dicts; None where there is none."""
+    """The first of some loaders, which may be in lists and dicts; None where there is none."""
     while isinstance(loaders, list | tuple | dict):
         loaders = next(iter(loaders.values() if isinstance(loaders, dict) else loaders), None)
     return loaders
 
 
 def examples(loader: Any, seed: int, batch_to_inputs: Callable[[Any], Inputs]) -> Iterator[Inputs]:
-    """All examples in the order in which they are drawn, one by one or in batches."""
+    """Yields all examples in the order in which they are drawn, one by one or in batches.
+
+    Args:
+        loader: a DataLoader, or any iterable of batches.
+        seed: of the order, where its dataset has a length (``drawn_indices``); else it is the loader's own.
+        batch_to_inputs: a loader's batch -> inputs and labels.
+    """
     dataset: Any = getattr(loader, "dataset", None)
     collate: Any = getattr(loader, "collate_fn", None)
     drawn = drawn_indices(loader, seed)

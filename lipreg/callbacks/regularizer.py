@@ -16,11 +16,11 @@ from torch import Tensor
 
 from lipreg.arguments import moved_arguments, moved_options
 from lipreg.callbacks.batches import as_steps_see_it, batch_to_inputs, find_network
+from lipreg.callbacks.error_context import ErrorContext
 from lipreg.callbacks.measures import EpochSums, StepClock
 from lipreg.callbacks.processes import mean_over_processes, total_over_processes
 from lipreg.callbacks.reference_points import LabelsRead, draw_reference_points
 from lipreg.callbacks.training_step import add_to_loss, check_loss_is_used, warn_if_untrained
-from lipreg.callbacks.where import Placed
 from lipreg.errors import InvalidInput
 from lipreg.estimators import Bound
 from lipreg.lightning import Callback, is_overridden
@@ -62,13 +62,13 @@ class LipschitzRegularizer(Callback):
     Args:
         problem: the question: region, output functional, scope and norms.
         bound, quantity, penalty: what is penalised, and what becomes of its values; see ``LipschitzPenalty``. Beside a
-            ``quantity`` the bound is not used in training: audits hold the run against it.
+            ``quantity`` the bound is not used in training: audits compare the run with it.
         weight: >= 0, in loss per unit of penalty; or "auto", an ``Auto(fraction=...)``: by the loss's gradient at the first
             evaluated batch, for all processes the same, and kept in checkpoints. The attribute may be changed in training.
         schedule: what becomes of the weight: "constant", "linear", "cosine" or another name of ``lipreg.schedules``; an
             object of there, such as ``Linear(batches=500)``, without a length over all of training; or one as plain data.
         points: "all"; how many inputs of each batch to bound, drawn anew for every batch; a fixed set, x or (x, y); or a
-            ``Points``, which says too whether a number is drawn once and kept, by which seed, how batches are read, and
+            ``Points``, which has too whether a number is drawn once and kept, by which seed, how batches are read, and
             which label leaves a point out. The callback owns the generator and checkpoints it.
         every: evaluate at the first of every so many batches, with so many times the weight: on average the same
             gradient, at a fraction of the time. What is logged is of the evaluated batches.
@@ -131,16 +131,17 @@ class LipschitzRegularizer(Callback):
 
     @property
     def lowers_bound(self) -> bool:
-        """Whether ``bound`` is what is penalised, rather than a quantity that is held against it."""
+        """Whether ``bound`` is what is penalised, rather than a quantity that is compared with it."""
         return self.term.quantity.label == self.bound.label
 
     @property
     def weight(self) -> float:
-        """The weight before the schedule's factor, of "auto" 0 until it is found; may be set during training."""
+        """The weight before the schedule's factor, of "auto" 0 until it is determined; may be set during training."""
         return self.term.weight
 
     @weight.setter
     def weight(self, weight: float | str | Auto) -> None:
+        """Sets the weight: a number, or "auto" or an ``Auto`` to determine it at the next evaluated batch."""
         self.term.weight = weight
 
     @property
@@ -172,7 +173,7 @@ class LipschitzRegularizer(Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._batches = _batches_of(trainer)
-        if self.weight > 0 or self.term.to_be_found:
+        if self.weight > 0 or self.term.weight_pending:
             warn_if_untrained(trainer, find_network(pl_module, self.module))
         if self.points.fixed and self.term.points.fixed is None:
             where = type(self).__name__
@@ -182,8 +183,8 @@ class LipschitzRegularizer(Callback):
                 loaders = (batch for batch, *_ in CombinedLoader(loaders, "max_size_cycle"))
             assert self.points.count is not None
             labels = LabelsRead(self.problem.output, self.points.ignore_index)
-            asked = loaders, "training", self.points.count, self.points.seed or 0, read, where, labels
-            self.term.points.fixed = draw_reference_points(*asked)
+            request = loaders, "training", self.points.count, self.points.seed or 0, read, where, labels
+            self.term.points.fixed = draw_reference_points(*request)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._sums.clear()
@@ -205,8 +206,7 @@ class LipschitzRegularizer(Callback):
             self._sums.log(trainer, pl_module, self.name)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        # of an epoch that was cut short; of others it is logged already
-        self._sums.log(trainer, pl_module, self.name, counted=True)
+        self._sums.log(trainer, pl_module, self.name, counted=True)  # of an epoch that was cut short: others are logged
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         self._release()
@@ -216,13 +216,13 @@ class LipschitzRegularizer(Callback):
 
     @property
     def state_key(self) -> str:
-        """Tells instances with different settings apart; the weight may change between a checkpoint and its use."""
+        """The key of this callback's state by its settings; the weight may change between a checkpoint and its use."""
         settings: dict[str, Any] = {
             "problem": self.problem.describe(),
             "bound": self.bound.describe(),
             "penalty": self.term.penalty.describe(),
             "schedule": self.term.schedule.describe(),
-            "points": "given" if self.points.given is not None else self.points.which,
+            "points": "given" if self.points.supplied_points is not None else self.points.which,
             "fixed_points": self.points.fixed,
             "every": self.term.every,
             "module": self.module,
@@ -250,7 +250,7 @@ class LipschitzRegularizer(Callback):
         """weight * penalty at the batch; None when there is nothing to add."""
         if not pl_module.trainer.training:
             return None  # a validation_step may call training_step
-        if not self.term.asked(self.log_bound):
+        if not self.term.needs_evaluation(self.log_bound):
             return None
         total = partial(total_over_processes, pl_module.trainer, pl_module)
         with self._placed(pl_module), self._clock.forward():
@@ -269,8 +269,8 @@ class LipschitzRegularizer(Callback):
     def _read(self, batch: Any) -> Inputs:
         return (self.points.batch_to_inputs or batch_to_inputs)(batch)
 
-    def _placed(self, pl_module: pl.LightningModule) -> Placed:
-        return Placed(f"{type(self).__name__}, epoch {pl_module.current_epoch}, batch {self._batch_idx}")
+    def _placed(self, pl_module: pl.LightningModule) -> ErrorContext:
+        return ErrorContext(f"{type(self).__name__}, epoch {pl_module.current_epoch}, batch {self._batch_idx}")
 
     def _check_network(self, pl_module: pl.LightningModule) -> None:
         network = find_network(pl_module, self.module)
@@ -290,11 +290,11 @@ class LipschitzRegularizer(Callback):
 
 
 def _batches_of(trainer: pl.Trainer) -> int | None:
-    """How many training batches there will be in all, as far as the trainer's limits say."""
+    """The number of all training batches by the trainer's limits; None without a limit."""
     limits = []
     if trainer.max_epochs is not None and trainer.max_epochs > 0:
         limits.append(trainer.max_epochs * trainer.num_training_batches)
     if trainer.max_steps > 0:
         limits.append(trainer.max_steps * trainer.accumulate_grad_batches)
-    known = min(limits, default=float("inf"))
-    return None if known == float("inf") else int(known)
+    fewest = min(limits, default=float("inf"))
+    return None if fewest == float("inf") else int(fewest)

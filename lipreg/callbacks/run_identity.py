@@ -1,4 +1,4 @@
-"""Which run a training is: its id, and the record that says what was trained."""
+"""The identity of a training's run: its id, and the record of what was trained."""
 
 from __future__ import annotations
 
@@ -33,15 +33,16 @@ def run_record(
     twin: str | None,
     metric: str | None = None,
 ) -> RunRecord:
-    """What a record says of a training when it begins, or goes on.
+    """The record of a training that begins, or goes on.
 
     Args:
-        trainer: the trainer; a ``LipschitzRegularizer`` with the same problem among its callbacks tells bound and weight.
+        trainer: the trainer; bound and weight are those of a ``LipschitzRegularizer`` with the same problem among its
+            callbacks.
         run_id, run: id, of the checkpoint that is resumed, and label; without an id, here and in ``about``, it gets one that
             no other run has.
         problem: the question.
-        about: what is known of the run beforehand, such as its settings, or the id of an attempt that it repeats; kept as
-            far as nothing here is surer.
+        about: a record of the run made beforehand, with its settings, say, or the id of an attempt that it repeats; its
+            fields are kept where nothing here replaces them.
         twin: the twin's label.
         metric: the one that reports show beside the constants.
     """
@@ -61,37 +62,53 @@ def run_record(
     ).invoked()
     callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
     penalties = [c for c in callbacks if isinstance(c, LipschitzRegularizer)]
-    own = regularizers_of(problem, trainer)
-    record = replace(record, penalty=_penalty(own, penalties))
+    of_question = regularizers_of(problem, trainer)
+    record = replace(record, penalty=_penalty(of_question, penalties))
     if about is None:  # a penalty on another question is one too: such a run is nobody's twin
         described = {c.name: [c.term.penalty.describe(), c.term.schedule.describe()] for c in penalties}
         settings = training_settings(trainer) | described
         record = replace(record, weight=max((c.weight for c in penalties), default=0.0), settings=settings)
-    if not own:
+    if not of_question:
         return record
-    return replace(record, bound=own[0].bound.label, recipe=own[0].bound.describe(), weight=own[0].weight)
+    return replace(
+        record, bound=of_question[0].bound.label, recipe=of_question[0].bound.describe(), weight=of_question[0].weight
+    )
 
 
 def with_weight(record: RunRecord, problem: LocalLipschitz, trainer: pl.Trainer) -> RunRecord | None:
-    """The record of a run whose ``weight="auto"`` has been found since it was written; None where nothing is to be added."""
-    if all(told.get("weight", 0.0) is not None for told in (record.penalty, *record.penalty.get("beside", ()))):
+    """The record of a run whose ``weight="auto"`` has been determined since it was written.
+
+    Args:
+        record: as it was written.
+        problem: the question.
+        trainer: with the regularizers.
+
+    Returns:
+        The new record; None where nothing has changed.
+    """
+    if all(
+        description.get("weight", 0.0) is not None
+        for description in (record.penalty, *record.penalty.get("beside", ()))
+    ):
         return None
-    own, callbacks = regularizers_of(problem, trainer), trainer.callbacks  # type: ignore[attr-defined]
-    penalty = _penalty(own, [c for c in callbacks if isinstance(c, LipschitzRegularizer)])
+    of_question, callbacks = regularizers_of(problem, trainer), trainer.callbacks  # type: ignore[attr-defined]
+    penalty = _penalty(of_question, [c for c in callbacks if isinstance(c, LipschitzRegularizer)])
     if penalty == record.penalty:
         return None
-    weight = own[0].weight if own else record.weight
+    weight = of_question[0].weight if of_question else record.weight
     return replace(record, weight=weight, penalty=penalty, start_epoch=trainer.current_epoch)
 
 
-def _penalty(own: list[LipschitzRegularizer], penalties: list[LipschitzRegularizer]) -> dict[str, Any]:
+def _penalty(of_question: list[LipschitzRegularizer], penalties: list[LipschitzRegularizer]) -> dict[str, Any]:
     """``RunRecord.penalty``: of the first regularizer of the question, and those of the others beside it."""
-    first, *others = [c.term.describe() for c in (*own, *(c for c in penalties if c not in own))] or [{}]
+    first, *others = [c.term.describe() for c in (*of_question, *(c for c in penalties if c not in of_question))] or [
+        {}
+    ]
     return first | ({"beside": others} if others else {})
 
 
 def epoch_record(trainer: pl.Trainer, run: str, run_id: str, leave_out: Iterable[str]) -> EpochRecord:
-    """What training reports at the end of an epoch; all training processes call it.
+    """The record of what training logs at the end of an epoch; all training processes call it.
 
     Args:
         trainer: the trainer.
@@ -104,16 +121,16 @@ def epoch_record(trainer: pl.Trainer, run: str, run_id: str, leave_out: Iterable
 
 
 def _seed() -> int | None:
-    """What ``seed_everything`` was last called with; None if it was not."""
+    """The seed of the last call of ``seed_everything``; None if there was none."""
     seed = os.environ.get("PL_GLOBAL_SEED")
     return int(seed) if seed is not None and seed.lstrip("-").isdigit() else None
 
 
 def _versions() -> dict[str, str]:
-    found = {}
+    versions = {}
     for name in _VERSIONS:
         try:
-            found[name] = importlib.metadata.version(name)
+            versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return versions

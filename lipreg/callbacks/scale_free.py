@@ -1,4 +1,4 @@
-"""What an audit finds beside the constants, so that the size of the outputs is told from what the network tells apart."""
+"""What an audit evaluates beside the constants: calibration and attacks, which a mere scaling of the outputs leaves."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lipreg.auditing import Attack
-from lipreg.calibration import Calibrating, among, keys
+from lipreg.calibration import CalibrationPoints, among, keys
 from lipreg.callbacks.batches import as_steps_see_it, batch_to_inputs
 from lipreg.callbacks.reference_points import examples, first_loader, joined, validation_loaders
 from lipreg.errors import InvalidInput, LipregError
@@ -24,7 +24,7 @@ from lipreg.records import CalibrationRecord
 
 @dataclass(frozen=True)
 class ScaleFree:
-    """Which points tell what the outputs mean, and how another class is sought near the audited ones.
+    """The points that the outputs are calibrated with, and how another class is sought near the audited ones.
 
     Args:
         calibration: how many points of the validation data the outputs are calibrated with at each audit (see
@@ -43,7 +43,7 @@ class ScaleFree:
     def __post_init__(self) -> None:
         if self.calibration is not None:
             points = Points.of(self.calibration, "ScaleFree.calibration")
-            if points.count is None and points.given is None:
+            if points.count is None and points.supplied_points is None:
                 accepted = "a number of points, (x, y), or None"
                 raise InvalidInput(f"calibration={points.which!r}", where="ScaleFree", accepted=accepted)
         if not isinstance(self.attack, Attack | None):
@@ -51,8 +51,8 @@ class ScaleFree:
 
     def points(
         self, trainer: pl.Trainer, audited: Inputs, drawn: Points, problem: LocalLipschitz
-    ) -> Calibrating | None:
-        """The points of a training's calibrations, on the CPU; None where none are asked for.
+    ) -> CalibrationPoints | None:
+        """The points of a training's calibrations, on the CPU; None without calibration.
 
         Args:
             trainer: with the validation data.
@@ -62,51 +62,63 @@ class ScaleFree:
         """
         if self.calibration is None:
             return None
-        asked = self.calibration
-        if not isinstance(asked, Points):
-            asked = replace(Points.of(asked, "ScaleFree.calibration"), ignore_index=drawn.ignore_index)
-        asked = asked if asked.seed is not None else replace(asked, seed=drawn.seed)
-        read = asked.batch_to_inputs or drawn.batch_to_inputs or batch_to_inputs
-        loaders = None if asked.given is not None else validation_loaders(trainer)
-        return calibration_points(loaders, asked, partial(as_steps_see_it, trainer, "validate", read), audited, problem)
+        wanted = self.calibration
+        if not isinstance(wanted, Points):
+            wanted = replace(Points.of(wanted, "ScaleFree.calibration"), ignore_index=drawn.ignore_index)
+        wanted = wanted if wanted.seed is not None else replace(wanted, seed=drawn.seed)
+        read = wanted.batch_to_inputs or drawn.batch_to_inputs or batch_to_inputs
+        loaders = None if wanted.supplied_points is not None else validation_loaders(trainer)
+        return calibration_points(
+            loaders, wanted, partial(as_steps_see_it, trainer, "validate", read), audited, problem
+        )
 
 
 def calibration_points(
-    loaders: Any, asked: Points, read: Callable[[Any], Inputs], audited: Inputs, problem: LocalLipschitz
-) -> Calibrating:
-    """The points of calibrations, on the CPU: those that were given, or the first of a loader; none where there is none.
+    loaders: Any, points: Points, read: Callable[[Any], Inputs], audited: Inputs, problem: LocalLipschitz
+) -> CalibrationPoints:
+    """The points of calibrations, on the CPU: the user's own, or the first of a loader; none without a loader.
 
     Args:
         loaders: a loader, or several, of which the first counts.
-        asked: how many, or which, and the seed of their order.
+        points: how many, or which, and the seed of their order.
         read: a batch -> inputs and targets.
         audited: points that are none of them.
         problem: the question.
     """
     taken = set(keys(audited[0]))
-    if asked.given is not None:
-        return Calibrating(*_without(asked.given, taken), problem, asked.ignore_index)
+    if points.supplied_points is not None:
+        return CalibrationPoints(*_without(points.supplied_points, taken), problem, points.ignore_index)
     if (loader := first_loader(loaders)) is None:
-        return Calibrating(torch.empty(0), None, problem)
-    found, left = [], asked.count or 0
+        return CalibrationPoints(torch.empty(0), None, problem)
+    batches, missing = [], points.count or 0
     try:
         with untouched_random_state():
-            for x, y in examples(loader, asked.seed or 0, read):
+            for x, y in examples(loader, points.seed or 0, read):
                 _check_inputs(x, audited[0])
-                found.append(_without((x, y), taken))
-                left -= len(found[-1][0])
-                if left <= 0:
+                batches.append(_without((x, y), taken))
+                missing -= len(batches[-1][0])
+                if missing <= 0:
                     break
-    except InvalidInput as error:  # audits of given points need no such data: their records say why it is of no use
-        return Calibrating(torch.empty(0), None, problem, why=f"the validation data cannot be read: {error.got}")
-    x, y = joined(found) if found else (torch.empty(0), None)
-    return Calibrating(x[: asked.count], None if y is None else y[: asked.count], problem, asked.ignore_index)
+    except InvalidInput as error:  # an audit of the user's own points needs no such data: its records have the reason
+        return CalibrationPoints(torch.empty(0), None, problem, why=f"the validation data cannot be read: {error.got}")
+    x, y = joined(batches) if batches else (torch.empty(0), None)
+    return CalibrationPoints(x[: points.count], None if y is None else y[: points.count], problem, points.ignore_index)
 
 
 def calibration_of(
-    points: Calibrating | None, captured: CapturedNetwork, run: str, epoch: int
+    points: CalibrationPoints | None, captured: CapturedNetwork, run: str, epoch: int
 ) -> CalibrationRecord | None:
-    """What the outputs of the network mean, as it is now; None without points, or if it cannot be audited either."""
+    """The calibration of the network as it is now.
+
+    Args:
+        points: what it is calibrated with; None for no calibration.
+        captured: the network.
+        run: label of the run.
+        epoch: completed epochs.
+
+    Returns:
+        None without points, for the difference of two networks, or if the network cannot be audited either.
+    """
     if points is None:
         return None
     try:

@@ -1,4 +1,4 @@
-"""Weights as they were at a moment of training: what an audit in the background is about, kept so that it can wait."""
+"""Weights as they were at a moment of training, kept for an audit in the background that has to wait."""
 
 from __future__ import annotations
 
@@ -14,7 +14,12 @@ from lipreg.errors import InvalidInput
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The weights and buffers by name, and the completed epochs and the step of training they are from."""
+    """The weights of a module at a moment of training.
+
+    Attributes:
+        epoch, step: completed epochs and steps by then.
+        weights: parameters and buffers by name, on the CPU.
+    """
 
     epoch: int
     step: int
@@ -22,25 +27,30 @@ class Snapshot:
 
     @classmethod
     def of(cls, module: nn.Module, epoch: int, step: int) -> Snapshot:
-        """Of a module as it is now; on the CPU."""
+        """The snapshot of a module as it is now.
+
+        Args:
+            module: the module; its tensors are copied.
+            epoch, step: completed epochs and steps.
+        """
         return cls(epoch, step, {name: tensor.cpu().clone() for name, tensor in _tensors(module).items()})
 
     @contextmanager
     def put_into(self, module: nn.Module) -> Iterator[None]:
-        """The module has these weights inside the block, and its own after it, to the last bit.
+        """Gives a module these weights inside the block, and its own after it, to the last bit.
 
         Raises:
             InvalidInput: it is another network.
         """
-        own = _tensors(module)
-        if {n: t.shape for n, t in own.items()} != {n: t.shape for n, t in self.weights.items()}:
+        current = _tensors(module)
+        if {n: t.shape for n, t in current.items()} != {n: t.shape for n, t in self.weights.items()}:
             raise InvalidInput("the saved weights are those of another network", where=f"epoch {self.epoch}")
-        before = {name: tensor.clone() for name, tensor in own.items()}
+        before = {name: tensor.clone() for name, tensor in current.items()}
         try:
-            _copy(self.weights, own)
+            _copy(self.weights, current)
             yield
         finally:
-            _copy(before, own)
+            _copy(before, current)
 
 
 def _tensors(module: nn.Module) -> dict[str, Tensor]:

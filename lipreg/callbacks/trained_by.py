@@ -1,4 +1,4 @@
-"""What a training is made of, as far as Lightning knows it: model, data, their hyperparameters, what a step is taken on."""
+"""The settings of a training that Lightning has: model, data, their hyperparameters, and what a step is taken on."""
 
 from __future__ import annotations
 
@@ -16,23 +16,25 @@ from lipreg.invocation import HIDDEN, named_like_a_secret
 def training_settings(trainer: pl.Trainer) -> dict[str, Any]:
     """Plain data for ``RunRecord.settings``, by which reports tell runs apart that differ in more than their seed.
 
-    The classes of module and data module, what ``save_hyperparameters`` has noted of them, the number of parameters, the
-    epochs asked for, and what a step is taken on: accelerator, precision, processes (devices times nodes), batches that are
-    accumulated, inputs of a batch, and of a step, their product (None where a loader does not say). What is named like a
-    secret is hidden; of what is no plain value the class is told.
+    These are the classes of module and data module, their hyperparameters (``save_hyperparameters``), the number of
+    parameters, the largest number of epochs, and what a step is taken on: accelerator, precision, processes (devices times
+    nodes), batches that are accumulated, inputs of a batch, and of a step, their product (None where a loader does not say).
+    Values with a name like a secret's are hidden; in place of a value that is not plain its class stands.
     """
     module, data = trainer.lightning_module, getattr(trainer, "datamodule", None)
     if module is None:  # nothing runs yet
         return {}
     count = sum(p.numel() for p in module.parameters() if not is_lazy(p))
-    found: dict[str, Any] = {"model": {"class": type(module).__name__, "parameters": count, **_plain(module.hparams)}}
+    settings: dict[str, Any] = {
+        "model": {"class": type(module).__name__, "parameters": count, **_plain(module.hparams)}
+    }
     if data is not None:
-        found["data"] = {"class": type(data).__name__, **_plain(data.hparams)}
-    return found | {"trainer": {"max_epochs": trainer.max_epochs, **_steps(trainer)}}
+        settings["data"] = {"class": type(data).__name__, **_plain(data.hparams)}
+    return settings | {"trainer": {"max_epochs": trainer.max_epochs, **_steps(trainer)}}
 
 
 def _steps(trainer: pl.Trainer) -> dict[str, Any]:
-    """What each step of the optimizer is taken on."""
+    """The settings that decide what each step of the optimizer is taken on."""
     batch = _batch_size(trainer)
     processes, accumulated = trainer.world_size, trainer.accumulate_grad_batches
     return {
@@ -46,14 +48,14 @@ def _steps(trainer: pl.Trainer) -> dict[str, Any]:
 
 
 def _batch_size(trainer: pl.Trainer) -> int | None:
-    """Of the one loader there is; None where there are several, or one that draws no batches of a fixed size."""
+    """The batch size of the only loader; None where there are several, or one without batches of a fixed size."""
     loaders = [] if trainer.train_dataloader is None else CombinedLoader(trainer.train_dataloader).flattened
     sizes = [getattr(loader, "batch_size", None) or _of_sampler(loader) for loader in loaders]
     return sizes[0] if len(sizes) == 1 and type(sizes[0]) is int else None
 
 
 def _of_sampler(loader: Any) -> Any:
-    """A loader that was given a sampler of batches has its size there."""
+    """The batch size of a loader with a sampler of batches of its own."""
     return getattr(getattr(loader, "batch_sampler", None), "batch_size", None)
 
 

@@ -84,12 +84,12 @@ def check_loss_is_used(trainer: pl.Trainer, module: pl.LightningModule) -> None:
 
 
 def warn_if_untrained(trainer: pl.Trainer, network: nn.Module) -> None:
-    """Warns of a penalty on weights that no optimizer moves: those of an average, or of another module's frozen copy."""
+    """Warns of a penalty on weights that no optimizer trains: those of an average, or of another module's frozen copy."""
     if "DeepSpeedStrategy" in {kind.__name__ for kind in type(trainer.strategy).__mro__}:
         return  # its optimizers hold partitions, not the parameters
-    own = {id(parameter) for parameter in network.parameters()}
+    parameters = {id(parameter) for parameter in network.parameters()}
     trained = {id(p) for optimizer in trainer.optimizers for group in optimizer.param_groups for p in group["params"]}
-    if own and own.isdisjoint(trained):
+    if parameters and parameters.isdisjoint(trained):
         warnings.warn(
             f"the penalty is on {type(network).__name__}, none of whose parameters any optimizer has: it trains nothing. "
             "Name the network that is trained (module=...); an average of weights can be audited",

@@ -1,4 +1,4 @@
-"""The twin of a training: found by label, by id, or where its records or its weights lie."""
+"""The twin of a training, by its label, its id, or the path of its records or weights."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lightning_utilities.core.rank_zero import rank_zero_info
 
 from lipreg.auditing import EXACT, AuditPlan, audit
 from lipreg.auditing.points import save_certificates
-from lipreg.calibration import Calibrating
+from lipreg.calibration import CalibrationPoints
 from lipreg.callbacks.checkpoints import completed_epochs, read_checkpoint, trained_with
 from lipreg.callbacks.scale_free import calibration_of
 from lipreg.callbacks.snapshots import Snapshot
@@ -41,7 +41,7 @@ from lipreg.transfer.pairs import check_twin
 _CHECKPOINTS = (".ckpt", ".pt", ".pth")
 
 
-Weights = tuple[pl.LightningModule, CapturedNetwork | None, Inputs, Calibrating | None]
+Weights = tuple[pl.LightningModule, CapturedNetwork | None, Inputs, CalibrationPoints | None]
 """A module, its network, the reference points, and those that its outputs are calibrated with."""
 
 
@@ -50,8 +50,8 @@ class Twin:
     """The run that a training is compared with.
 
     Attributes:
-        label, id: its own; no id in records of schema 1.
-        file: where its records are.
+        label, id: those of its record; the id is empty in records of schema 1.
+        file: that of its records.
     """
 
     label: str
@@ -60,7 +60,7 @@ class Twin:
     _seen: dict[tuple[int, ...], RecordedRun | None] = field(default_factory=dict, compare=False, repr=False)
 
     def recorded(self) -> RecordedRun | None:
-        """What is recorded of it by now; its file is read again only if it has changed."""
+        """Its records by now, None without any; its file is read again only if it has changed."""
         if not self.file.exists():
             return None
         state = self.file.stat()
@@ -71,14 +71,14 @@ class Twin:
             self._seen[version] = next((r for r in runs if (r.record.id, r.label) == (self.id, self.label)), None)
         return self._seen[version]
 
-    def ended(self, own: RunRecord, path: Path) -> None:
-        """At the end of a training, which is recorded in ``path``: warns if its last audit could not be compared."""
+    def warn_at_end(self, record: RunRecord, path: Path) -> None:
+        """Warns at the end of a training, recorded in ``path``, if there is no audit of the twin beside its last one."""
         runs = recorded_runs(read_records(path)) if path.exists() else []
-        mine = next((run for run in runs if run.record.id == own.id), None)
+        mine = next((run for run in runs if run.record.id == record.id), None)
         warn_of_uncompared_end(self.recorded(), mine)
 
     def compared(
-        self, own: RunRecord, audits: Sequence[AuditRecord], calibration: CalibrationRecord | None, prefix: str
+        self, record: RunRecord, audits: Sequence[AuditRecord], calibration: CalibrationRecord | None, prefix: str
     ) -> dict[str, float]:
         """Movement and transfer against the twin's audit at the same epoch, under the logged names.
 
@@ -90,15 +90,21 @@ class Twin:
         undefined or without a finite end is left out; where the twin was not audited with the penalised bound, all but the
         movement of the truth; without a penalised bound, or an audit of the twin to compare with, all of it.
 
+        Args:
+            record: of the run.
+            audits: the records of one of its audits, at least one.
+            calibration: of the same weights; None without one.
+            prefix: first part of the names.
+
         Raises:
             CrossingBounds: a bound lies below a witness.
         """
         recorded, epoch = self.recorded(), audits[0].epoch
         if epoch == 0:
-            warn_of_another_start(recorded, own, audits)
-        if own.bound is None or recorded is None:
+            warn_of_another_start(recorded, record, audits)
+        if record.bound is None or recorded is None:
             return {}
-        mine = RecordedRun(own, tuple(audits), calibrations=() if calibration is None else (calibration,))
+        mine = RecordedRun(record, tuple(audits), calibrations=() if calibration is None else (calibration,))
         theirs = replace(recorded, audits=tuple(r for r in recorded.audits if r.epoch == epoch))
         try:
             movements = _movements(Pair.of(mine, theirs), epoch)
@@ -107,16 +113,16 @@ class Twin:
             return {}
         except InvalidInput:  # it was not audited after this epoch
             return {}
-        found: dict[str, float] = {}
+        figures: dict[str, float] = {}
         for of, movement in movements.items():
-            found |= {} if movement.bound is None else {f"{prefix}/{of}bound_movement": movement.bound}
+            figures |= {} if movement.bound is None else {f"{prefix}/{of}bound_movement": movement.bound}
             for name, interval in (("movement", movement.exact), ("transfer", movement.transfer)):
                 if interval is not None:
                     ends = {f"{prefix}/{of}{name}_lower": interval.lower, f"{prefix}/{of}{name}_upper": interval.upper}
-                    found |= ends
+                    figures |= ends
             if movement.transfer is not None:
-                found[f"{prefix}/{of}transfer"] = movement.transfer.midpoint
-        return {name: value for name, value in found.items() if math.isfinite(value)}
+                figures[f"{prefix}/{of}transfer"] = movement.transfer.midpoint
+        return {name: value for name, value in figures.items() if math.isfinite(value)}
 
 
 def with_twin(
@@ -126,7 +132,7 @@ def with_twin(
 
     Args:
         record: of the training that begins.
-        name: of the twin, as the user gave it.
+        name: the argument ``twin``.
         network: what a twin's checkpoint can be put into.
         plan: of the training's audit.
         path: the record file.
@@ -137,31 +143,31 @@ def with_twin(
         return record, None
     captured = network[1]
     if Path(name).suffix in _CHECKPOINTS and captured is not None:
-        found = twin_of_checkpoint(name, record, network, captured, plan, path)
+        twin = twin_of_checkpoint(name, record, network, captured, plan, path)
     else:
-        found = find_twin(name, record, path, "LipschitzAudit")
-    if found is None:
+        twin = find_twin(name, record, path, "LipschitzAudit")
+    if twin is None:
         return record, None
-    warn_of_missing_bound(found.recorded(), record)
-    return replace(record, twin=found.label, twin_id=found.id), found
+    warn_of_missing_bound(twin.recorded(), record)
+    return replace(record, twin=twin.label, twin_id=twin.id), twin
 
 
 def _movements(pair: Pair, epoch: int) -> dict[str, Movement]:
-    """At one epoch, by what its names begin with; of the truth alone where the penalised bound is not known in both."""
+    """The movements at one epoch, by the prefixes of their names; that of the truth alone where a bound is missing."""
     try:
-        found = compare_pair(pair, epoch)
+        comparison = compare_pair(pair, epoch)
     except (InvalidInput, IncomparableResults):
         return {"": truth_movement(pair, epoch)}
-    return {"calibrated_": found.calibrated.movement, "": found.movement}
+    return {"calibrated_": comparison.calibrated.movement, "": comparison.movement}
 
 
-def find_twin(name: str, own: RunRecord, path: Path, where: str) -> Twin | None:
-    """The run that is meant; None, with a warning, if there is none of that name yet.
+def find_twin(name: str, record: RunRecord, path: Path, where: str) -> Twin | None:
+    """The run that a user's ``twin`` names; None, with a warning, if there is none of that name yet.
 
     Args:
         name: id or label of a run in the record file ``path`` (or in those of the other versions, where a logger makes a
             folder for each run), or a record file, or a folder of them.
-        own: the record of the training itself.
+        record: of the training itself.
         path: its record file.
         where: named in errors.
 
@@ -170,13 +176,13 @@ def find_twin(name: str, own: RunRecord, path: Path, where: str) -> Twin | None:
         IncomparableResults: what is there was trained from another seed, or with a penalty.
     """
     for file in (path, *other_versions(path)):
-        named = [run for run in runs_in(file, own) if name in (run.label, run.record.id)]
+        named = [run for run in runs_in(file, record) if name in (run.label, run.record.id)]
         if named:
-            return _chosen(name, named, own, where)
+            return _select_twin(name, named, record, where)
     if not Path(name).exists():
         if os.sep in name or Path(name).suffix in (".jsonl", *_CHECKPOINTS):
-            raise InvalidInput(f"twin={name!r}: nothing is there", where=where, accepted=accepted_twins(path, own))
-        there = candidates(path, own)
+            raise InvalidInput(f"twin={name!r}: nothing is there", where=where, accepted=accepted_twins(path, record))
+        there = candidates(path, record)
         warnings.warn(
             f"no run {name!r} in {path}: movement and transfer against it are not logged. "
             + (f"The runs that are there: {there}" if there else "No other run is there")
@@ -185,28 +191,28 @@ def find_twin(name: str, own: RunRecord, path: Path, where: str) -> Twin | None:
         )
         return None
     with reading(name, where):
-        found = {run.key: run for file in record_files(Path(name)) for run in runs_in(file, own)}
-    if not found:
+        runs = {run.key: run for file in record_files(Path(name)) for run in runs_in(file, record)}
+    if not runs:
         raise InvalidInput(
-            f"twin={name!r}: no records of a run are there", where=where, accepted=accepted_twins(path, own)
+            f"twin={name!r}: no records of a run are there", where=where, accepted=accepted_twins(path, record)
         )
-    return _chosen(name, list(found.values()), own, where)
+    return _select_twin(name, list(runs.values()), record, where)
 
 
 def twin_of_checkpoint(
     name: str,
-    own: RunRecord,
+    record: RunRecord,
     network: Weights,
     captured: CapturedNetwork,
     plan: AuditPlan,
     path: Path,
 ) -> Twin:
-    """The run whose weights a checkpoint holds: audited once, by the same plan at the same points, and kept.
+    """The run whose weights a checkpoint has: audited once, by the same plan at the same points, and kept.
 
     Args:
         name: the checkpoint's path.
-        own: the record of the training that it is compared with.
-        network: the training's; its module has its own weights again afterwards.
+        record: of the training that it is compared with.
+        network: that of the training; its module has its own weights again afterwards.
         captured: its network.
         plan: of the training's audit.
         path: the record file that the audit goes to.
@@ -220,7 +226,7 @@ def twin_of_checkpoint(
         module, _, (x, y), calibrating = network
         epoch = completed_epochs(checkpoint, name)
     seed, weight = trained_with(checkpoint)
-    check_twin(own, RecordedRun(RunRecord(Path(name).stem, seed=seed, weight=weight)))
+    check_twin(record, RecordedRun(RunRecord(Path(name).stem, seed=seed, weight=weight)))
     weights = {key: value for key, value in checkpoint["state_dict"].items() if hasattr(value, "shape")}
     saved = Snapshot(epoch, checkpoint.get("global_step", 0), weights)
     with reading(name, "LipschitzAudit"), untouched_random_state(), saved.put_into(module):
@@ -233,13 +239,13 @@ def twin_of_checkpoint(
     step, recorded = checkpoint.get("global_step"), read_records(path)
     if calibration is not None:
         calibration = replace(calibration, run_id=twin.id, step=step)
-    told = [] if calibration is None or calibration in recorded else [calibration]
+    new_calibrations = [] if calibration is None or calibration in recorded else [calibration]
     before = [r for r in recorded if isinstance(r, AuditRecord) and r.subject in subjects]
-    asked = {(point, estimator) for point in range(len(x)) for estimator in (*plan.recipes, EXACT)}
-    if asked <= {(r.point, r.estimator) for r in before if r.run_id == twin.id}:
-        RecordFile(path).append(*told)
+    needed = {(point, estimator) for point in range(len(x)) for estimator in (*plan.recipes, EXACT)}
+    if needed <= {(r.point, r.estimator) for r in before if r.run_id == twin.id}:
+        RecordFile(path).append(*new_calibrations)
         return twin
-    record = RunRecord(
+    twin_record = RunRecord(
         twin.label,
         seed=seed,
         question=plan.problem.describe(),
@@ -248,25 +254,25 @@ def twin_of_checkpoint(
         id=twin.id,
         start_epoch=epoch,
     )
-    found = audit(frozen, plan, x, y, earlier=[r for r in before if r.question == record.question])
-    save_certificates(found, path.parent)
+    audits = audit(frozen, plan, x, y, earlier=[r for r in before if r.question == twin_record.question])
+    save_certificates(audits, path.parent)
     RecordFile(path).append(
-        record, *told, *(r for p in found for r in p.records(twin.label, epoch, None, twin.id, step))
+        twin_record, *new_calibrations, *(r for p in audits for r in p.records(twin.label, epoch, None, twin.id, step))
     )
     return twin
 
 
-def _chosen(name: str, runs: Sequence[RecordedRun], own: RunRecord, where: str) -> Twin:
-    """The one of them that can be the twin.
+def _select_twin(name: str, runs: Sequence[RecordedRun], record: RunRecord, where: str) -> Twin:
+    """The one of several runs that can be the twin.
 
     Where several can, and their audits are of the same networks, as those of a script that ran twice with one seed, they
     are one twin; else the one that this process has trained is meant.
     """
-    fitting = [run for run in runs if _refusal(own, run) is None]
+    fitting = [run for run in runs if _refusal(record, run) is None]
     if not fitting:
-        raise _refusal(own, runs[-1]) or ambiguous(name, runs, where)
+        raise _refusal(record, runs[-1]) or ambiguous(name, runs, where)
     if len({_networks(run) for run in fitting}) > 1:
-        here = [run for run in fitting if own.process and run.record.process == own.process]
+        here = [run for run in fitting if record.process and run.record.process == record.process]
         if len(here) != 1:
             raise ambiguous(name, fitting, where)
         fitting = here
@@ -274,11 +280,11 @@ def _chosen(name: str, runs: Sequence[RecordedRun], own: RunRecord, where: str) 
     return Twin(run.label, run.record.id, Path(run.source))
 
 
-def _refusal(own: RunRecord, run: RecordedRun) -> IncomparableResults | None:
-    """Why a run is no twin, as far as that is known when training begins."""
+def _refusal(record: RunRecord, run: RecordedRun) -> IncomparableResults | None:
+    """The error for a run that is no twin, as far as that shows when training begins; None for one that may be."""
     try:
-        check_twin(own, run)
-        if run.question and not alike(run.question, own.question):
+        check_twin(record, run)
+        if run.question and not alike(run.question, record.question):
             raise IncomparableResults(
                 f"{run.label!r} was audited under another question",
                 where="twin",

@@ -1,4 +1,4 @@
-"""What the audited points of a training, drawn at random, say of all its validation data."""
+"""Statements on all the validation data of a training, from audited points that were drawn from it at random."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lipreg.population.draws import digest
 from lipreg.records import PopulationRecord
 
 QUANTILES = {"median": 0.5, "quantile90": 0.9}
-"""Those that are logged, by the names that they have there."""
+"""The quantiles that are logged, by their logged names."""
 NAMES = tuple(f"{name}_{end}" for name in QUANTILES for end in ("lower", "upper"))
 
 
@@ -40,11 +40,17 @@ class WholeData:
     confidence: float
 
     def record(self, points: Sequence[PointAudit], run: str, run_id: str, epoch: int) -> PopulationRecord:
-        """The draw, and what was proved of the weights after so many epochs."""
+        """The record of the draw, and of what was proved of the weights after so many epochs.
+
+        Args:
+            points: what was proved at the drawn points, in the order of the draw.
+            run, run_id: label and id of the run.
+            epoch: completed epochs.
+        """
         low, high = [point.exact.lower for point in points], [point.exact.upper for point in points]
         sample = Sample(self.size, list(self.indices), low, high, confidence=self.confidence)
-        told = (f"{point.reference} {point.label}" for point in points)
-        data = digest(text.encode() for text in (str(self.size), *told))  # of those that were read
+        labelled = (f"{point.reference} {point.label}" for point in points)
+        data = digest(text.encode() for text in (str(self.size), *labelled))  # of those that were read
         drawing = Drawing(self.seed, f"{len(points)} points are drawn", data=data)
         return population_record(sample, points, (run, run_id, epoch), drawing)
 
@@ -56,7 +62,7 @@ def whole_data(
     again: Callable[[], Inputs] | None = None,
     where: str = "LipschitzAudit",
 ) -> WholeData | None:
-    """What reference points were drawn from, where statements about it are asked for; else None.
+    """The data that reference points were drawn from, where statements on it are wanted (``confidence``); else None.
 
     Args:
         loaders: of the validation data, as for ``draw_reference_points``.
@@ -93,9 +99,9 @@ def same_points(one: Tensor, other: Tensor) -> bool:
 
 
 def quantiles(sample: Sample, prefix: str) -> dict[str, float]:
-    """Quantiles over the whole data under the names that are logged; ends that are not known are left out."""
-    found = {name: sample.quantile(share) for name, share in QUANTILES.items()}
+    """Quantiles over the whole data under the names that are logged; ends that are not proved are left out."""
+    values = {name: sample.quantile(share) for name, share in QUANTILES.items()}
     ends = {
-        f"{prefix}/{name}_{end}": v for name, of in found.items() for end, v in (("lower", of.low), ("upper", of.high))
+        f"{prefix}/{name}_{end}": v for name, of in values.items() for end, v in (("lower", of.low), ("upper", of.high))
     }
     return {name: value for name, value in ends.items() if abs(value) != float("inf")}

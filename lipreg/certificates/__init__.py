@@ -2,6 +2,6 @@
 
 from lipreg.certificates.points import Certificates, certificates_of
 from lipreg.certificates.refusal import NoCertificate
-from lipreg.certificates.writing import Written, certificate_of
+from lipreg.certificates.writing import PlainCertificate, certificate_of
 
-__all__ = ["Certificates", "NoCertificate", "Written", "certificate_of", "certificates_of"]
+__all__ = ["Certificates", "NoCertificate", "PlainCertificate", "certificate_of", "certificates_of"]

@@ -1,4 +1,4 @@
-"""Which unit of a cell is split: every child is bounded by intervals of its gradient, in float64, all at once."""
+"""The unit at which a cell is split: every child is bounded by intervals of its gradient, in float64, all at once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LEFT, CELLS = 0.8, 15.0
 
 def best_unit(cell: Cell, norm: int) -> int:
     """The unit whose two children gain most together: the largest product of their improvements."""
-    units, first, rows, out = cell.open, cell.units.first, cell.rows.mid, cell.out.mid
+    units, first, rows, out = cell.unstable, cell.units.first, cell.rows.mid, cell.out.mid
     counts = 1.0 if cell.units.region.counts is None else cell.units.region.counts.mid
     a, b = rows[units, 1:first] * counts, rows[np.ix_(units, first + units)]
     j, c = out[1:first] * counts, out[first + units]

@@ -39,9 +39,9 @@ def network(graph: Graph) -> dict[str, Any]:
             case Input():
                 raise AssertionError
             case Affine():
-                terms = [[source, _map(map.exactly)] for source, map in node.terms()]
+                terms = [[source, _map(map.exact_form)] for source, map in node.terms()]
                 parts = node.bias_of or ((None, node.bias),)
-                bias = [[None if map is None else _map(map.exactly), numbers(part.flatten())] for map, part in parts]
+                bias = [[None if map is None else _map(map.exact_form), numbers(part.flatten())] for map, part in parts]
                 nodes.append({"kind": "affine", "size": node_size(node), "terms": terms, "bias": bias})
             case Relu(source=source, slope=slope):
                 nodes.append({"kind": "relu", "source": source, "slope": numbers(slope)})
@@ -57,7 +57,7 @@ def network(graph: Graph) -> dict[str, Any]:
 
 
 def question(placed: PlacedProblem) -> dict[str, Any]:
-    """What is asked at one point.
+    """The question at one point, as a certificate writes it.
 
     Raises:
         NoCertificate: the format has no place for the scope, the norms, the region or the units of distances.
@@ -115,8 +115,8 @@ def _map(map: LinearMap, transposed: bool = False) -> dict[str, Any]:
 
 def _check_moved(dense: Tensor, weight: Tensor) -> None:
     """A convolution of unit vectors moves its weights about and computes nothing, unless an engine transforms them."""
-    known = torch.cat([weight.flatten(), weight.new_zeros(1)])
-    if not bool(torch.isin(dense, known).all()):
+    weights = torch.cat([weight.flatten(), weight.new_zeros(1)])
+    if not bool(torch.isin(dense, weights).all()):
         raise NoCertificate("a convolution whose matrix torch rounds", where="certificate")
 
 

@@ -1,4 +1,4 @@
-"""Points of cells, in float64: what a point shows to be possible, no multipliers need be sought against."""
+"""Points of cells, in float64: no multipliers need be sought against what a point shows to be possible."""
 
 from __future__ import annotations
 
@@ -16,8 +16,13 @@ ENOUGH, ROUNDS = 24, 4
 
 
 @dataclass(frozen=True)
-class Points:
-    """Points of a cell as displacements ``(k, m)``, with the z of every unit there ``(k, n)``."""
+class CellPoints:
+    """Points of a cell, and the z of every unit there.
+
+    Attributes:
+        d: displacements, ``(k, m)``.
+        z: pre-activations, ``(k, n)``.
+    """
 
     d: Array
     z: Array
@@ -25,10 +30,10 @@ class Points:
     def __len__(self) -> int:
         return len(self.d)
 
-    def __getitem__(self, chosen: Array | slice) -> Points:
-        return Points(self.d[chosen], self.z[chosen])
+    def __getitem__(self, index: Array | slice) -> CellPoints:
+        return CellPoints(self.d[index], self.z[index])
 
-    def on(self, unit: int, side: int) -> Points:
+    def on(self, unit: int, side: int) -> CellPoints:
         """Those where a unit is on (1) or off (-1)."""
         return self[side * self.z[:, unit] > 0]
 
@@ -41,8 +46,8 @@ class Points:
             (int(unit), -1 if share == 1 else 1) for unit, share in zip(units, above, strict=True) if share in (0, 1)
         ]
 
-    def __add__(self, other: Points) -> Points:
-        return Points(np.concatenate([self.d, other.d]), np.concatenate([self.z, other.z]))
+    def __add__(self, other: CellPoints) -> CellPoints:
+        return CellPoints(np.concatenate([self.d, other.d]), np.concatenate([self.z, other.z]))
 
 
 class Sampler:
@@ -59,7 +64,7 @@ class Sampler:
         self.low, self.high, self.norm, self.radius = region.low, region.high, region.norm, region.radius
         self.levels, self.generator = units.levels, np.random.default_rng(0)
 
-    def at(self, d: Array) -> Points:
+    def at(self, d: Array) -> CellPoints:
         """The points of the region nearest to displacements along the way from its center."""
         d = np.clip(d, self.low, self.high)
         if self.norm:
@@ -68,18 +73,18 @@ class Sampler:
         z = self.constant + d @ self.on_d.T
         for level in self.levels:
             z[:, level] += np.maximum(z, 0) @ self.on_r[level].T
-        return Points(d, z)
+        return CellPoints(d, z)
 
-    def drawn(self) -> Points:
+    def drawn(self) -> CellPoints:
         """Points of the whole region."""
         return self.at(self.generator.uniform(self.low, self.high, (DRAWN, len(self.low))))
 
-    def inside(self, cell: Cell, points: Points) -> Points:
+    def inside(self, cell: Cell, points: CellPoints) -> CellPoints:
         """Those that lie in a cell."""
-        known = np.flatnonzero(cell.phase)
-        return points[np.flatnonzero((points.z[:, known] * cell.phase[known] > 0).all(1))]
+        decided = np.flatnonzero(cell.phase)
+        return points[np.flatnonzero((points.z[:, decided] * cell.phase[decided] > 0).all(1))]
 
-    def more(self, cell: Cell, points: Points) -> Points:
+    def more(self, cell: Cell, points: CellPoints) -> CellPoints:
         """Enough points of a cell that has some: steps from these, as wide as they lie apart or as the cell allows."""
         scale = 1.0
         for _ in range(ROUNDS):
@@ -88,7 +93,7 @@ class Sampler:
             start = points.d[self.generator.integers(len(points), size=2 * ENOUGH)]
             step = self.generator.normal(size=start.shape) * (self.high - self.low) * scale
             far = self.generator.uniform(size=(len(start), 1)) ** 2
-            found = self.inside(cell, self.at(start + far * step))
-            scale = scale * (0.3 if len(found) < ENOUGH // 2 else 1.0)
-            points = points + found
+            stepped = self.inside(cell, self.at(start + far * step))
+            scale = scale * (0.3 if len(stepped) < ENOUGH // 2 else 1.0)
+            points = points + stepped
         return points

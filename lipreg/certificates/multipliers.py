@@ -12,7 +12,7 @@ import numpy as np
 from lipreg.checking.emptiness import Kind, Term
 from lipreg.checking.integers import Array
 from lipreg.checking.rounded import Cell, empties, flattens, implies, implies_by_far
-from lipreg.checking.rounded.room import Room
+from lipreg.checking.rounded.region import FloatRegion
 from lipreg.milp.depth import Depths
 
 LEAST = 1e-12
@@ -33,7 +33,7 @@ class Rows:
         which: unit and kind of each.
         matrix, constant: ``(k, v)`` and ``(k,)``, over variables in [-1, 1].
         size: what each was divided by, ``(k,)``.
-        z, z_constant: z of the units of which nothing is known, not scaled, ``(open, v)`` and ``(open,)``.
+        z, z_constant: z of the unstable units, not scaled, ``(unstable, v)`` and ``(unstable,)``.
     """
 
     which: list[tuple[int, Kind]]
@@ -45,8 +45,8 @@ class Rows:
 
     @staticmethod
     def of(cell: Cell) -> Rows:
-        """Those of the units that are known, and of those that are not."""
-        region, first, free, known = cell.units.region, cell.units.first, cell.open, np.flatnonzero(cell.phase)
+        """Those of the decided units, and of the unstable ones."""
+        region, first, free, decided = cell.units.region, cell.units.first, cell.unstable, np.flatnonzero(cell.phase)
         columns = np.concatenate([np.arange(first), first + free])
         low = np.concatenate([region.low, np.zeros(len(free))])
         high = np.concatenate([region.high, cell.high[free]])
@@ -56,8 +56,8 @@ class Rows:
         above[own] += 1.0
         chord[own] -= top - bottom
         chord[:, 0] -= top * bottom
-        whole = np.concatenate([rows[known] * cell.phase[known][:, None], above, chord])
-        which = [(int(unit), Kind.SIDE) for unit in known]
+        whole = np.concatenate([rows[decided] * cell.phase[decided][:, None], above, chord])
+        which = [(int(unit), Kind.SIDE) for unit in decided]
         which += [(int(unit), kind) for kind in (Kind.ABOVE, Kind.CHORD) for unit in free]
         middle, half = (low + high) / 2, (high - low) / 2
         constant, matrix = whole[:, 0] + whole[:, 1:] @ middle, whole[:, 1:] * half
@@ -67,16 +67,16 @@ class Rows:
         return Rows(which, matrix / size[:, None], constant / size, size, z, z_constant)
 
     def tight(self, multipliers: Array) -> list[int]:
-        """The known units that hold a point back; none where something else does as well."""
-        chosen = np.flatnonzero(multipliers > TIGHT * float(multipliers.max(initial=0.0)))
-        which = [self.which[i] for i in chosen]
+        """The decided units that hold a point back; none where something else does as well."""
+        index = np.flatnonzero(multipliers > TIGHT * float(multipliers.max(initial=0.0)))
+        which = [self.which[i] for i in index]
         return [unit for unit, _ in which] if all(kind is Kind.SIDE for _, kind in which) else []
 
     def terms(self, multipliers: Array, digits: int) -> tuple[Term, ...]:
         """Multipliers of the scaled rows as terms with mantissas of so many bits."""
         least = LEAST * float(multipliers.max(initial=0.0))
-        chosen = np.flatnonzero(multipliers > least)
-        return tuple(short(*self.which[i], float(multipliers[i] / self.size[i]), digits) for i in chosen)
+        index = np.flatnonzero(multipliers > least)
+        return tuple(short(*self.which[i], float(multipliers[i] / self.size[i]), digits) for i in index)
 
 
 def emptied(cell: Cell, solver: Depths) -> list[Any] | Array | None:
@@ -92,10 +92,10 @@ def emptied(cell: Cell, solver: Depths) -> list[Any] | Array | None:
     middle, half = (region.low + region.high) / 2, (region.high - region.low) / 2
     matrix, levels, real = rows.matrix, rows.constant, np.ones(ways)
     for _ in range(TANGENTS if region.norm else 1):
-        found = solver.deepest(matrix, levels, real)
-        if found is None:
+        solution = solver.deepest(matrix, levels, real)
+        if solution is None:
             return None
-        depth, point, y = found
+        depth, point, y = solution
         d = middle + half * point[:m]
         if depth <= 0:
             multipliers = y[:ways]
@@ -114,7 +114,13 @@ def emptied(cell: Cell, solver: Depths) -> list[Any] | Array | None:
 
 @dataclass(frozen=True)
 class Sides:
-    """On which sides of 0 the open units of one cell can be, as far as its rows say; multipliers show where they cannot."""
+    """The sides of 0 on which a cell's unstable units can be, as far as its rows say; multipliers show where they cannot.
+
+    Attributes:
+        cell: the cell.
+        solver: that has taken the cell's rows.
+        rows: of the cell.
+    """
 
     cell: Cell
     solver: Depths
@@ -134,13 +140,13 @@ class Sides:
         region, rows = self.cell.units.region, self.rows
         m, ways = len(region.low), len(rows.matrix)
         middle, half = (region.low + region.high) / 2, (region.high - region.low) / 2
-        own = int(np.searchsorted(self.cell.open, unit))
+        own = int(np.searchsorted(self.cell.unstable, unit))
         way, constant = side * rows.z[own], side * float(rows.z_constant[own])
         for _ in range(TANGENTS if region.norm else 1):
-            found = self.solver.farthest(way)
-            if found is None:
+            solution = self.solver.farthest(way)
+            if solution is None:
                 return None
-            value, point, y = found
+            value, point, y = solution
             d = middle + half * point[:m]
             if value + constant <= SHALLOW * float(np.abs(way).sum() + abs(constant)):
                 shows = implies if value + constant > -SHALLOW else implies_by_far
@@ -156,8 +162,15 @@ class Sides:
         return None
 
 
-def tangent(region: Room, d: Array, size: float, variables: int) -> tuple[Array, float]:
-    """What holds in a ball and not at d, whose norm is larger, as a row over variables in [-1, 1], and a constant."""
+def tangent(region: FloatRegion, d: Array, size: float, variables: int) -> tuple[Array, float]:
+    """A half-space that holds a ball and not a point outside: a row over variables in [-1, 1], and a constant.
+
+    Args:
+        region: the ball's, of l1 or l2.
+        d: the point, as a displacement ``(m,)``.
+        size: its norm, which is larger than the radius.
+        variables: the row's length: the displacements', then zeros for all others.
+    """
     middle, half = (region.low + region.high) / 2, (region.high - region.low) / 2
     normal = np.sign(d) if region.norm == 1 else d / size
     row = np.append(-normal * half, np.zeros(variables - len(d))) / region.radius
@@ -172,7 +185,14 @@ def shortest(
 
 
 def short(unit: int, kind: Kind, value: float, digits: int) -> Term:
-    """A multiplier with a mantissa of so many bits."""
+    """A multiplier with a mantissa of so many bits.
+
+    Args:
+        unit: whose row it multiplies, by its place in the cell.
+        kind: of row.
+        value: the multiplier, at least 0.
+        digits: bits of the mantissa.
+    """
     mantissa, exponent = math.frexp(value)
     whole = round(math.ldexp(mantissa, digits))
     even = max(0, (whole & -whole).bit_length() - 1)

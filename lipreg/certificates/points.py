@@ -9,7 +9,7 @@ from pathlib import Path
 from lipreg.bounds import Analysis
 from lipreg.budget import Budget
 from lipreg.certificates.refusal import NoCertificate
-from lipreg.certificates.writing import Written, certificate_of
+from lipreg.certificates.writing import PlainCertificate, certificate_of
 from lipreg.results import Certificate, CertifiedInterval
 from lipreg.words import counted
 
@@ -26,7 +26,7 @@ class Certificates:
         lacking: why there is none of the others.
     """
 
-    written: Mapping[int, Written] = field(default_factory=dict)
+    written: Mapping[int, PlainCertificate] = field(default_factory=dict)
     lacking: Mapping[int, str] = field(default_factory=dict)
 
     def save(self, folder: Path) -> None:
@@ -51,19 +51,19 @@ class Certificates:
 
 
 def certificates_of(
-    analysis: Analysis, found: Mapping[int, CertifiedInterval], budget: Budget, folder: Path | None = None
+    analysis: Analysis, intervals: Mapping[int, CertifiedInterval], budget: Budget, folder: Path | None = None
 ) -> Certificates:
     """Certificates of all points whose interval is exact.
 
     Args:
         analysis: of the points that were audited.
-        found: what was proved, by the number of the point.
+        intervals: what was proved, by the number of the point.
         budget: for writing all of them.
         folder: where they are saved as they come, and may lie from before; None for nowhere.
     """
     budget = budget.started()
-    written, lacking = dict[int, Written](), dict[int, str]()
-    for point, interval in found.items():
+    written, lacking = dict[int, PlainCertificate](), dict[int, str]()
+    for point, interval in intervals.items():
         if interval.certificate is not Certificate.EXACT:
             lacking[point] = NOT_EXACT
             continue

@@ -10,14 +10,12 @@ from lipreg.certificates.multipliers import short
 from lipreg.checking.cells import Gradient
 from lipreg.checking.emptiness import Kind, Term
 from lipreg.checking.integers import Array
-from lipreg.checking.rounded import Cell, dominates, entries, known_signs
+from lipreg.checking.rounded import Cell, dominates, entries, one_signed
 from lipreg.checking.squares import Square
 
 RANK, SWEEPS = 8, (4, 12, 48)
 """Length of the vectors; passes, after which multipliers are taken."""
 FACTORS = (1.0, 1.001, 1.01, 1.1)
-NEAR = 1e-12
-"""Share of the claim that is left to rounding."""
 FLOOR = 1e-9
 WEIGHT, DIGITS = 1 << 12, 16
 """The largest weight, and the bits of a multiplier."""
@@ -25,7 +23,16 @@ WEIGHT, DIGITS = 1 << 12, 16
 
 @dataclass
 class Switched:
-    """The network of a cell's switches in float64: g = P w + q, J = R w + s, levels of switches, and where a pass stands."""
+    """The network of a cell's switches in float64: g = P w + q, J = R w + s, in levels; and where the passes over it stand.
+
+    Attributes:
+        p, q: of g over the unstable units' w, ``(u, u)`` and ``(u,)``.
+        r, s: of the entries of J that are squared, ``(k, u)`` and ``(k,)``.
+        depth: how many levels have an unstable unit, at least 1.
+        along: vectors of length 1 of the switches, ``(u, RANK)``.
+        multipliers: lambda, ``(u,)``.
+        rows: m, the weights of the squares in norm 1, ``(k,)``.
+    """
 
     p: Array
     q: Array
@@ -37,9 +44,18 @@ class Switched:
     rows: Array
 
     @staticmethod
-    def of(norm: int, cell: Cell, found: Gradient, upper: float, square: Square) -> Switched:
-        units, first, free = cell.units, cell.units.first, cell.open
-        both = entries(norm, cell, found, square, upper)[0].mid
+    def of(norm: int, cell: Cell, bounds: Gradient, upper: float, square: Square) -> Switched:
+        """The switches of a cell, with random vectors to start from.
+
+        Args:
+            norm: of gradients, as in ``lipreg.checking``.
+            cell: with at least one unstable unit.
+            bounds: intervals of the gradient in it.
+            upper: what is to be proved.
+            square: names the entry, and in norm 1 the entries that count by themselves.
+        """
+        units, first, free = cell.units, cell.units.first, cell.unstable
+        both = entries(norm, cell, bounds, square, upper)[0].mid
         p, q = cell.rows.mid[np.ix_(free, first + free)].T, cell.out.mid[first + free]
         depth = max(1, len(set(np.array(units.level)[free].tolist())))
         along = np.random.default_rng(0).normal(size=(len(free), RANK))
@@ -94,21 +110,32 @@ class Switched:
     def terms(self, cell: Cell, factor: float) -> tuple[Term, ...]:
         """lambda as a certificate writes it."""
         values = (factor * _floored(self.multipliers)).tolist()
-        return tuple(short(int(unit), Kind.SIDE, value, DIGITS) for unit, value in zip(cell.open, values, strict=True))
+        return tuple(
+            short(int(unit), Kind.SIDE, value, DIGITS) for unit, value in zip(cell.unstable, values, strict=True)
+        )
 
 
-def squared(norm: int, cell: Cell, found: Gradient, upper: float, entry: int) -> Square | None:
-    """What settles an entry of the gradient, or its norm, by ``dominates``; None where it does not come to that."""
-    alone = tuple(np.flatnonzero(~known_signs(found, upper)).tolist()) if norm == 1 else ()
+def squared(norm: int, cell: Cell, bounds: Gradient, upper: float, entry: int, spare: float) -> Square | None:
+    """A square that settles an entry of the gradient, or its norm, by ``dominates``; None where it does not come to that.
+
+    Args:
+        norm: of gradients, as in ``lipreg.checking``.
+        cell: with at least one unstable unit.
+        bounds: intervals of the gradient in it.
+        upper: what is to be proved.
+        entry: of the gradient, where the norm is the largest entry.
+        spare: share of the claim that is left to rounding.
+    """
+    alone = tuple(np.flatnonzero(~one_signed(bounds, upper)).tolist()) if norm == 1 else ()
     begun = Square(entry, (), (), alone)
-    switched = Switched.of(norm, cell, found, upper, begun)
+    switched = Switched.of(norm, cell, bounds, upper, begun)
     for sweeps in SWEEPS:
         if switched.sweep(norm, sweeps) > upper:  # vectors that no multipliers prove away
             return None
-        factor = next((factor for factor in FACTORS if switched.proved(norm, factor) < upper * (1 - NEAR)), None)
+        factor = next((factor for factor in FACTORS if switched.proved(norm, factor) < upper * (1 - spare)), None)
         if factor is not None:
             square = replace(begun, terms=switched.terms(cell, factor), weights=tuple(switched.weights(norm)))
-            if dominates(norm, cell, found, upper, square):
+            if dominates(norm, cell, bounds, upper, square):
                 return square
     return None
 

@@ -16,17 +16,15 @@ from typing import Any
 
 import numpy as np
 
-from lipreg.budget import FREE, Budget
+from lipreg.budget import UNLIMITED, Budget
 from lipreg.certificates import encoding
 from lipreg.certificates.growing import Tree
-from lipreg.certificates.implied import touching
 from lipreg.certificates.refusal import NoCertificate
 from lipreg.checking import FORMAT, VERSION, Refused, check, read
 from lipreg.checking import cells as exact
 from lipreg.checking.file import Certificate, Leaf, parse
-from lipreg.checking.region import Placed
-from lipreg.checking.rounded import roots
-from lipreg.checking.verdict import functionals
+from lipreg.checking.region import IntegerRegion
+from lipreg.checking.verdict import functionals, rounded_roots
 from lipreg.checking.witness import measured, reaches
 from lipreg.disks import FullDisk
 from lipreg.errors import InvalidInput
@@ -37,9 +35,12 @@ from lipreg.records.claims import name_of
 from lipreg.results import CertifiedInterval
 from lipreg.whole_files import write_whole
 
+SPARES = 1e-12, 1e-9
+"""Shares of the claim that squares leave to rounding: where whole numbers refuse what that proves, the larger one."""
+
 
 @dataclass(frozen=True)
-class Written:
+class PlainCertificate:
     """A certificate, as plain data.
 
     Attributes:
@@ -81,10 +82,10 @@ def certificate_of(
     interval: CertifiedInterval,
     budget: Budget | None = None,
     folder: Path | None = None,
-) -> Written:
+) -> PlainCertificate:
     """A certificate of an interval that was proved at one point, whatever proved it.
 
-    The tree of the upper end is not that of a search: it is grown anew, towards the upper end that is known by now, and
+    The tree of the upper end is not that of a search: it is grown anew, towards the upper end that is proved by now, and
     every leaf of it has been judged by the checker when it is written.
 
     Args:
@@ -96,11 +97,11 @@ def certificate_of(
 
     Raises:
         NoCertificate: the format has no place for the question or the network, nothing was proved from above, the budget
-            ended, or the proof is not found.
+            ended, or no proof comes of the search for one.
     """
     if interval.upper == math.inf:
         raise NoCertificate("an interval without an upper end", where="certificate", accepted="both ends proved")
-    budget = (budget or FREE).started()
+    budget = (budget or UNLIMITED).started()
     outside = max(placed.outside, default=0.0)
     moved = {"point": f"lay {outside:.17g} outside: the region is around the nearest point inside"} if outside else {}
     plain: dict[str, Any] = {
@@ -123,60 +124,61 @@ def certificate_of(
     }
     claimed = parse(plain)
     region = claimed.question.region
-    room = region.placed()
-    lower = _lower(plain, claimed, room, interval)
-    if folder is not None and (found := _kept(folder / name_of(plain), plain)) is not None:
-        return Written(plain | found[0], lower, interval.upper, found[1])
-    kinds, upper = Counter[str](), Fraction(interval.upper)
+    placed_region = region.placed()
+    lower = _lower(plain, claimed, placed_region, interval)
+    if folder is not None and (proofs := _reusable_proofs(folder / name_of(plain), plain)) is not None:
+        return PlainCertificate(plain | proofs[0], lower, interval.upper, proofs[1])
+    upper, refused = Fraction(interval.upper), Refused("nothing was tried")
     rows = functionals(claimed.question.rows, claimed.question.signs)
-    asked, solver = (claimed.nodes, region.center, room, rows), Depths()
-    exactly = cache(lambda: list(exact.roots(*asked)))
-    rounded = list(roots(*asked))
-    if touching(rounded[0]):  # only whole numbers decide a unit whose bound is 0
-        rounded = list(roots(*asked, exactly()[0].units.decided))
-    for number, root in enumerate(rounded):
-        tree = Tree(claimed.question.norm, upper, lambda number=number: exactly()[number], solver)
-        tree.grow(root, _going_on(budget))
-        plain["upper"].append(tree.nodes)
-        kinds += tree.kinds
-    try:
-        # the lower end has been judged by itself
-        check(replace(parse(plain), lower=Fraction(0), witness=None), lambda _: _going_on(budget)())
-    except Refused as error:  # rounding has shown what whole numbers do not: nothing is said that they refuse
-        raise NoCertificate(f"a proof that does not hold in whole numbers ({error})", where="certificate") from None
-    return Written(plain, lower, interval.upper, dict(kinds))
+    question, solver = (claimed.nodes, region.center, placed_region, rows), Depths()
+    exactly, begun = cache(lambda: list(exact.roots(*question))), rounded_roots(*question)
+    for spare in SPARES:
+        plain["upper"], kinds = [], Counter[str]()
+        for number, root in enumerate(begun):
+            tree = Tree(claimed.question.norm, upper, lambda number=number: exactly()[number], solver, spare)
+            tree.grow(root, _budget_check(budget))
+            plain["upper"].append(tree.nodes)
+            kinds += tree.kinds
+        try:
+            # the lower end has been judged by itself
+            check(replace(parse(plain), lower=Fraction(0), witness=None), lambda _: _budget_check(budget)())
+        except Refused as error:  # radii have proved what whole numbers do not: nothing is certified that they refuse
+            refused = error
+        else:
+            return PlainCertificate(plain, lower, interval.upper, dict(kinds))
+    raise NoCertificate(f"a proof that does not hold in whole numbers ({refused})", where="certificate")
 
 
 def _text(plain: dict[str, Any]) -> bytes:
     return json.dumps(plain, separators=(",", ":")).encode()
 
 
-def _kept(path: Path, plain: dict[str, Any]) -> tuple[dict[str, Any], dict[str, int]] | None:
+def _reusable_proofs(path: Path, plain: dict[str, Any]) -> tuple[dict[str, Any], dict[str, int]] | None:
     """Both proofs of a file that claims the same and holds, and its nodes by kind; None where there is none."""
     if not path.is_file():
         return None
     try:
-        found = read(path)
-        check(found)
+        earlier = read(path)
+        check(earlier)
         whole: dict[str, Any] = json.loads(gzip.decompress(path.read_bytes()))
     except (Refused, OSError, EOFError, ValueError):  # cut off, or changed: it is written anew
         return None
     if name_of(whole) != path.name or any(whole[name] != plain[name] for name in ("question", "network", "claim")):
         return None
-    nodes = (node.kind if isinstance(node, Leaf) else "split" for tree in found.trees for node in tree)
+    nodes = (node.kind if isinstance(node, Leaf) else "split" for tree in earlier.trees for node in tree)
     return {name: whole[name] for name in ("lower", "upper")}, dict(Counter(nodes))
 
 
-def _going_on(budget: Budget) -> Callable[[], None]:
+def _budget_check(budget: Budget) -> Callable[[], None]:
     def check() -> None:
-        ended = budget.ended()
+        ended = budget.stop_reason()
         if ended is not None:
             raise NoCertificate(f"{ended.value} before the proof was written", where="certificate")
 
     return check
 
 
-def _lower(plain: dict[str, Any], claimed: Certificate, room: Placed, interval: CertifiedInterval) -> float:
+def _lower(plain: dict[str, Any], claimed: Certificate, region: IntegerRegion, interval: CertifiedInterval) -> float:
     """Enters the witness, with the functional that is steepest there, and what is claimed of it.
 
     Raises:
@@ -188,10 +190,10 @@ def _lower(plain: dict[str, Any], claimed: Certificate, room: Placed, interval: 
     rows, bits = functionals(question.rows, question.signs)
     for at, row in enumerate(rows):
         try:
-            found = measured(claimed.nodes, point, room, (row, bits))
+            gradient = measured(claimed.nodes, point, region, (row, bits))
         except Refused:
             return 0.0
-        if reaches(question.norm, found, Fraction(interval.lower)):
+        if reaches(question.norm, gradient, Fraction(interval.lower)):
             if not question.region.holds(point):
                 raise NoCertificate("a witness that lies outside of the region", where="certificate")
             plain["lower"] = {"row": at, "point": encoding.numbers(point)}

@@ -5,7 +5,19 @@ It shares nothing with what searched: numpy and the standard library are all tha
 """
 
 from lipreg.checking.file import FORMAT, VERSION, Certificate, read
-from lipreg.checking.refusal import Damaged, Refused
-from lipreg.checking.verdict import CHECKER, Progress, Verdict, check
+from lipreg.checking.refusal import Damaged, NotShown, Refused
+from lipreg.checking.verdict import CHECKER, CheckProgress, Verdict, check
 
-__all__ = ["CHECKER", "FORMAT", "VERSION", "Certificate", "Damaged", "Progress", "Refused", "Verdict", "check", "read"]
+__all__ = [
+    "CHECKER",
+    "FORMAT",
+    "VERSION",
+    "Certificate",
+    "CheckProgress",
+    "Damaged",
+    "NotShown",
+    "Refused",
+    "Verdict",
+    "check",
+    "read",
+]

@@ -1,8 +1,8 @@
-"""Parts of the region in which some units are known to be on or off: what every unit and the gradient are there.
+"""Parts of the region in which some units are decided, on or off: forms of every unit and of the gradient there.
 
-Forms are over displacements d of the region and outputs r of those units of which nothing is known. A unit that is known is
-put into all forms exactly, so what is left says what holds in the cell: z = c + A d + B r, and for the gradient J of a row
-of outputs, with w = a g the part of a unit's gradient that passes, a = 1 where z > 0 and else 0,
+Forms are over displacements d of the region and outputs r of the units that are unstable there. A decided unit is put into
+all forms exactly, so what remains says what holds in the cell: z = c + A d + B r, and for the gradient J of a row of
+outputs, with w = a g the part of a unit's gradient that passes, a = 1 where z > 0 and else 0,
 
     g = b + B^T w,    J = j + A^T w,    (j, b) the row's own coefficients of d and r.
 """
@@ -17,7 +17,7 @@ import numpy as np
 
 from lipreg.checking.integers import Array, shifted, zeros
 from lipreg.checking.network import Decider, Forms, Node, walk
-from lipreg.checking.region import Placed
+from lipreg.checking.region import IntegerRegion
 
 SLOPE_BITS = 48
 """Bits of a slope of a line above a ReLU, which is rounded up."""
@@ -25,7 +25,7 @@ SLOPE_BITS = 48
 
 @dataclass
 class Units:
-    """The units that the bounds over the whole region leave undecided, one column a unit.
+    """The units that the bounds over the whole region leave unstable, one column a unit.
 
     Attributes:
         region: displacements.
@@ -36,7 +36,7 @@ class Units:
         decided: the others, by their numbers: 1 on, -1 off in all of the region.
     """
 
-    region: Placed
+    region: IntegerRegion
     number: list[int] = field(default_factory=list)
     level: list[int] = field(default_factory=list)
     bits: list[int] = field(default_factory=list)
@@ -60,10 +60,11 @@ class Cell:
 
     Attributes:
         units: what is the same in all cells.
-        phase: 1 on, -1 off, 0 not known, ``(n,)``.
+        phase: 1 on, -1 off, 0 unstable, ``(n,)``.
         strict: of units that are on because the tree says z > 0, ``(n,)``.
         rows: z of every unit, ``(n, 1 + m + n)``.
         out: the functional, ``(1 + m + n,)``, times 2^out_bits.
+        out_bits: of that.
         low, high: bounds of z.
         empty: whether bounds contradict each other.
     """
@@ -80,30 +81,30 @@ class Cell:
 
     @property
     def measured_bits(self) -> int:
-        """What J is held with, as it is measured."""
+        """The bits of J as it is measured."""
         return self.out_bits - self.units.region.bits + self.units.region.shift
 
     @property
-    def open(self) -> Array:
-        """The units of which nothing is known."""
+    def unstable(self) -> Array:
+        """The units that are not decided here, by their places."""
         return np.flatnonzero(self.phase == 0)
 
     def child(self, unit: int, side: int) -> Cell:
-        """The part where a unit is on (1) or off (-1): empty where it is known to be otherwise, all where that is known."""
+        """The part where a unit is on (1) or off (-1): of a decided unit the whole cell on its side, else nothing."""
         if self.phase[unit]:
             return replace(self, empty=self.empty or self.phase[unit] != side)
-        found = self._copied()
-        found.strict[unit] = side > 0
-        found._put(unit, side)
-        return found
+        cell = self._copied()
+        cell.strict[unit] = side > 0
+        cell._put(unit, side)
+        return cell
 
-    def known(self, unit: int, side: int) -> Cell:
+    def with_side(self, unit: int, side: int) -> Cell:
         """The same part, in which z of a unit is seen to be nowhere below 0 (1), or nowhere above it (-1)."""
         if self.phase[unit]:
             return self
-        found = self._copied()
-        found._put(unit, side)
-        return found
+        cell = self._copied()
+        cell._put(unit, side)
+        return cell
 
     def _copied(self) -> Cell:
         parts = (self.phase, self.strict, self.rows, self.out, self.low, self.high)
@@ -115,10 +116,10 @@ class Cell:
             self.low[unit] = max(self.low[unit], 0)
         else:
             self.high[unit] = min(self.high[unit], 0)
-        self.tighten(self._know(unit, side))
+        self.tighten(self._substitute(unit, side))
 
     def tighten(self, changed: Array) -> None:
-        """Bounds of z in this cell, level by level; units that these decide are known from there on.
+        """Tightens the bounds of z in this cell, level by level; units that these decide are decided from there on.
 
         A row of displacements alone that has not changed, ``(n,)``, has its bounds already.
         """
@@ -134,10 +135,10 @@ class Cell:
                 if low > high or (self.strict[unit] and high <= 0):
                     self.empty = True
                 elif not self.phase[unit] and (high <= 0 or low >= 0):
-                    changed |= self._know(unit, -1 if high <= 0 else 1)
+                    changed |= self._substitute(unit, -1 if high <= 0 else 1)
 
-    def _know(self, unit: int, side: int) -> Array:
-        """Puts what is known of a unit into all forms, and returns which rows that changed, ``(n,)``."""
+    def _substitute(self, unit: int, side: int) -> Array:
+        """Puts a unit's side into all forms, and returns which rows that changed, ``(n,)``."""
         self.phase[unit] = side
         column = self.units.first + unit
         users = self.rows[:, column] != 0
@@ -150,9 +151,15 @@ class Cell:
 
 
 def largest(units: Units, forms: Array, rows: Array, low: Array, high: Array) -> Array:
-    """Upper bounds of forms ``(k, 1 + m + n)``, rounded up: r is replaced by lines above and below it, level by level.
+    """Upper bounds of forms over a cell, rounded up, ``(k,)``: r is replaced by lines above and below it, level by level.
 
     Above r is its chord from low to high, below it z where high > -low, else 0.
+
+    Args:
+        units: of the cell.
+        forms: ``(k, 1 + m + n)``.
+        rows: z of every unit, ``(n, 1 + m + n)``.
+        low, high: bounds of z, ``(n,)``.
     """
     first, passed = units.first, 0
     for level in reversed(units.levels()):
@@ -187,7 +194,7 @@ def _chord(low: Any, high: Any) -> tuple[Any, Any]:
 class _Bounded(Decider):
     """Decides what bounds over the whole region decide, and gives every other unit a column."""
 
-    def __init__(self, region: Placed) -> None:
+    def __init__(self, region: IntegerRegion) -> None:
         self.units = Units(region)
         self.rows, self.low, self.high = zeros(0, self.units.first), zeros(0), zeros(0)
         self.levels = 0
@@ -197,29 +204,38 @@ class _Bounded(Decider):
         forms = np.concatenate([z.rows, zeros(len(z.rows), width - z.rows.shape[1])], 1)
         high = largest(units, forms, self.rows, self.low, self.high)
         low = -largest(units, -forms, self.rows, self.low, self.high)
-        unknown = np.flatnonzero((low < 0) & (high > 0))
-        found = np.concatenate([forms, zeros(len(forms), len(unknown))], 1)
-        found[low < 0] = 0
-        for place, unit in enumerate(unknown):
-            found[unit, width + place] = 1
-        rows = np.concatenate([self.rows, forms[unknown]])
-        self.rows = np.concatenate([rows, zeros(len(rows), len(unknown))], 1)
-        self.low, self.high = np.concatenate([self.low, low[unknown]]), np.concatenate([self.high, high[unknown]])
-        units.number += [units.count + int(i) for i in unknown]
+        unstable = np.flatnonzero((low < 0) & (high > 0))
+        image = np.concatenate([forms, zeros(len(forms), len(unstable))], 1)
+        image[low < 0] = 0
+        for place, unit in enumerate(unstable):
+            image[unit, width + place] = 1
+        rows = np.concatenate([self.rows, forms[unstable]])
+        self.rows = np.concatenate([rows, zeros(len(rows), len(unstable))], 1)
+        self.low, self.high = np.concatenate([self.low, low[unstable]]), np.concatenate([self.high, high[unstable]])
+        units.number += [units.count + int(i) for i in unstable]
         units.decided |= {
             units.count + i: 1 if low[i] >= 0 else -1 for i in range(len(forms)) if not low[i] < 0 < high[i]
         }
-        units.level += [self.levels] * len(unknown)
-        units.bits += [z.bits] * len(unknown)
+        units.level += [self.levels] * len(unstable)
+        units.bits += [z.bits] * len(unstable)
         units.count += len(forms)
         self.levels += 1
-        return Forms(found, z.bits)
+        return Forms(image, z.bits)
 
 
-def roots(nodes: tuple[Node, ...], center: Array, region: Placed, functionals: tuple[Array, int]) -> Iterator[Cell]:
-    """The whole region, once for each row of functionals ``(rows, outputs)`` of whole numbers times a power of two."""
+def roots(
+    nodes: tuple[Node, ...], center: Array, region: IntegerRegion, functionals: tuple[Array, int]
+) -> Iterator[Cell]:
+    """The whole region, once for each row of functionals.
+
+    Args:
+        nodes: the network.
+        center: of the region, ``(inputs,)``.
+        region: displacements.
+        functionals: ``(rows, outputs)`` of whole numbers times a power of two, and that power's bits.
+    """
     bounded = _Bounded(region)
-    output = walk(nodes, center, region.bits, region.moves, bounded)
+    output = walk(nodes, center, region.bits, region.movable, bounded)
     n, width = len(bounded.rows), bounded.rows.shape[1]
     output = output + Forms(zeros(len(output.rows), width), 0)
     phase, strict = np.zeros(n, dtype=np.int8), np.zeros(n, dtype=bool)
@@ -230,9 +246,12 @@ def roots(nodes: tuple[Node, ...], center: Array, region: Placed, functionals: t
 
 @dataclass(frozen=True)
 class Gradient:
-    """What intervals say of the gradient in a cell: of g and w of every unit, ``(n,)`` each, and of J, ``(m,)`` each.
+    """Intervals of the gradient in a cell.
 
-    J is as it is measured, times the counts of the question.
+    Attributes:
+        g_low, g_high: of g of every unit, ``(n,)``.
+        w_low, w_high: of w of every unit, ``(n,)``.
+        low, high: of J as it is measured, times the counts of the question, ``(m,)``.
     """
 
     g_low: Array

@@ -1,8 +1,8 @@
-"""What multipliers prove of a cell: that no point is in it, or that a unit is on one side in all of it.
+"""Proofs by multipliers about a cell: that no point is in it, or that a unit is on one side in all of it.
 
-Any that are not negative do, whoever chose them. Every row below is >= 0 at every point of a cell, with r in [0, high] the
-output of a unit of which nothing is known. If their sum, each times its multiplier, is below 0 wherever d is in the region
-and r in its range, then there is no point. If it is at most 0 with -z of a unit among them, then z is nowhere below 0.
+Any that are not negative do, whoever made them. Every row below is >= 0 at every point of a cell, with r in [0, high] the
+output of an unstable unit. If their sum, each times its multiplier, is below 0 wherever d is in the region and r in its
+range, then there is no point. If it is at most 0 with -z of a unit among them, then z is nowhere below 0.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from lipreg.checking.refusal import Refused
 
 
 class Kind(IntEnum):
-    """The rows of a unit; the last two are of units of which nothing is known."""
+    """The rows of a unit; the last two are of unstable units."""
 
     SIDE = 0  # z where it is on, -z where it is off
     ABOVE = 1  # r - z
@@ -29,7 +29,13 @@ class Kind(IntEnum):
 
 @dataclass(frozen=True)
 class Term:
-    """2^exponent times a mantissa, a multiplier of a unit, in the numbers of the question itself."""
+    """A multiplier of a unit's row, in the numbers of the question itself: mantissa times 2^exponent.
+
+    Attributes:
+        unit: its number among all units in a file, its place in the cell from there on (``Square.over``).
+        kind: of row.
+        mantissa, exponent: whole numbers.
+    """
 
     unit: int
     kind: Kind
@@ -38,25 +44,31 @@ class Term:
 
 
 def row(cell: Cell, unit: int, kind: Kind) -> tuple[Array, int]:
-    """A row, as a constant and coefficients of d and r ``(1 + m + n,)``, and the bits that it is held with."""
+    """A row, as a constant and coefficients of d and r ``(1 + m + n,)``, and its bits.
+
+    Args:
+        cell: the cell.
+        unit: by its place.
+        kind: of row.
+    """
     z, bits, column = cell.rows[unit], cell.units.bits[unit], cell.units.first + unit
     if kind is Kind.SIDE:
         return z * int(cell.phase[unit]), bits
     if kind is Kind.ABOVE:
-        found = -z
-        found[column] += 1
-        return found, bits
+        line = -z
+        line[column] += 1
+        return line, bits
     low, high = cell.low[unit], cell.high[unit]
-    found = high * z
-    found[0] -= high * low
-    found[column] -= high - low
-    return found, 2 * bits
+    line = high * z
+    line[0] -= high * low
+    line[column] -= high - low
+    return line, 2 * bits
 
 
 def empties(cell: Cell, terms: Sequence[Term]) -> bool:
     """Whether multipliers show that no point is in a cell.
 
-    The sum may be 0 where one of the rows is z of a unit that the tree puts above 0. What is said of a unit that is known
+    The sum may be 0 where one of the rows is z of a unit that the tree puts above 0. A multiplier of a unit that is decided
     here, and was not where the multipliers come from, or the other way round, is left out: the others prove by themselves.
 
     Raises:
@@ -69,9 +81,15 @@ def empties(cell: Cell, terms: Sequence[Term]) -> bool:
 
 
 def implies(cell: Cell, unit: int, side: int, terms: Sequence[Term]) -> bool:
-    """Whether multipliers show that z of a unit of which nothing is known is nowhere on the other side of 0.
+    """Whether multipliers show that z of an unstable unit is nowhere on the other side of 0.
 
     Its own are those of -z where it is to be on, and of z where it is to be off. Points with z = 0 may be in the cell.
+
+    Args:
+        cell: the cell.
+        unit: by its place.
+        side: on which it is to be shown: 1 nowhere below 0, -1 nowhere above it.
+        terms: the multipliers, the unit's own among them.
 
     Raises:
         Refused: a multiplier below 0.
@@ -100,7 +118,12 @@ def _largest(cell: Cell, terms: Sequence[Term], rows: Sequence[tuple[Array, int]
 
 
 def added(terms: Sequence[Term], rows: Sequence[tuple[Array, int]], width: int) -> Array:
-    """The sum of rows ``(width,)``, of so many bits each, times their multipliers, in whole numbers times a power of two.
+    """The sum of rows times their multipliers, in whole numbers times a power of two, ``(width,)``.
+
+    Args:
+        terms: the multipliers, one a row.
+        rows: each ``(width,)`` whole numbers, and its bits.
+        width: of a row.
 
     Raises:
         Refused: a multiplier below 0.

@@ -32,6 +32,8 @@ class Question:
     Attributes:
         norm: of gradients, the dual of p: 1 for p = inf, 2 for p = 2, 0 (the largest entry) for p = 1.
         signs: whether all signed sums of the rows are the functionals (q = 1) and not the rows themselves.
+        region: over which the largest is taken.
+        rows: of outputs, ``(rows, outputs)`` float64.
     """
 
     norm: int
@@ -42,14 +44,24 @@ class Question:
 
 @dataclass(frozen=True)
 class Split:
-    """Two parts: a unit, numbered among all, above 0 and not."""
+    """Two parts: a unit above 0 and not.
+
+    Attributes:
+        unit: its number among all.
+    """
 
     unit: int
 
 
 @dataclass(frozen=True)
-class Known:
-    """The same part, in which a unit is shown to be nowhere on its other side (1: nowhere below 0)."""
+class ImpliedSide:
+    """The same part, in which a unit is shown to be nowhere on its other side.
+
+    Attributes:
+        unit: its number among all.
+        side: 1 for nowhere below 0, -1 for nowhere above.
+        terms: the multipliers that show it.
+    """
 
     unit: int
     side: int
@@ -58,13 +70,18 @@ class Known:
 
 @dataclass(frozen=True)
 class Leaf:
-    """A part that is closed, by its kind, with the multipliers and weights that this kind needs."""
+    """A part that is closed.
+
+    Attributes:
+        kind: "bounds", "gradient", "empty", "flat" or "square".
+        squares: the multipliers and weights that this kind needs.
+    """
 
     kind: str
     squares: tuple[Square, ...] = ()
 
 
-Step = Split | Known | Leaf
+Step = Split | ImpliedSide | Leaf
 """A node of a tree."""
 
 
@@ -73,6 +90,7 @@ class Certificate:
     """A claim and its proof.
 
     Attributes:
+        question: what the claim is about.
         nodes: the network.
         lower, upper: the claimed ends.
         witness: the functional and the point that attain the lower end.
@@ -120,7 +138,7 @@ def _text(path: Path) -> bytes:
 
 
 def _plain(text: bytes, path: str) -> Any:
-    """What the JSON of a text says."""
+    """The plain data of a text in JSON."""
     try:
         return json.loads(text, object_pairs_hook=_once)
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -131,8 +149,8 @@ def _plain(text: bytes, path: str) -> Any:
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """An object none of whose names stands there twice."""
-    found = dict(pairs)
-    return found if len(found) == len(pairs) else refuse("a name that stands twice in one object", "file")
+    whole = dict(pairs)
+    return whole if len(whole) == len(pairs) else refuse("a name that stands twice in one object", "file")
 
 
 def parse(plain: Any) -> Certificate:
@@ -149,14 +167,14 @@ def parse(plain: Any) -> Certificate:
     for i, node in enumerate(items(listed, "nodes")):
         nodes.append(node_of(node, sizes, f"node {i + 1}"))
         sizes.append(nodes[-1].size)
-    asked = _question(question if version > 1 else _with_counts(question), sizes[0], sizes[-1])
+    read_question = _question(question if version > 1 else _with_counts(question), sizes[0], sizes[-1])
     ends = [fraction(end, "claim") for end in fields(claim, "lower upper", "claim")]
     witness = None
     if lower is not None:
         row, point = fields(lower, "row point", "lower")
         witness = count(row, "row", 0), array(point, "point", (sizes[0],))
     trees = tuple(_tree(tree, version, f"tree {i}") for i, tree in enumerate(items(upper, "upper")))
-    return Certificate(asked, tuple(nodes), ends[0], ends[1], witness, trees, producer)
+    return Certificate(read_question, tuple(nodes), ends[0], ends[1], witness, trees, producer)
 
 
 def _with_counts(plain: Any) -> Any:
@@ -197,26 +215,26 @@ def _region(plain: Any, inputs: int) -> Region:
 
 
 def _tree(plain: Any, version: int, where: str) -> tuple[Step, ...]:
-    found: list[Step] = []
+    steps: list[Step] = []
     for i, node in enumerate(items(plain, where)):
         place = f"{where}, node {i}"
         kind, *rest = items(node, place) or [None]
         if kind == "split" and len(rest) == 1:
-            found.append(Split(count(rest[0], place, 0)))
+            steps.append(Split(count(rest[0], place, 0)))
         elif kind == "known" and len(rest) == 3 and version > 2 and rest[1] in ("on", "off"):
-            found.append(Known(count(rest[0], place, 0), 1 if rest[1] == "on" else -1, _terms(rest[2], place)))
+            steps.append(ImpliedSide(count(rest[0], place, 0), 1 if rest[1] == "on" else -1, _terms(rest[2], place)))
         elif kind in ("bounds", "gradient") and not rest:
-            found.append(Leaf(kind))
+            steps.append(Leaf(kind))
         elif kind == "flat" and len(rest) == 1 and version > 2:
             units = [count(unit, place, 0) for unit in items(rest[0], place)]
-            found.append(Leaf(kind, (Square(0, tuple(Term(unit, Kind.SIDE, 1, 0) for unit in units)),)))
+            steps.append(Leaf(kind, (Square(0, tuple(Term(unit, Kind.SIDE, 1, 0) for unit in units)),)))
         elif kind == "empty" and len(rest) == 1:
-            found.append(Leaf(kind, (Square(0, _terms(rest[0], place)),)))
+            steps.append(Leaf(kind, (Square(0, _terms(rest[0], place)),)))
         elif kind == "square" and len(rest) == 1:
-            found.append(Leaf(kind, tuple(_square(part, version, place) for part in items(rest[0], place))))
+            steps.append(Leaf(kind, tuple(_square(part, version, place) for part in items(rest[0], place))))
         else:
             raise Refused(f"a node {str(node)[:60]}", place)
-    return tuple(found)
+    return tuple(steps)
 
 
 def _square(plain: Any, version: int, where: str) -> Square:
@@ -237,8 +255,8 @@ def _terms(plain: Any, where: str) -> tuple[Term, ...]:
     if any(not is_whole(n) for n in flat) or len(flat) % 4:
         raise Refused("multipliers that are not fours of whole numbers", where)
     for unit, kind, mantissa, exponent in zip(*(flat[i::4] for i in range(4)), strict=True):
-        known = 0 <= mantissa < LARGEST_MANTISSA and abs(exponent) <= LARGEST_EXPONENT
-        if unit < 0 or kind not in tuple(Kind) or not known:
+        in_range = 0 <= mantissa < LARGEST_MANTISSA and abs(exponent) <= LARGEST_EXPONENT
+        if unit < 0 or kind not in tuple(Kind) or not in_range:
             raise Refused(f"a multiplier {unit}, {kind}, {mantissa}, {exponent}", where)
         terms.append(Term(unit, Kind(kind), mantissa, exponent))
     return tuple(terms)

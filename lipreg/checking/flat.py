@@ -1,4 +1,4 @@
-"""Whether units' sides leave a hyperplane alone: a cell that may hold points, and almost none of the region.
+"""Whether units' sides leave no more than a hyperplane: a cell that may hold points, and almost none of the region.
 
 Three units without biases whose pre-activations add up to 0 are all at or above 0 where all three are 0, and nowhere else.
 """
@@ -15,7 +15,7 @@ from lipreg.checking.integers import Array, zeros
 def flat(rows: Array) -> bool:
     """Whether the points at which no form is below 0 lie on a hyperplane, or there are none.
 
-    They do if a sum of all forms, each times a number above 0, has no displacement left and a constant that is not above 0:
+    They do if a sum of all forms, each times a number above 0, has no displacement in it and a constant that is not above 0:
     then all of them are 0 at such a point, and one depends on the displacements.
 
     Args:
@@ -26,7 +26,7 @@ def flat(rows: Array) -> bool:
 
 
 def flat_at(rows: Array, first: int) -> bool:
-    """The same of forms ``(k, first + n)`` of displacements and undecided units, none of which may read one of these."""
+    """The same of forms ``(k, first + n)`` of displacements and unstable units, none of which may read one of these."""
     return not (rows[:, first:] != 0).any() and flat(rows[:, :first])
 
 
@@ -35,16 +35,16 @@ def _cancelling(rows: Array) -> Array | None:
     count, width = rows.shape
     own = zeros(count, count)
     own[np.arange(count), np.arange(count)] = 1
-    left = np.concatenate([rows, own], 1)
+    remaining = np.concatenate([rows, own], 1)
     for column in range(width):
-        pivots = np.flatnonzero(left[:, column])
+        pivots = np.flatnonzero(remaining[:, column])
         if not len(pivots):
             continue
-        pivot, rest = left[pivots[0]], np.delete(left, pivots[0], 0)
-        left = rest * pivot[column] - rest[:, column : column + 1] * pivot
-        for row in left:
+        pivot, rest = remaining[pivots[0]], np.delete(remaining, pivots[0], 0)
+        remaining = rest * pivot[column] - rest[:, column : column + 1] * pivot
+        for row in remaining:
             row //= max(1, math.gcd(*row))
-    if len(left) != 1:
+    if len(remaining) != 1:
         return None
-    found = left[0, width:]
-    return found if (found > 0).all() else -found if (found < 0).all() else None
+    factors = remaining[0, width:]
+    return factors if (factors > 0).all() else -factors if (factors < 0).all() else None

@@ -24,15 +24,15 @@ def integers(floats: Array) -> tuple[Array, int]:
     bits = max(0, -int(lowest.min(initial=0)))
     shift = exponent + bits
     narrow = whole >> np.clip(-shift, 0, 62)  # what falls off is 0
-    found = narrow.astype(object) << np.maximum(shift, 0).astype(object)
-    return found.reshape(floats.shape), bits
+    wide = narrow.astype(object) << np.maximum(shift, 0).astype(object)
+    return wide.reshape(floats.shape), bits
 
 
 def zeros(*shape: int) -> Array:
     """Whole zeros."""
-    found = np.empty(shape, dtype=object)
-    found.fill(0)
-    return found
+    array = np.empty(shape, dtype=object)
+    array.fill(0)
+    return array
 
 
 def shifted(numbers: Array, bits: int) -> Array:

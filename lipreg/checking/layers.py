@@ -13,7 +13,16 @@ from lipreg.checking.refusal import Refused
 
 
 def node_of(plain: Any, sizes: list[int], where: str) -> Node:
-    """A node whose sources, of the given sizes, stand before it."""
+    """A node as the check goes through it.
+
+    Args:
+        plain: its plain data.
+        sizes: of the nodes before it, the input first; these alone may be its sources.
+        where: its place in the file, for errors.
+
+    Raises:
+        Refused: it is malformed.
+    """
     kind = plain.get("kind") if isinstance(plain, dict) else None
     if kind == "affine":
         _, size, terms, bias = fields(plain, "kind size terms bias", where)
@@ -49,10 +58,12 @@ def _term(term: tuple[Any, Any], sizes: list[int], rows: int, where: str) -> tup
 
 def _mapped(plain: Any, outputs: int, inputs: int | None, where: str) -> Map:
     """A map between so many numbers."""
-    found = _map(plain, where)
-    if found.outputs != outputs or inputs not in (None, found.inputs):
-        raise Refused(f"a map from {found.inputs} to {found.outputs} numbers in place of {inputs} to {outputs}", where)
-    return found
+    mapped = _map(plain, where)
+    if mapped.outputs != outputs or inputs not in (None, mapped.inputs):
+        raise Refused(
+            f"a map from {mapped.inputs} to {mapped.outputs} numbers in place of {inputs} to {outputs}", where
+        )
+    return mapped
 
 
 def _map(plain: Any, where: str) -> Map:

@@ -1,4 +1,4 @@
-"""What units read, in whole numbers, where nothing is bounded: for the rounded mode, where rounding hides that two are one.
+"""The rows that units read, in whole numbers, with nothing bounded: for the rounded mode, whose radii hide that two are one.
 
 A unit that reads the negative of what another reads is on exactly where that one is off, which no radius around either
 number shows. So such rows are added up as they are.
@@ -14,12 +14,12 @@ import numpy as np
 from lipreg.checking.emptiness import Kind, Term, added, own_terms
 from lipreg.checking.integers import Array, zeros
 from lipreg.checking.network import Decider, Forms, Node, walk
-from lipreg.checking.region import Placed
+from lipreg.checking.region import IntegerRegion
 
 
 @dataclass(frozen=True)
 class Lines:
-    """z of every unit that the region leaves undecided, over displacements and the outputs r of such units.
+    """z of every unit that the region leaves unstable, over displacements and the outputs r of such units.
 
     Attributes:
         region: displacements.
@@ -27,12 +27,12 @@ class Lines:
         bits: of each, ``(n,)``.
     """
 
-    region: Placed
+    region: IntegerRegion
     rows: Array
     bits: list[int]
 
     @staticmethod
-    def of(nodes: Sequence[Node], center: Array, region: Placed, decided: Mapping[int, int]) -> Lines:
+    def of(nodes: Sequence[Node], center: Array, region: IntegerRegion, decided: Mapping[int, int]) -> Lines:
         """Those of a network.
 
         Args:
@@ -43,24 +43,30 @@ class Lines:
         """
         first = 1 + len(region.low)
         noted = _Noted(decided, first)
-        walk(nodes, center, region.bits, region.moves, noted)
+        walk(nodes, center, region.bits, region.movable, noted)
         rows = zeros(len(noted.rows), first + len(noted.rows))
-        for found, row in zip(rows, noted.rows, strict=True):  # each knows the columns that there were
-            found[: len(row)] = row
+        for line, row in zip(rows, noted.rows, strict=True):  # each knows the columns that there were
+            line[: len(row)] = row
         return Lines(region, rows, noted.bits)
 
     def row(self, unit: int, phase: Array) -> Array:
-        """z of a unit where others are known to be on (1) or off (-1), ``(1 + m + n,)``."""
-        found, first = self.rows[unit].copy(), 1 + len(self.region.low)
+        """z of a unit where others are decided to be on (1) or off (-1), ``(1 + m + n,)``."""
+        line, first = self.rows[unit].copy(), 1 + len(self.region.low)
         for before in range(unit - 1, -1, -1):  # a unit reads earlier ones alone
-            weight = found[first + before]
+            weight = line[first + before]
             if weight and phase[before]:
-                found = found + weight * self.rows[before] if phase[before] > 0 else found
-                found[first + before] = 0
-        return found
+                line = line + weight * self.rows[before] if phase[before] > 0 else line
+                line[first + before] = 0
+        return line
 
     def imply(self, phase: Array, unit: int, side: int, terms: Sequence[Term]) -> bool:
-        """Whether multipliers of known units show what ``lipreg.checking.emptiness.implies`` says, with r >= 0 alone.
+        """Whether multipliers of decided units show what ``lipreg.checking.emptiness.implies`` says, with r >= 0 alone.
+
+        Args:
+            phase: of all units, 1 on, -1 off, 0 unstable, ``(n,)``.
+            unit: by its place.
+            side: on which it is to be shown: 1 nowhere below 0, -1 nowhere above it.
+            terms: the multipliers, the unit's own among them.
 
         Raises:
             Refused: a multiplier below 0.
@@ -84,13 +90,13 @@ class _Noted(Decider):
 
     def relu(self, z: Forms) -> Forms:
         sides = [self.decided.get(self.count + i, 0) for i in range(len(z.rows))]
-        unknown = [i for i, side in enumerate(sides) if not side]
+        unstable = [i for i, side in enumerate(sides) if not side]
         own = self.first + len(self.rows)
-        forms = np.concatenate([z.rows, zeros(len(z.rows), own + len(unknown) - z.rows.shape[1])], 1)
-        found = forms * np.array([[max(side, 0)] for side in sides], dtype=object)
-        for place, unit in enumerate(unknown):
-            found[unit, own + place] = 1
-        self.rows += list(forms[unknown])
-        self.bits += [z.bits] * len(unknown)
+        forms = np.concatenate([z.rows, zeros(len(z.rows), own + len(unstable) - z.rows.shape[1])], 1)
+        image = forms * np.array([[max(side, 0)] for side in sides], dtype=object)
+        for place, unit in enumerate(unstable):
+            image[unit, own + place] = 1
+        self.rows += list(forms[unstable])
+        self.bits += [z.bits] * len(unstable)
         self.count += len(z.rows)
-        return Forms(found, z.bits)
+        return Forms(image, z.bits)

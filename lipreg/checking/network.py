@@ -1,4 +1,4 @@
-"""The network in whole numbers: what every node is over a few variables, with its ReLUs decided by whoever asks.
+"""The network in whole numbers: every node as a form over a few variables, its ReLUs decided by a ``Decider``.
 
 A ReLU does not mind powers of two: relu(2^s z) = 2^s relu(z). So every node is held times a power of two of its own that
 makes it a form with whole coefficients, and nothing is rounded anywhere.
@@ -17,7 +17,12 @@ from lipreg.checking.integers import Array, integers, shifted, zeros
 
 @dataclass(frozen=True)
 class Forms:
-    """Rows times 2^bits: constants, then coefficients of the displacements, then of units that are not decided."""
+    """Forms in whole numbers.
+
+    Attributes:
+        rows: times 2^bits: constants, then coefficients of the displacements, then of units that are not decided.
+        bits: of all rows.
+    """
 
     rows: Array
     bits: int
@@ -30,13 +35,17 @@ class Forms:
     def __neg__(self) -> Forms:
         return Forms(-self.rows, self.bits)
 
-    def __getitem__(self, chosen: Array) -> Forms:
-        return Forms(self.rows[chosen], self.bits)
+    def __getitem__(self, index: Array) -> Forms:
+        return Forms(self.rows[index], self.bits)
 
 
 @dataclass(frozen=True)
 class Map(ABC):
-    """A linear map from ``inputs`` to ``outputs`` numbers."""
+    """A linear map.
+
+    Attributes:
+        outputs, inputs: how many numbers it returns, and takes.
+    """
 
     outputs: int
     inputs: int
@@ -48,7 +57,12 @@ class Map(ABC):
 
 @dataclass(frozen=True)
 class Matrix(Map):
-    """Entries ``values`` at ``rows`` and ``columns``, in the order of rows, of a matrix of shape ``(outputs, inputs)``."""
+    """A matrix of shape ``(outputs, inputs)`` by its entries.
+
+    Attributes:
+        values: float64.
+        rows, columns: where each stands, row by row; all others are 0.
+    """
 
     values: Array
     rows: Array
@@ -56,17 +70,21 @@ class Matrix(Map):
 
     def __call__(self, forms: Forms) -> Forms:
         weights, bits = integers(self.values)
-        found = zeros(self.outputs, forms.rows.shape[1])
+        product = zeros(self.outputs, forms.rows.shape[1])
         if len(weights) == self.outputs * self.inputs:
             return Forms(weights.reshape(self.outputs, self.inputs) @ forms.rows, forms.bits + bits)
         for row, start, end in _runs(self.rows):
-            found[row] = weights[start:end] @ forms.rows[self.columns[start:end]]
-        return Forms(found, forms.bits + bits)
+            product[row] = weights[start:end] @ forms.rows[self.columns[start:end]]
+        return Forms(product, forms.bits + bits)
 
 
 @dataclass(frozen=True)
 class Product(Map):
-    """Several maps one after the other, the last one first."""
+    """Several maps one after the other.
+
+    Attributes:
+        maps: the last one goes first.
+    """
 
     maps: tuple[Map, ...]
 
@@ -78,20 +96,30 @@ class Product(Map):
 
 @dataclass(frozen=True)
 class Sum(Map):
-    """Several maps of one input, added up."""
+    """Several maps of one input, added up.
+
+    Attributes:
+        maps: of one shape.
+    """
 
     maps: tuple[Map, ...]
 
     def __call__(self, forms: Forms) -> Forms:
-        found = self.maps[0](forms)
+        total = self.maps[0](forms)
         for map in self.maps[1:]:
-            found = found + map(forms)
-        return found
+            total = total + map(forms)
+        return total
 
 
 @dataclass(frozen=True)
 class Affine:
-    """The sum of maps of other nodes, and of constants that go through maps (None for the identity)."""
+    """The sum of maps of other nodes, and of constants.
+
+    Attributes:
+        terms: sources, each with its map.
+        bias: constants, each with the map that it goes through; None for the identity.
+        size: how many numbers it has.
+    """
 
     terms: tuple[tuple[int, Map], ...]
     bias: tuple[tuple[Map | None, Array], ...]
@@ -100,7 +128,13 @@ class Affine:
 
 @dataclass(frozen=True)
 class Relu:
-    """max(z, slope z), 0 <= slope < 1."""
+    """max(z, slope z), 0 <= slope < 1.
+
+    Attributes:
+        source: the node that it reads.
+        slope: below 0.
+        size: how many numbers it has.
+    """
 
     source: int
     slope: float
@@ -109,13 +143,19 @@ class Relu:
 
 @dataclass(frozen=True)
 class MaxPool:
-    """The largest of each window ``(outputs, window)`` of flat positions."""
+    """The largest of each window.
+
+    Attributes:
+        source: the node that it reads.
+        windows: flat positions, ``(outputs, window)``.
+    """
 
     source: int
     windows: Array
 
     @property
     def size(self) -> int:
+        """How many numbers it has."""
         return len(self.windows)
 
 
@@ -130,36 +170,39 @@ class Decider(ABC):
         """relu(z), of units that are numbered on; called in a fixed order."""
 
 
-def walk(nodes: Sequence[Node], center: Array, bits: int, moves: Array, decider: Decider) -> Forms:
-    """The last node over the displacements from a center, of the coordinates that move, which are held times 2^bits.
+def walk(nodes: Sequence[Node], center: Array, bits: int, movable: Array, decider: Decider) -> Forms:
+    """The last node over the displacements from a center, which are held times 2^bits.
 
     Args:
         nodes: node 0 is the input, node k + 1 is ``nodes[k]``.
         center: ``(n,)`` float64, whose numbers have at most ``bits`` bits behind the point.
+        bits: of the displacements.
+        movable: which coordinates have displacements, ``(n,)``.
+        decider: of the ReLUs.
     """
     numbers, own = integers(center)
-    start = zeros(len(center), 1 + int(moves.sum()))
+    start = zeros(len(center), 1 + int(movable.sum()))
     start[:, 0] = shifted(numbers, bits - own)
-    for column, coordinate in enumerate(np.flatnonzero(moves)):
+    for column, coordinate in enumerate(np.flatnonzero(movable)):
         start[coordinate, 1 + column] += 1
     values = [Forms(start, bits)]
     for node in nodes:
         match node:
             case Affine(terms=terms, bias=bias):
-                found = Forms(zeros(node.size, start.shape[1]), 0)
+                value = Forms(zeros(node.size, start.shape[1]), 0)
                 for part in (*(map(values[source]) for source, map in terms), *(_constant(*each) for each in bias)):
-                    found = found + part
+                    value = value + part
             case Relu(source=source, slope=slope):
-                found = _leaky(values[source], slope, decider)
+                value = _leaky_relu(values[source], slope, decider)
             case MaxPool(source=source, windows=windows):
-                found = values[source][windows[:, 0]]
+                value = values[source][windows[:, 0]]
                 for member in windows.T[1:]:  # max(a, b) = a + relu(b - a)
-                    found = found + decider.relu(values[source][member] + -found)
-        values.append(found)
+                    value = value + decider.relu(values[source][member] + -value)
+        values.append(value)
     return values[-1]
 
 
-def _leaky(z: Forms, slope: float, decider: Decider) -> Forms:
+def _leaky_relu(z: Forms, slope: float, decider: Decider) -> Forms:
     """slope z + (1 - slope) relu(z)."""
     own = decider.relu(z)
     if not slope:

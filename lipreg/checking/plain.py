@@ -1,4 +1,4 @@
-"""Plain data of a file, of which nothing is trusted: each function returns what was asked for, or refuses."""
+"""Plain data of a file, of which nothing is trusted: each function returns what it names, or refuses."""
 
 from __future__ import annotations
 
@@ -19,7 +19,16 @@ LARGEST = 1 << 27
 
 
 def fields(plain: Any, names: str, where: str) -> list[Any]:
-    """The values of exactly these fields of an object."""
+    """The values of exactly these fields of an object.
+
+    Args:
+        plain: the object.
+        names: of the fields, with spaces between.
+        where: its place in the file, for errors.
+
+    Raises:
+        Refused: it is no object, or has other fields.
+    """
     if not isinstance(plain, dict) or plain.keys() != set(names.split()):
         got = ", ".join(map(str, plain)) if isinstance(plain, dict) else type(plain).__name__
         raise Refused(f"fields {got}, not {names.replace(' ', ', ')}", where)
@@ -33,8 +42,8 @@ def items(plain: Any, where: str) -> list[Any]:
 
 def pair(plain: Any, where: str) -> tuple[Any, Any]:
     """A list of two."""
-    found = items(plain, where)
-    return (found[0], found[1]) if len(found) == 2 else refuse(f"{len(found)} in place of a pair", where)
+    listed = items(plain, where)
+    return (listed[0], listed[1]) if len(listed) == 2 else refuse(f"{len(listed)} in place of a pair", where)
 
 
 def is_whole(plain: Any) -> bool:
@@ -43,7 +52,16 @@ def is_whole(plain: Any) -> bool:
 
 
 def count(plain: Any, where: str, least: int = 1, end: int = LARGEST) -> int:
-    """A whole number from ``least`` on, below ``end``."""
+    """A whole number in a range.
+
+    Args:
+        plain: the number.
+        where: its place in the file, for errors.
+        least, end: the least number that is accepted, and the first that is too large.
+
+    Raises:
+        Refused: it is none.
+    """
     if not is_whole(plain) or not least <= plain < end:
         raise Refused(f"{plain!r} in place of a whole number from {least} to {end - 1}", where)
     return plain
@@ -58,22 +76,37 @@ def fraction(plain: Any, where: str) -> Fraction:
 
 
 def digits(end: Fraction, rounding: str, count: int = 9) -> str:
-    """An end to so many digits, rounded as ``decimal`` calls it."""
-    own = Context(prec=count, rounding=rounding, Emax=MAX_EMAX, Emin=MIN_EMIN)
-    return f"{own.normalize(own.divide(Decimal(end.numerator), Decimal(end.denominator))):g}"
+    """A number in few digits.
+
+    Args:
+        end: the number.
+        rounding: as ``decimal`` calls it.
+        count: of significant digits.
+    """
+    context = Context(prec=count, rounding=rounding, Emax=MAX_EMAX, Emin=MIN_EMIN)
+    return f"{context.normalize(context.divide(Decimal(end.numerator), Decimal(end.denominator))):g}"
 
 
 def array(plain: Any, where: str, shape: tuple[int | None, ...]) -> Array:
-    """Finite float64 numbers of a shape."""
-    own, text = fields(plain, "shape float64", where)
-    sizes = [count(n, where, 0) for n in items(own, where)]
+    """Finite float64 numbers of a shape.
+
+    Args:
+        plain: an object of shape and float64, the bytes in base64.
+        where: its place in the file, for errors.
+        shape: None where any length will do.
+
+    Raises:
+        Refused: it is none, or has another shape.
+    """
+    listed, text = fields(plain, "shape float64", where)
+    sizes = [count(n, where, 0) for n in items(listed, where)]
     if len(sizes) != len(shape) or any(want not in (None, got) for want, got in zip(shape, sizes, strict=True)):
         raise Refused(f"numbers of shape {sizes}, not {list(shape)}", where)
     try:
-        found = np.frombuffer(base64.b64decode(text, validate=True), dtype="<f8").reshape(sizes)
+        floats = np.frombuffer(base64.b64decode(text, validate=True), dtype="<f8").reshape(sizes)
     except (TypeError, ValueError, binascii.Error) as error:
         raise Refused(f"numbers that cannot be read: {error}", where) from None
-    return found if np.isfinite(found).all() else refuse("numbers that are not finite", where)
+    return floats if np.isfinite(floats).all() else refuse("numbers that are not finite", where)
 
 
 def exactly(floats: Array) -> tuple[Fraction, ...]:

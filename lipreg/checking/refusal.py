@@ -16,5 +16,9 @@ class Refused(Exception):
         self.got, self.where = got, where
 
 
+class NotShown(Refused):
+    """A proof that float64 with radii does not carry, and whole numbers may: that says nothing against the claim."""
+
+
 class Damaged(Refused):
     """A file of which no text can be taken: it is empty, cut, or its compressed data do not add up."""

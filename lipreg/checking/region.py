@@ -42,8 +42,8 @@ class Region:
             raise Refused("the box is empty, or its center lies outside", "region")
 
     @property
-    def moves(self) -> Array:
-        """Which coordinates have room, ``(n,)``."""
+    def movable(self) -> Array:
+        """Which coordinates have different ends, ``(n,)``."""
         return np.array([low < high for low, high in zip(self.lower, self.upper, strict=True)])
 
     def holds(self, point: Array) -> bool:
@@ -56,27 +56,33 @@ class Region:
             return sum(v * v for v in apart) <= self.radius**2
         return self.norm == 0 or sum(apart) <= self.radius
 
-    def placed(self) -> Placed:
-        """The displacements of the coordinates with room, in whole numbers."""
-        moves, middle = self.moves, [Fraction(float(x)) for x in self.center]
+    def placed(self) -> IntegerRegion:
+        """The displacements of the movable coordinates, in whole numbers."""
+        movable, middle = self.movable, [Fraction(float(x)) for x in self.center]
         ends = [[end - x for end, x in zip(side, middle, strict=True)] for side in (self.lower, self.upper)]
         bits = max(f.denominator.bit_length() - 1 for f in (*ends[0], *ends[1], self.radius))
         bits = max(bits, integers(self.center)[1])
-        low, high = (zeros(int(moves.sum())) for _ in ends)
-        for found, side in ((low, ends[0]), (high, ends[1])):
-            found[:] = [int(end * (1 << bits)) for end, own in zip(side, moves, strict=True) if own]
-        counts, shift = (None, 0) if self.counts is None else integers(self.counts[moves])
-        return Placed(moves, low, high, self.norm, int(self.radius * (1 << bits)), bits, counts, shift)
+        low, high = (zeros(int(movable.sum())) for _ in ends)
+        for array, side in ((low, ends[0]), (high, ends[1])):
+            array[:] = [int(end * (1 << bits)) for end, moves in zip(side, movable, strict=True) if moves]
+        counts, shift = (None, 0) if self.counts is None else integers(self.counts[movable])
+        return IntegerRegion(movable, low, high, self.norm, int(self.radius * (1 << bits)), bits, counts, shift)
 
 
 @dataclass(frozen=True)
-class Placed:
-    """Displacements d of the coordinates with room, times 2^bits: low <= d <= high, |d|_norm <= radius.
+class IntegerRegion:
+    """Displacements d of the movable coordinates, times 2^bits: low <= d <= high, |d|_norm <= radius.
 
-    An entry of the gradient is measured times counts / 2^shift.
+    Attributes:
+        movable: which coordinates these are, ``(n,)``.
+        low, high: ends of the box, ``(m,)``.
+        norm: 1 or 2 where there is a ball, else 0.
+        radius: of the ball.
+        bits: of all displacements and the radius.
+        counts, shift: an entry of the gradient is measured times counts / 2^shift, ``(m,)``; None for 1 everywhere.
     """
 
-    moves: Array
+    movable: Array
     low: Array
     high: Array
     norm: int
@@ -114,16 +120,22 @@ class Placed:
 
 
 def best_cut(norm: int, size: Array, ends: Array) -> float:
-    """The best t in float64: one of the sizes, or where the slope between two of them is 0."""
-    found = np.append(size, 0.0)
-    beyond = size > found[:, None]
+    """The best t of ``IntegerRegion.above`` in float64: one of the sizes, or where the slope between two of them is 0.
+
+    Args:
+        norm: of the ball, 1 or 2.
+        size: magnitudes of a form's coefficients as parts of the largest, ``(m,)``.
+        ends: how far d goes to the side of each coefficient's sign, as a part of the radius, ``(m,)``.
+    """
+    candidates = np.append(size, 0.0)
+    beyond = size > candidates[:, None]
     if norm == 2:
         count, gain = beyond.sum(1), (beyond * ends).sum(1)
         below, squares = count**2 - count * gain**2, (~beyond * size**2).sum(1)
-        found = np.append(found, np.sqrt(gain**2 * squares / np.where(below > 0, below, np.inf)))
-    cut = np.minimum(size, found[:, None])
+        candidates = np.append(candidates, np.sqrt(gain**2 * squares / np.where(below > 0, below, np.inf)))
+    cut = np.minimum(size, candidates[:, None])
     length = cut.max(1, initial=0.0) if norm == 1 else np.sqrt((cut**2).sum(1))
-    return float(min(1.0, found[(((size - cut) * ends).sum(1) + length).argmin()]))
+    return float(min(1.0, candidates[(((size - cut) * ends).sum(1) + length).argmin()]))
 
 
 def _root_above(square: int) -> int:

@@ -1,4 +1,4 @@
-"""What weights of squares prove in a cell: a quadratic form that is nowhere negative.
+"""Proofs by weights of squares about a cell: a quadratic form that is nowhere negative.
 
 Every w lies between 0 and its g, so w (g - w) >= 0. So for any lambda >= 0, and in norm 1 any weights m > 0, as
 |J|_1^2 <= sum(m) sum(J_j^2 / m_j), the gradient's norm is at most U in the cell where
@@ -31,9 +31,14 @@ FACTOR_BITS = 50
 
 @dataclass(frozen=True)
 class Square:
-    """Multipliers lambda and weights m, whole numbers, and the entry that they are about, 0 where it is the norm.
+    """Multipliers and weights, and the entry of the gradient that they are about.
 
-    In norm 1 the entries ``alone`` have a weight each, and all others count as one; None for all whose sign is not known.
+    Attributes:
+        entry: 0 where it is the norm.
+        terms: lambda.
+        weights: m, whole numbers above 0, one a squared row; none but in norm 1.
+        alone: in norm 1 the entries that have a weight each, while all others count as one; None for all whose sign is not
+            proved.
     """
 
     entry: int
@@ -42,7 +47,7 @@ class Square:
     alone: tuple[int, ...] | None = None
 
     def own(self, unknown: Array) -> Array:
-        """Which entries count by themselves, ``(m,)``, where the signs of some are not known.
+        """Which entries count by themselves, ``(m,)``, where those of unknown sign are ``unknown``.
 
         Raises:
             Refused: an entry that there is not.
@@ -51,9 +56,9 @@ class Square:
             return unknown
         if self.alone and self.alone[-1] >= len(unknown):
             raise Refused(f"entry {self.alone[-1]} of {len(unknown)}", "square")
-        found = np.zeros(len(unknown), dtype=bool)
-        found[list(self.alone)] = True
-        return found
+        alone = np.zeros(len(unknown), dtype=bool)
+        alone[list(self.alone)] = True
+        return alone
 
     def over(self, index: Mapping[int, int], decided: Mapping[int, int]) -> Square:
         """The same with the units' places in place of their numbers, without those that the region decides.
@@ -68,47 +73,72 @@ class Square:
         return replace(self, terms=tuple(replace(term, unit=index[term.unit]) for term in terms))
 
 
-def entries(norm: int, cell: Cell, found: Gradient, square: Square) -> tuple[Array, Any]:
-    """What is squared, and what that may miss of the norm.
+def entries(norm: int, cell: Cell, bounds: Gradient, square: Square) -> tuple[Array, Any]:
+    """The rows that are squared, and how much of the norm these may miss.
+
+    Args:
+        norm: of gradients, as in ``Question``.
+        cell: the cell.
+        bounds: intervals of the gradient in it.
+        square: names the entry, and in norm 1 the entries that count by themselves.
 
     Returns:
-        Rows of coefficients of c and of the w of units of which nothing is known, ``(k, 1 + open)``; a whole number.
+        Rows of coefficients of c and of the w of unstable units, ``(k, 1 + unstable)``; a whole number.
     """
     first = cell.units.first
-    rows = cell.units.region.measured(np.concatenate([cell.out[None, 1:first], cell.rows[cell.open, 1:first]]).T)
+    rows = cell.units.region.measured(np.concatenate([cell.out[None, 1:first], cell.rows[cell.unstable, 1:first]]).T)
     if norm != 1:
         return (rows if norm else rows[square.entry : square.entry + 1]), 0
-    own = square.own((found.low < 0) & (found.high > 0))
-    plus = found.high >= -found.low
+    own = square.own((bounds.low < 0) & (bounds.high > 0))
+    plus = bounds.high >= -bounds.low
     sign = np.where(own, 0, np.where(plus, 1, -1)).astype(object)
     together = (sign @ rows)[None] if not own.all() else rows[:0]
-    beyond = np.maximum(np.where(plus, -found.low, found.high), 0)
+    beyond = np.maximum(np.where(plus, -bounds.low, bounds.high), 0)
     return np.concatenate([together, rows[own]]), 2 * sum(beyond[~own])
 
 
 def limit(norm: int, cell: Cell, upper: Fraction) -> int:
-    """The claimed upper end in the whole numbers of J; in norm 2 its square."""
+    """The claimed upper end in the whole numbers of J; in norm 2 its square.
+
+    Args:
+        norm: of gradients, as in ``Question``.
+        cell: in whose numbers it is.
+        upper: the claim.
+    """
     bits = cell.measured_bits
     return floor_at(upper * upper, 2 * bits) if norm == 2 else floor_at(upper, bits)
 
 
-def exceeding(norm: int, found: Gradient, most: int) -> list[int]:
-    """What intervals of J leave above a limit: of the largest entry (norm 0) the entries, the largest first, else 0."""
-    size = np.maximum(-found.low, found.high)
+def exceeding(norm: int, bounds: Gradient, most: int) -> list[int]:
+    """The entries of J that intervals leave above a limit, the largest first; in norms 1 and 2 the norm itself, as entry 0.
+
+    Args:
+        norm: of gradients, as in ``Question``.
+        bounds: intervals of the gradient.
+        most: the limit, from ``limit``.
+    """
+    size = np.maximum(-bounds.low, bounds.high)
     if norm == 0:
         return sorted((j for j, s in enumerate(size) if s > most), key=lambda j: -size[j])
     return [0] if (sum(size) if norm == 1 else sum(size * size)) > most else []
 
 
-def dominates(norm: int, cell: Cell, found: Gradient, upper: Fraction, square: Square) -> bool:
+def dominates(norm: int, cell: Cell, bounds: Gradient, upper: Fraction, square: Square) -> bool:
     """Whether lambda and the weights m keep the gradient's norm, or with norm 0 one entry, at or below ``upper``.
+
+    Args:
+        norm: of gradients, as in ``Question``.
+        cell: the cell.
+        bounds: intervals of the gradient in it.
+        upper: the claim.
+        square: lambda, the weights and the entry.
 
     Raises:
         Refused: a multiplier below 0; weights that are not one an entry, all above 0.
     """
-    units, first, free = cell.units, cell.units.first, cell.open
+    units, first, free = cell.units, cell.units.first, cell.unstable
     terms, weights = square.terms, square.weights
-    (rows, missed), place = entries(norm, cell, found, square), {int(unit): 1 + i for i, unit in enumerate(free)}
+    (rows, missed), place = entries(norm, cell, bounds, square), {int(unit): 1 + i for i, unit in enumerate(free)}
     upper = upper - int(missed) / Fraction(2) ** cell.measured_bits
     if not len(rows) or len(weights) != (len(rows) if norm == 1 else 0) or any(m <= 0 for m in weights):
         raise Refused(f"{len(weights)} weights for {len(rows)} entries", "square")
@@ -159,6 +189,6 @@ def nowhere_negative(form: Array) -> bool:
         return False
     numbers = zeros(count, count)
     numbers[:] = [[round(x * 2.0**FACTOR_BITS) for x in row] for row in factor]
-    left = scaled - numbers @ numbers.T
-    beside = np.abs(left).sum(1) - np.abs(left.diagonal()) + count  # an entry was rounded down by at most 1
-    return bool((left.diagonal() >= beside).all())
+    rest = scaled - numbers @ numbers.T
+    beside = np.abs(rest).sum(1) - np.abs(rest.diagonal()) + count  # an entry was rounded down by at most 1
+    return bool((rest.diagonal() >= beside).all())

@@ -1,11 +1,11 @@
-"""The check of a certificate: both ends, and what was gone through for them."""
+"""The check of a certificate: both ends, and counts of the parts that it went through."""
 
 from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from decimal import ROUND_FLOOR, ROUND_HALF_EVEN
 from fractions import Fraction
 from functools import partial
@@ -16,26 +16,31 @@ import numpy as np
 from lipreg.checking import rounded
 from lipreg.checking.cells import Cell, gradient, roots
 from lipreg.checking.emptiness import empties, implies
-from lipreg.checking.file import Certificate, Known, Leaf, Split, Step
+from lipreg.checking.file import Certificate, Leaf
 from lipreg.checking.flat import flat_at
 from lipreg.checking.integers import Array, integers
+from lipreg.checking.network import Node
 from lipreg.checking.plain import digits
-from lipreg.checking.refusal import Refused
-from lipreg.checking.squares import Square, dominates, exceeding, limit
+from lipreg.checking.refusal import NotShown, Refused
+from lipreg.checking.region import IntegerRegion
+from lipreg.checking.squares import dominates, exceeding, limit
+from lipreg.checking.trees import check_tree
 from lipreg.checking.witness import measured, reaches
 
-CHECKER = "4"
+CHECKER = "5"
 """Version of this checker."""
 SIGNED = 16
 """Rows whose signed sums are gone through: 2^15 of them."""
 
 
-Part = Cell | rounded.Cell
-
-
 @dataclass(frozen=True)
-class Progress:
-    """How far a check is: nodes of the trees that are checked, of how many."""
+class CheckProgress:
+    """How far a check is.
+
+    Attributes:
+        checked: nodes of the trees that are checked.
+        nodes: of the trees.
+    """
 
     checked: int
     nodes: int
@@ -49,7 +54,7 @@ class Verdict:
         lower, upper: the claimed ends, both of which hold.
         norm: of the gradients: 1, 2, or 0 for the largest entry.
         functionals: how many rows of outputs were gone through.
-        units: how many ReLUs the network has, and how many of them the region leaves undecided.
+        units: how many ReLUs the network has, and how many of them the region leaves unstable.
         leaves: of the trees, by their kind.
         nodes: of the trees.
         mode: of the arithmetic.
@@ -65,17 +70,20 @@ class Verdict:
     mode: str = "exact"
 
 
-def check(certificate: Certificate, progress: Callable[[Progress], None] | None = None, mode: str = "exact") -> Verdict:
+def check(
+    certificate: Certificate, progress: Callable[[CheckProgress], None] | None = None, mode: str = "exact"
+) -> Verdict:
     """Checks a certificate.
 
     Args:
         certificate: as ``read`` returns it.
-        progress: told after every node.
+        progress: called after every node.
         mode: "exact", in whole numbers; or "rounded", the upper end in float64 with a radius for every number, which is
             faster where networks are large, and may refuse what is proved with little to spare.
 
     Raises:
-        Refused: an end is not proved; the message names the place.
+        Refused: an end is not proved; the message names the place. ``NotShown`` where the rounded mode does not show it:
+            whole numbers may.
     """
     if mode not in MODES:
         raise ValueError(f"mode={mode!r}, and there are {', '.join(MODES)}")
@@ -88,29 +96,34 @@ def check(certificate: Certificate, progress: Callable[[Progress], None] | None 
         ) from None
 
 
-def _checked(certificate: Certificate, progress: Callable[[Progress], None] | None, mode: str) -> Verdict:
+def _checked(certificate: Certificate, progress: Callable[[CheckProgress], None] | None, mode: str) -> Verdict:
     question, nodes = certificate.question, certificate.nodes
-    asked = 2 ** (len(question.rows) - 1) if question.signs else len(question.rows)
-    if asked != len(certificate.trees):
-        raise Refused(f"{len(certificate.trees)} trees for {asked} functionals", "upper")
+    needed = 2 ** (len(question.rows) - 1) if question.signs else len(question.rows)
+    if needed != len(certificate.trees):
+        raise Refused(f"{len(certificate.trees)} trees for {needed} functionals", "upper")
     rows = functionals(question.rows, question.signs)
     _check_lower(certificate, rows)
-    told = _Told(progress, sum(map(len, certificate.trees)))
-    whole, closes, implied = MODES[mode]
+    reporter = _Reporter(progress, sum(map(len, certificate.trees)))
+    whole, closes, implied, refusal = MODES[mode]
     cells = whole(nodes, question.region.center, question.region.placed(), rows)
     leaves, units = Counter[str](), (0, 0)
     for number, (cell, tree) in enumerate(zip(cells, certificate.trees, strict=True)):
         units = cell.units.count, len(cell.phase)
         leaf = partial(closes, question.norm, upper=certificate.upper)
-        leaves += _check_tree(leaf, implied, cell, iter(enumerate(tree)), f"tree {number}", told)
+        leaves += check_tree(leaf, implied, cell, tree, f"tree {number}", refusal, reporter.advance)
     kinds = {kind: leaves[kind] for kind in sorted(leaves)}
-    return Verdict(certificate.lower, certificate.upper, question.norm, len(rows[0]), units, kinds, told.checked, mode)
+    return Verdict(
+        certificate.lower, certificate.upper, question.norm, len(rows[0]), units, kinds, reporter.checked, mode
+    )
 
 
 def functionals(rows: Array, signs: bool) -> tuple[Array, int]:
-    """The rows of outputs of which the largest gradient is asked, in whole numbers times a power of two.
+    """The rows of outputs of which the largest gradient is the question, in whole numbers times a power of two.
 
-    With ``signs`` these are all signed sums of the given rows, the first sign being +: for output distances in l1.
+    With ``signs`` these are all signed sums of the rows, the first sign being +: for output distances in l1.
+
+    Raises:
+        Refused: signed sums of too many rows.
     """
     numbers, bits = integers(rows)
     if not signs:
@@ -121,14 +134,16 @@ def functionals(rows: Array, signs: bool) -> tuple[Array, int]:
     return np.array(choices, dtype=object) @ numbers, bits
 
 
-class _Told:
-    def __init__(self, progress: Callable[[Progress], None] | None, nodes: int) -> None:
+class _Reporter:
+    """Counts nodes, and reports each."""
+
+    def __init__(self, progress: Callable[[CheckProgress], None] | None, nodes: int) -> None:
         self.progress, self.nodes, self.checked = progress, nodes, 0
 
-    def one(self) -> None:
+    def advance(self) -> None:
         self.checked += 1
         if self.progress is not None:
-            self.progress(Progress(self.checked, self.nodes))
+            self.progress(CheckProgress(self.checked, self.nodes))
 
 
 def _check_lower(certificate: Certificate, rows: tuple[Array, int]) -> None:
@@ -146,13 +161,13 @@ def _check_lower(certificate: Certificate, rows: tuple[Array, int]) -> None:
         raise Refused(f"row {row} of {len(rows[0])}", "lower")
     if not question.region.holds(point):
         raise Refused("the witness lies outside of the region", "lower")
-    found = measured(certificate.nodes, point, question.region.placed(), (rows[0][row], rows[1]))
-    if not reaches(question.norm, found, certificate.lower):
+    gradient_there = measured(certificate.nodes, point, question.region.placed(), (rows[0][row], rows[1]))
+    if not reaches(question.norm, gradient_there, certificate.lower):
         raise Refused("the gradient at the witness is smaller than the lower end", "lower")
 
 
 def crossing(lower: Fraction, upper: Fraction) -> str:
-    """That a lower end is above an upper one, in as many digits as tell them apart."""
+    """That a lower end is above an upper one, in as many digits as distinguish them."""
     count, shown = 9, ["", ""]
     while shown[0] == shown[1]:
         shown = [digits(end, ROUND_HALF_EVEN, count) for end in (lower, upper)]
@@ -160,79 +175,15 @@ def crossing(lower: Fraction, upper: Fraction) -> str:
     return f"the lower end {shown[0]} is above the upper end {shown[1]}"
 
 
-def _check_tree(
-    closes: Callable[..., None],
-    implied: Callable[..., bool],
-    root: Part,
-    nodes: Iterator[tuple[int, Step]],
-    where: str,
-    told: _Told,
-) -> Counter[str]:
-    """Goes through a tree in its order: a split, then all of the part with the unit on, then all of the other."""
-    open_, leaves = list[Part]([root]), Counter[str]()
-    index = {number: unit for unit, number in enumerate(root.units.number)}
-    while open_:
-        cell = open_.pop()
-        at, node = next(nodes, (-1, None))
-        place = f"{where}, node {at}"
-        if node is None:
-            raise Refused("a part of the region is left out", where)
-        try:
-            match node:
-                case Split(unit=unit):
-                    open_ += parted(cell, unit, index)[::-1]
-                case Known():
-                    open_.append(sided(cell, node, index, implied))
-                case Leaf():
-                    closes(cell, node, index=index)
-                    leaves[node.kind] += 1
-        except KeyError as missing:
-            raise Refused(f"unit {missing.args[0]}, and there are {root.units.count}", place) from None
-        except Refused as error:
-            raise Refused(error.got, f"{place}, {error.where}") from None
-        told.one()
-    if next(nodes, None) is not None:
-        raise Refused("more nodes than its splits make", where)
-    return leaves
-
-
-def parted(cell: Part, number: int, index: Mapping[int, int]) -> tuple[Any, Any]:
-    """Where a unit is on, and where it is off. One that the region decides has all of the cell on its side.
-
-    Args:
-        cell: what is split.
-        number: of the unit, among all.
-        index: of the units that the region leaves undecided, by their numbers.
-
-    Raises:
-        KeyError: there is no such unit.
-    """
-    if number in index:
-        return cell.child(index[number], 1), cell.child(index[number], -1)
-    nothing = replace(cell, empty=True)
-    return (cell, nothing) if cell.units.decided[number] > 0 else (nothing, cell)
-
-
-def sided(cell: Any, node: Known, index: Mapping[int, int], implied: Callable[..., bool]) -> Any:
-    """A part in which a unit is shown to be on its side; as it is where it is empty, or the unit is known already.
-
-    Raises:
-        KeyError: there is no such unit.
-        Refused: it is not shown.
-    """
-    terms = Square(0, node.terms).over(index, cell.units.decided).terms
-    unit = index.get(node.unit)
-    if unit is None and node.unit not in cell.units.decided:
-        raise KeyError(node.unit)
-    if unit is None or cell.empty or cell.phase[unit]:
-        return cell
-    if not implied(cell, unit, node.side, terms):
-        raise Refused(f"the multipliers leave points on the other side of unit {node.unit}", "known")
-    return cell.known(unit, node.side)
-
-
 def check_leaf(norm: int, cell: Cell, leaf: Leaf, upper: Fraction, index: dict[int, int]) -> None:
     """Checks that a leaf closes a cell.
+
+    Args:
+        norm: of gradients, as in ``Question``.
+        cell: the cell.
+        leaf: that closes it.
+        upper: the claim.
+        index: of the units that the region leaves unstable, by their numbers.
 
     Raises:
         Refused: it is not shown to.
@@ -251,14 +202,33 @@ def check_leaf(norm: int, cell: Cell, leaf: Leaf, upper: Fraction, index: dict[i
         if not flat_at(cell.rows[units] * cell.phase[units].astype(object)[:, None], cell.units.first):
             raise Refused("the units leave room on their sides", leaf.kind)
         return
-    found = gradient(cell)
-    left = set(exceeding(norm, found, limit(norm, cell, upper)))
-    needed = [square for square in squares if square.entry in left]
-    if left - {square.entry for square in needed if dominates(norm, cell, found, upper, square)}:
+    bounds = gradient(cell)
+    above = set(exceeding(norm, bounds, limit(norm, cell, upper)))
+    needed = [square for square in squares if square.entry in above]
+    if above - {square.entry for square in needed if dominates(norm, cell, bounds, upper, square)}:
         raise Refused("the gradient is not kept at or below the upper end", leaf.kind)
 
 
-MODES: dict[str, tuple[Callable[..., Iterator[Any]], Callable[..., None], Callable[..., bool]]] = {
-    "exact": (roots, check_leaf, implies),
-    "rounded": (rounded.roots, rounded.check_leaf, rounded.implies),
+def rounded_roots(
+    nodes: tuple[Node, ...], center: Array, region: IntegerRegion, functionals: tuple[Array, int]
+) -> list[rounded.Cell]:
+    """The whole region in float64, once for each row of functionals.
+
+    Of a unit whose bound is 0 to the last digit, as of a maximum of two that are both off, radii hide the side, on which
+    trees that were grown in whole numbers have it: there whole numbers decide.
+
+    Args:
+        nodes, center, region, functionals: as for ``rounded.roots``.
+    """
+    cells = list(rounded.roots(nodes, center, region, functionals))
+    if not rounded.touching(cells[0]):
+        return cells
+    (whole, *_) = roots(nodes, center, region, functionals)
+    return list(rounded.roots(nodes, center, region, functionals, whole.units.decided))
+
+
+Mode = tuple[Callable[..., Iterable[Any]], Callable[..., None], Callable[..., bool], type[Refused]]
+MODES: dict[str, Mode] = {
+    "exact": (roots, check_leaf, implies, Refused),
+    "rounded": (rounded_roots, rounded.check_leaf, rounded.implies, NotShown),
 }

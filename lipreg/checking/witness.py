@@ -10,7 +10,7 @@ import numpy as np
 from lipreg.checking.integers import Array, floor_at, integers, zeros
 from lipreg.checking.network import Affine, Decider, Forms, Map, Matrix, MaxPool, Node, Product, Relu, Sum, walk
 from lipreg.checking.refusal import Refused
-from lipreg.checking.region import Placed
+from lipreg.checking.region import IntegerRegion
 
 
 class _At(Decider):
@@ -40,17 +40,32 @@ class _Signs(Decider):
         return Forms(np.maximum(z.rows, 0), z.bits)
 
 
-def measured(nodes: Sequence[Node], point: Array, region: Placed, functional: tuple[Array, int]) -> tuple[Array, int]:
-    """``attained``, as it is measured: times the counts of the question."""
-    found, bits = attained(nodes, point, region.moves, functional)
-    return region.measured(found), bits + region.shift
+def measured(
+    nodes: Sequence[Node], point: Array, region: IntegerRegion, functional: tuple[Array, int]
+) -> tuple[Array, int]:
+    """``attained``, as it is measured: times the counts of the question.
+
+    Args:
+        nodes: the network.
+        point: ``(inputs,)`` float64.
+        region: in whose counts it is measured.
+        functional: ``(outputs,)`` whole numbers times a power of two, and that power's bits.
+    """
+    entries, bits = attained(nodes, point, region.movable, functional)
+    return region.measured(entries), bits + region.shift
 
 
-def attained(nodes: Sequence[Node], point: Array, moves: Array, functional: tuple[Array, int]) -> tuple[Array, int]:
-    """(n, bits): the gradient of a functional at a point, over the coordinates that move, is n / 2^bits.
+def attained(nodes: Sequence[Node], point: Array, movable: Array, functional: tuple[Array, int]) -> tuple[Array, int]:
+    """(n, bits): the gradient of a functional at a point, over the movable coordinates, is n / 2^bits.
 
     Back through the network by the units' signs; where a z is 0, by all forms over the coordinates, as a unit with z = 0
     that does not depend on any of them there is no kink.
+
+    Args:
+        nodes: the network.
+        point: ``(inputs,)`` float64.
+        movable: which coordinates count, ``(inputs,)``.
+        functional: ``(outputs,)`` whole numbers times a power of two, and that power's bits.
 
     Raises:
         Refused: a unit is on its kink.
@@ -58,22 +73,22 @@ def attained(nodes: Sequence[Node], point: Array, moves: Array, functional: tupl
     bits, noted = integers(point)[1], _Signs()
     walk(nodes, point, bits, np.zeros(len(point), dtype=bool), noted)
     if all(sign.all() for sign in noted.signs):
-        found = _back(nodes, len(point), Forms(functional[0][None], functional[1]), noted.signs)
-        return found.rows[0][moves], found.bits
-    output = walk(nodes, point, bits, moves, _At())
+        gradient = _back(nodes, len(point), Forms(functional[0][None], functional[1]), noted.signs)
+        return gradient.rows[0][movable], gradient.bits
+    output = walk(nodes, point, bits, movable, _At())
     return (functional[0] @ output.rows)[1:], output.bits + functional[1] - bits
 
 
 def _back(nodes: Sequence[Node], inputs: int, functional: Forms, signs: list[Array]) -> Forms:
-    """The gradient over all inputs, ``(1, inputs)``, with units whose signs are known, in the order of a walk."""
+    """The gradient over all inputs, ``(1, inputs)``, by the signs of all units, in the order of a walk."""
     gradients: dict[int, Forms] = {len(nodes): functional}
-    left = list(signs)
+    remaining = list(signs)
 
     def add(source: int, part: Forms) -> None:
         gradients[source] = gradients[source] + part if source in gradients else part
 
     for number, node in zip(range(len(nodes), 0, -1), reversed(nodes), strict=True):
-        calls = [left.pop() for _ in range(_calls(node))][::-1]
+        calls = [remaining.pop() for _ in range(_calls(node))][::-1]
         if number not in gradients:
             continue
         own = gradients.pop(number)
@@ -94,7 +109,7 @@ def _back(nodes: Sequence[Node], inputs: int, functional: Forms, signs: list[Arr
 
 
 def _calls(node: Node) -> int:
-    """How often a walk asks about a node's units."""
+    """How often a walk calls the decider for a node."""
     return 1 if isinstance(node, Relu) else node.windows.shape[1] - 1 if isinstance(node, MaxPool) else 0
 
 
@@ -103,9 +118,9 @@ def _size(nodes: Sequence[Node], number: int, inputs: int) -> int:
 
 
 def _scattered(own: Forms, columns: Array, size: int) -> Forms:
-    found = zeros(size)
-    np.add.at(found, columns, own.rows[0])
-    return Forms(found[None], own.bits)
+    sums = zeros(size)
+    np.add.at(sums, columns, own.rows[0])
+    return Forms(sums[None], own.bits)
 
 
 def _pulled(map: Map, own: Forms) -> Forms:
@@ -116,23 +131,29 @@ def _pulled(map: Map, own: Forms) -> Forms:
                 own = _pulled(each, own)
             return own
         case Sum(maps=maps):
-            found = _pulled(maps[0], own)
+            pulled = _pulled(maps[0], own)
             for each in maps[1:]:
-                found = found + _pulled(each, own)
-            return found
+                pulled = pulled + _pulled(each, own)
+            return pulled
         case Matrix(outputs=outputs, inputs=inputs, values=values, rows=rows, columns=columns):
             weights, bits = integers(values)
             if len(weights) == outputs * inputs:
                 return Forms(own.rows @ weights.reshape(outputs, inputs), own.bits + bits)
-            found = zeros(inputs)
-            np.add.at(found, columns, own.rows[0][rows] * weights)
-            return Forms(found[None], own.bits + bits)
+            pulled = zeros(inputs)
+            np.add.at(pulled, columns, own.rows[0][rows] * weights)
+            return Forms(pulled[None], own.bits + bits)
         case _:
             raise TypeError(type(map).__name__)
 
 
 def reaches(norm: int, gradient: tuple[Array, int], lower: Fraction) -> bool:
-    """Whether a gradient's norm (1 or 2; 0 for the largest entry) is at least ``lower``."""
+    """Whether a gradient's norm is at least ``lower``.
+
+    Args:
+        norm: 1 or 2; 0 for the largest entry.
+        gradient: whole numbers ``(m,)`` times a power of two, and that power's bits.
+        lower: the claim.
+    """
     entries, bits = gradient
     if norm == 2:
         return -floor_at(-lower * lower, 2 * bits) <= sum(entries * entries)

@@ -1,4 +1,4 @@
-"""Where a command is to write: found out before it works, not when it is done."""
+"""Where a command is to write: checked before it works, not when it is done."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ def check_writable(**paths: str | None) -> None:
     """Opens each file as it will be opened, and leaves it as it is; one that was not there is not left behind.
 
     Args:
-        paths: by the flag that names them; None for those that were not given.
+        paths: by the flag that names them; None for a flag that was not set.
 
     Raises:
         InvalidInput: a folder, a place that cannot be written, or one file for two things.
     """
-    given = {flag: Path(path) for flag, path in paths.items() if path is not None}
-    for flag, path in given.items():
-        where, twice = f"--{flag}", [other for other in given if given[other].resolve() == path.resolve()]
+    named = {flag: Path(path) for flag, path in paths.items() if path is not None}
+    for flag, path in named.items():
+        where, twice = f"--{flag}", [other for other in named if named[other].resolve() == path.resolve()]
         if len(twice) > 1:
             raise InvalidInput(
                 f"{path} is that of --{' and --'.join(twice)}", where=where, accepted="a file of its own"

@@ -6,7 +6,7 @@ import argparse
 
 
 def network(parser: argparse.ArgumentParser) -> None:
-    """Which network."""
+    """Adds the flags that name the network."""
     group = parser.add_argument_group("network")
     group.add_argument(
         "model", metavar="MODEL", help="package.module:ClassOrFactory, or a file that ends in .onnx or .pt2"
@@ -21,7 +21,7 @@ def network(parser: argparse.ArgumentParser) -> None:
 
 
 def data(parser: argparse.ArgumentParser) -> None:
-    """Which points."""
+    """Adds the flags that name the points."""
     group = parser.add_argument_group("points")
     files = ".npy, .npz, .pt or .csv of x, and perhaps y; or a data module, package.module:Class"
     group.add_argument("--data", metavar="DATA", required=True, help=files)
@@ -35,7 +35,7 @@ def data(parser: argparse.ArgumentParser) -> None:
 
 
 def question(parser: argparse.ArgumentParser) -> None:
-    """What is asked."""
+    """Adds the flags of the question: region, functional, scope and norms, or a file."""
     group = parser.add_argument_group("question", "either a file or flags")
     file = "a LocalLipschitz with _target_, which may have defaults, as in lipreg/conf/problem; or a name of one there"
     group.add_argument("--question", "--config", metavar="YAML", help=file)
@@ -56,41 +56,55 @@ def question(parser: argparse.ArgumentParser) -> None:
 
 
 def estimators(parser: argparse.ArgumentParser) -> None:
-    """Which methods."""
+    """Adds the flag that names methods."""
     parser.add_argument("--estimators", metavar="NAME,NAME", type=_names, help="default the usual ones")
 
 
-def search(parser: argparse.ArgumentParser) -> None:
-    """What a search may take."""
-    estimators(parser)
+def budget(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags for what a search may spend, as a ``lipreg.Budget`` has it: the defaults are its own."""
+    group = parser.add_argument_group("budget", "where it ends, what is proved by then is a result like any other")
     seconds = "for everything after loading, shared by all points, and by both networks of a comparison (default 60)"
-    parser.add_argument("--seconds", type=float, default=60.0, help=seconds)
-    parser.add_argument("--gap", type=float, default=0.0, help="(upper - lower) / upper at which a search may end")
+    group.add_argument("--seconds", type=float, metavar="S", help=seconds)
+    nodes = "of branch and bound at each point, in all (default no limit)"
+    group.add_argument("--nodes", type=int, metavar="N", help=nodes)
+    memory = (
+        "of what is worked on at once, in bytes, or as 512MiB, 2GiB (default 256MiB); what needs more is done in parts"
+    )
+    group.add_argument("--memory", metavar="SIZE", help=memory)
+    group.add_argument(
+        "--gap", type=float, metavar="G", help="(upper - lower) / upper at which a search may end (default 0)"
+    )
+
+
+def search(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags of a search: methods, budget, executor and seed."""
+    estimators(parser)
+    budget(parser)
     parser.add_argument("--executor", choices=("inline", "processes"), default="inline", help="where searches run")
     parser.add_argument("--seed", type=int, default=0)
 
 
 def population(parser: argparse.ArgumentParser) -> None:
-    """What is said of all points from some."""
-    about = "audit points that are drawn at random, and say what holds for all of them"
+    """Adds the flags for statements about all points from some that are drawn."""
+    about = "audit points that are drawn at random, for statements about all of them"
     group = parser.add_argument_group("data set", about)
     rules = "so many points are drawn; or quantile:0.9:0.1, mean:0.1, above:260:0.05: until it is known so well"
     group.add_argument("--until", metavar="N|RULE", help=rules)
     group.add_argument("--confidence", type=float, metavar="C", help="of each statement over the draw (default 0.95)")
-    above = "counts the points above a value that is named before anything is found; may be given again"
+    above = "counts the points above a value that is named before there is any result; may be repeated"
     group.add_argument("--above", type=float, action="append", metavar="VALUE", help=above)
-    group.add_argument("--together", action="store_true", help="the confidence is that all that is said holds together")
+    group.add_argument("--together", action="store_true", help="the confidence is that all statements hold together")
 
 
 def records(parser: argparse.ArgumentParser) -> None:
-    """Where results go."""
-    kept = "adds the records of each point to a .jsonl file as it is done; the same command again goes on from there"
-    parser.add_argument("--records", metavar="FILE", help=kept)
-    parser.add_argument("--html", metavar="FILE", help="writes the page of what was found")
+    """Adds the flags that name the files of results."""
+    about = "adds the records of each point to a .jsonl file as it is done; the same command again goes on from there"
+    parser.add_argument("--records", metavar="FILE", help=about)
+    parser.add_argument("--html", metavar="FILE", help="writes the page of the results")
 
 
 def kept(parser: argparse.ArgumentParser) -> None:
-    """What records hold, and what lies beside them."""
+    """Adds the flags for what records hold, and what lies beside them."""
     about = (
         "writes beside the records from what `lipreg check` re-derives both ends of exact points; as much time again"
     )
@@ -100,12 +114,12 @@ def kept(parser: argparse.ArgumentParser) -> None:
 
 
 def name(parser: argparse.ArgumentParser) -> None:
-    """What the network is called."""
+    """Adds the flag for the network's name."""
     parser.add_argument("--name", help="what the network is called in records and page (default MODEL)")
 
 
 def radius(parser: argparse.ArgumentParser) -> None:
-    """Of certified radii."""
+    """Adds the flags of certified radii."""
     group = parser.add_argument_group("radius")
     group.add_argument("--p", choices=("1", "2", "inf"), default="2", help="norm of distances (default 2)")
     group.add_argument(
@@ -121,9 +135,9 @@ def radius(parser: argparse.ArgumentParser) -> None:
 
 
 def twin(parser: argparse.ArgumentParser) -> None:
-    """The other network of a comparison."""
+    """Adds the flags of the other network of a comparison."""
     search(parser)
-    group = parser.add_argument_group("the network that it is held against")
+    group = parser.add_argument_group("the network that it is compared with")
     group.add_argument("--twin", metavar="MODEL", help="default MODEL itself, with other weights")
     group.add_argument("--twin-weights", metavar="FILE")
     group.add_argument("--twin-arguments", metavar="JSON")
@@ -132,7 +146,7 @@ def twin(parser: argparse.ArgumentParser) -> None:
 
 
 def report(parser: argparse.ArgumentParser) -> None:
-    """Of the page."""
+    """Adds the flags of the page."""
     parser.add_argument("paths", nargs="+", metavar="PATH", help="folders or record files")
     parser.add_argument("--html", metavar="FILE", default="report.html", help="default report.html")
     parser.add_argument("--metric", help="the logged metric that is shown")

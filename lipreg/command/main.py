@@ -1,4 +1,4 @@
-"""The command line: which subcommand, how it ends, and what is said when it cannot be done."""
+"""The command line: which subcommand, how it ends, and the message when it cannot be done."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lipreg.command.check import paths
 from lipreg.words import capitalised
 
 MISTAKE, DEFECT, INTERRUPTED = 1, 3, 130
-"""How a command ends that was asked for what cannot be, that met an error of another kind, or a Ctrl-C with nothing to keep.
+"""Exit codes: what is wanted cannot be done, an error of another kind, or a Ctrl-C with nothing to keep.
 
 0 is success, and 2 a command line that is none. A command that was stopped by a signal, and kept what it had, returns the
 number of the signal added to 128.
@@ -36,16 +36,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: without the program's name; default those of this process.
     """
-    asked, unknown = parser().parse_known_args(arguments)
+    options, unknown = parser().parse_known_args(arguments)
     if unknown:
-        asked.own.error(f"unrecognized arguments: {' '.join(unknown)}")
+        options.own.error(f"unrecognized arguments: {' '.join(unknown)}")
     if "" not in sys.path:
         sys.path.insert(0, "")  # networks of the working directory, as python -m has them
     try:
-        module, _, name = asked.run.rpartition(".")
+        module, _, name = options.run.rpartition(".")
         with warnings.catch_warnings():
             warnings.showwarning = _warned
-            return getattr(importlib.import_module(module), name)(asked) or 0
+            return getattr(importlib.import_module(module), name)(options) or 0
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         return INTERRUPTED
@@ -53,9 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.close()
         return 0
     except Exception as error:
-        if asked.debug:
+        if options.debug:
             traceback.print_exc()
-        return _said(error)
+        return _report_error(error)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -69,22 +69,22 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(required=True, metavar="COMMAND")
 
     def add(name: str, about: str, *groups: object, module: str = "programs") -> argparse.ArgumentParser:
-        own = commands.add_parser(name, help=about, description=f"{capitalised(about)}.")
-        own.set_defaults(run=f"lipreg.command.{module}.{name}", own=own)
+        command = commands.add_parser(name, help=about, description=f"{capitalised(about)}.")
+        command.set_defaults(run=f"lipreg.command.{module}.{name}", own=command)
         for group in groups:
-            group(own)  # type: ignore[operator]
-        own.add_argument("--debug", action="store_true", help="show the traceback of an error")
-        return own
+            group(command)  # type: ignore[operator]
+        command.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        return command
 
-    asked = flags.network, flags.data, flags.question
-    kept = flags.search, flags.records, flags.name
-    add("audit", "the constant at each point, as a proved interval", *asked, flags.population, *kept, flags.kept)
-    add("bounds", "upper bounds without a search, beside each other", *asked, flags.estimators)
-    add("radius", "how far each point can move before its class can change", *asked[:2], flags.radius)
+    asking = flags.network, flags.data, flags.question
+    keeping = flags.search, flags.records, flags.name
+    add("audit", "the constant at each point, as a proved interval", *asking, flags.population, *keeping, flags.kept)
+    add("bounds", "upper bounds without a search, beside each other", *asking, flags.estimators)
+    add("radius", "how far each point can move before its class can change", *asking[:2], flags.radius)
     add(
         "compare",
         "how far bound and constant moved between two networks",
-        *asked,
+        *asking,
         flags.twin,
         flags.records,
     )
@@ -102,12 +102,12 @@ def _warned(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """Says a warning in one line: where in the code it was raised is of no use to whoever typed a command."""
+    """Prints a warning in one line: where in the code it was raised is of no use to whoever typed a command."""
     print(f"lipreg: {' '.join(str(message).split())}", file=file or sys.stderr)
 
 
-def _said(error: Exception) -> int:
-    """Says in one line what went wrong, and returns the exit code."""
+def _report_error(error: Exception) -> int:
+    """Prints in one line what went wrong, and returns the exit code."""
     from lipreg.auditing.executors import CannotStart
     from lipreg.errors import LipregError, UnsupportedModel
 

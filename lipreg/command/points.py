@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from lipreg.errors import InvalidInput, LipregError
 from lipreg.loading import load_points, make_named
-from lipreg.loading.points import chosen
+from lipreg.loading.points import first_points
 from lipreg.loading.reasons import of_code
 from lipreg.outputs import Output
 from lipreg.points import Inputs
@@ -48,16 +48,18 @@ def named_data(
             accepted = "--data-arguments with package.module:DataModule"
             raise InvalidInput(f"arguments beside {name}", where=_WHERE, accepted=accepted)
         return load_points(name, labels=labels, shape=shape)
-    given = "labels" if labels is not None else "shape" if shape is not None else ""
-    if given:
-        raise InvalidInput(f"{given} beside {name}", where=_WHERE, accepted="it with a file: a data module has its own")
+    of_files = "labels" if labels is not None else "shape" if shape is not None else ""
+    if of_files:
+        raise InvalidInput(
+            f"{of_files} beside {name}", where=_WHERE, accepted="it with a file: a data module has its own"
+        )
     return make_named(name, arguments, where=_WHERE, given_by="--data-arguments '{...}'")
 
 
 def reference_points(
     data: Any, count: int | None, seed: int | None = None, output: Output | None = None, *, whole: bool = False
 ) -> Inputs:
-    """Inputs and labels at which a question is asked.
+    """The inputs and labels of reference points.
 
     Args:
         data: ``(x, y)``, of which the first ``count`` are taken; or a data module, of whose validation data ``count``
@@ -65,7 +67,7 @@ def reference_points(
         count: how many; None takes all of ``(x, y)``, and with ``whole`` all of a data module's.
         seed: of the draw; None for 0.
         output: the functional, which may need classes.
-        whole: refuse examples without a class, rather than draw others: they are to say something of all.
+        whole: refuse examples without a class, rather than draw others: statements are to be about all of them.
 
     Raises:
         InvalidInput: fewer than ``count``, a data module without ``count`` or without validation data, one that raises an
@@ -73,7 +75,7 @@ def reference_points(
     """
     if isinstance(data, tuple):
         inputs, classes = data
-        return chosen(inputs, classes, count)
+        return first_points(inputs, classes, count)
     missing = [name for name in ("setup", "val_dataloader") if not hasattr(data, name)]
     if missing:
         raise InvalidInput(f"a {type(data).__name__}", where=_WHERE, accepted="a file, or a Lightning data module")
@@ -93,7 +95,7 @@ def reference_points(
     if drawn is not None:  # all of them, in the order of the data
         place = torch.tensor(drawn).argsort()
         x, y = x[place], None if y is None else y[place]
-    return chosen(x, y, count)
+    return first_points(x, y, count)
 
 
 def shaped_for(network: Any, x: Tensor) -> tuple[Tensor, str]:

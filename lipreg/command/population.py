@@ -1,4 +1,4 @@
-"""The data set of which a command is to say what holds: which of its points are drawn, and until when."""
+"""The data set about which a command makes statements: which of its points are drawn, and until when."""
 
 from __future__ import annotations
 
@@ -13,24 +13,28 @@ from lipreg.surveys import Population
 _ACCEPTED = "a number of points, quantile:0.9:0.1, mean:0.1 or above:260:0.05"
 
 
-def population_of(asked: argparse.Namespace, x: Tensor, y: Tensor | None) -> Population | None:
+def population_of(options: argparse.Namespace, x: Tensor, y: Tensor | None) -> Population | None:
     """All points as a data set of which some are drawn; None where every point is to be audited.
 
+    Args:
+        options: the flags of the command line.
+        x, y: all points ``(N, *shape)`` and their labels ``(N,)``, where there are some.
+
     Raises:
-        InvalidInput: flags that mean nothing.
+        InvalidInput: flags that have no effect, or a rule that is none.
     """
-    if asked.until is None:
+    if options.until is None:
         beside = [
-            ("--confidence", asked.confidence is not None),
-            ("--above", asked.above),
-            ("--together", asked.together),
+            ("--confidence", options.confidence is not None),
+            ("--above", options.above),
+            ("--together", options.together),
         ]
-        for flag in (name for name, given in beside if given):
+        for flag in (name for name, is_set in beside if is_set):
             raise InvalidInput(f"{flag} without --until", where="population", accepted="both, or neither")
         return None
-    confidence = 0.95 if asked.confidence is None else asked.confidence
-    above = tuple(asked.above or ())
-    return Population(x, y, _until(asked.until), confidence, asked.seed, above, asked.together)
+    confidence = 0.95 if options.confidence is None else options.confidence
+    above = tuple(options.above or ())
+    return Population(x, y, _until(options.until), confidence, options.seed, above, options.together)
 
 
 def _until(text: str) -> int | Rule:

@@ -4,16 +4,16 @@ out. Each returns an exit code, or None for success."""
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lipreg.auditing.interrupts import Stopping
+from lipreg.auditing.interrupts import StopOnSignal
 from lipreg.audits import AuditResult
 from lipreg.audits import audit as audit_network
 from lipreg.budget import Budget
+from lipreg.command.budgets import budget_of
 from lipreg.command.destinations import check_writable
 from lipreg.command.networks import captured, own_weights, points_for, read_network
 from lipreg.command.population import population_of
@@ -30,149 +30,165 @@ from lipreg.surveys import FIRST
 from lipreg.words import aligned, counted
 
 TOGETHER = 16
-"""Points of which closed forms are evaluated at once: what is done of the others is printed after a Ctrl-C."""
+"""Points of which closed forms are evaluated at once; after a Ctrl-C those that are done are printed."""
 NAMED = 10
 """So many of what a page leaves out are printed."""
 _CUT = "its last line is cut off and left out: it is being written, or the file is a copy that is not whole"
 
 
-def audit(asked: argparse.Namespace) -> int:
-    """Prints a line a point; records and page where they are asked for."""
-    check_writable(records=asked.records, html=asked.html)
-    if asked.certificates and not asked.records:
+def audit(options: argparse.Namespace) -> int:
+    """Prints a line a point; writes records and page where flags name them.
+
+    Raises:
+        InvalidInput, UnsupportedRequest, UnsupportedModel: as ``lipreg.audit``, or flags that do not go together.
+    """
+    check_writable(records=options.records, html=options.html)
+    if options.certificates and not options.records:
         todo = "Name a record file: certificates are written beside it"
         raise InvalidInput("--certificates alone", where="audit", accepted="--certificates --records FILE", todo=todo)
-    budget_of(asked)
-    problem, network = question_of(asked), read_network(asked)
-    x, y = points_for(asked, network, problem.output)
-    population = population_of(asked, x, y)
-    subject = captured(asked, network, x if population is None else x[:FIRST])
+    budget_of(options)
+    problem, network = question_of(options), read_network(options)
+    x, y = points_for(options, network, problem.output)
+    population = population_of(options, x, y)
+    subject = captured(options, network, x if population is None else x[:FIRST])
     line = ProgressLine(len(x) if population is None else population.most)
-    with Stopping(line.stopping) as stopping:
-        found = audit_network(
+    with StopOnSignal(line.stopping) as stopping:
+        result = audit_network(
             subject,
             problem,
             *((x, y) if population is None else ()),
             population=population,
-            estimators=asked.estimators,
-            budget=budget_of(asked, stopping.event),
-            settings=Settings(seed=asked.seed),
-            executor=asked.executor,
-            name=asked.name or asked.model,
-            records=asked.records,
-            certificates=asked.certificates,
-            keep_points=asked.keep_points,
+            estimators=options.estimators,
+            budget=budget_of(options, stopping.event),
+            settings=Settings(seed=options.seed),
+            executor=options.executor,
+            name=options.name or options.model,
+            records=options.records,
+            certificates=options.certificates,
+            keep_points=options.keep_points,
             on_progress=lambda progress: line.at(progress.done, progress.seconds_left),
         )
     line.end()
-    print(found.table())
-    _told_of_weights(asked)
-    _kept(asked, found)
-    return _ended(stopping, asked.records)
+    print(result.table())
+    _print_own_weights(options)
+    _report_files(options, result)
+    return _exit_code(stopping, options.records)
 
 
-def bounds(asked: argparse.Namespace) -> int:
-    """Prints a line a point, a column a method."""
-    problem, network = question_of(asked), read_network(asked)
-    x, y = points_for(asked, network, problem.output)
-    subject = captured(asked, network, x)
+def bounds(options: argparse.Namespace) -> int:
+    """Prints a line a point, a column a method.
+
+    Raises:
+        InvalidInput, UnsupportedRequest, UnsupportedModel: as ``lipreg.certify``, or no method without a search.
+    """
+    problem, network = question_of(options), read_network(options)
+    x, y = points_for(options, network, problem.output)
+    subject = captured(options, network, x)
     graph = subject.frozen_at(x)
-    names = asked.estimators or [n for n in usual_estimators(problem, graph) if not get_estimator(n).searches]
-    names = names if asked.estimators else [name for name in names if name != "sampling"]
+    names = options.estimators or [n for n in usual_estimators(problem, graph) if not get_estimator(n).searches]
+    names = names if options.estimators else [name for name in names if name != "sampling"]
     if not names:
         raise InvalidInput("no method without a search covers the question", where="bounds", todo="Take lipreg audit")
     for name in names:
         get_estimator(name).check(problem, graph)
     rows, line = [("point", *names)], ProgressLine(len(x))
-    with Stopping(line.stopping) as stopping:
+    with StopOnSignal(line.stopping) as stopping:
         for first in range(0, len(x), TOGETHER):
             part = slice(first, first + TOGETHER)
-            own = None if y is None else y[part]
+            labels = None if y is None else y[part]
             budget = Budget(stop=stopping.event)
             network = subject if first == 0 else graph  # which is compared with the module's hooks once
-            found = [certify(network, problem, x[part], own, estimator=name, budget=budget) for name in names]
+            columns = [certify(network, problem, x[part], labels, estimator=name, budget=budget) for name in names]
             if stopping.signal:
                 break
-            rows += [(str(first + i), *(number(column[i].upper) for column in found)) for i in range(len(found[0]))]
+            rows += [(str(first + i), *(number(column[i].upper) for column in columns)) for i in range(len(columns[0]))]
             line.at(len(rows) - 1)
     line.end()
-    print("\n".join([f"upper bounds on the {problem.sentence()}", "", *aligned(rows, left=0)]))
-    _told_of_weights(asked)
-    return _ended(stopping)
+    print("\n".join([f"upper bounds on the {problem.sentence()}", "", *aligned(rows, left_columns=0)]))
+    _print_own_weights(options)
+    return _exit_code(stopping)
 
 
-def radius(asked: argparse.Namespace) -> int:
-    """Prints a line a point; what was asked above them."""
+def radius(options: argparse.Namespace) -> int:
+    """Prints a line a point, below norm, region and bounds.
+
+    Raises:
+        InvalidInput, UnsupportedRequest, UnsupportedModel: as ``certified_radii``, or flags that do not go together.
+    """
     from lipreg.command.radii import radii, radii_text, write_radius
 
-    check_writable(out=asked.out)
-    network = read_network(asked)
-    x, y = points_for(asked, network, AllMargins())
-    own = {"p": asked.p, "bounds": asked.bounds, "low": asked.low, "high": asked.high}
-    line, subject = ProgressLine(len(x)), captured(asked, network, x)
+    check_writable(out=options.out)
+    network = read_network(options)
+    x, y = points_for(options, network, AllMargins())
+    settings = {"p": options.p, "bounds": options.bounds, "low": options.low, "high": options.high}
+    line, subject = ProgressLine(len(x)), captured(options, network, x)
 
     def on_point(done: int, at: Any) -> None:
-        if asked.out:
-            write_radius(done, at, asked.out)
+        if options.out:
+            write_radius(done, at, options.out)
         line.at(done)
 
-    with Stopping(line.stopping) as stopping:
-        found = radii(subject, x, y, own, on_point, stopping.event)
+    with StopOnSignal(line.stopping) as stopping:
+        results = radii(subject, x, y, settings, on_point, stopping.event)
     line.end()
-    print(radii_text(found, own))
-    _told_of_weights(asked)
-    if asked.out:
-        print(f"written to {asked.out}")
-    return _ended(stopping)
+    print(radii_text(results, settings))
+    _print_own_weights(options)
+    if options.out:
+        print(f"written to {options.out}")
+    return _exit_code(stopping)
 
 
-def compare(asked: argparse.Namespace) -> int:
-    """Prints the table of both."""
-    check_writable(records=asked.records, html=asked.html)
-    if asked.twin is None and asked.twin_weights is None and asked.twin_module is None:
+def compare(options: argparse.Namespace) -> int:
+    """Prints the table of both networks and their ratio.
+
+    Raises:
+        InvalidInput, UnsupportedRequest, UnsupportedModel, IncomparableResults: as ``lipreg.compare``, or one network alone.
+    """
+    check_writable(records=options.records, html=options.html)
+    if options.twin is None and options.twin_weights is None and options.twin_module is None:
         raise InvalidInput("one network", where="compare", accepted="--twin MODEL, or --twin-weights FILE")
-    budget_of(asked)
-    problem, network = question_of(asked), read_network(asked)
-    x, y = points_for(asked, network, problem.output)
-    theirs = _asked_of_twin(asked)
+    budget_of(options)
+    problem, network = question_of(options), read_network(options)
+    x, y = points_for(options, network, problem.output)
+    theirs = _twin_options(options)
     twin = read_network(theirs)
-    names = tuple(Path(own.weights or own.model).name for own in (asked, theirs))
-    subject, other = captured(asked, network, x), captured(theirs, twin, x)
+    names = tuple(Path(flags.weights or flags.model).name for flags in (options, theirs))
+    subject, other = captured(options, network, x), captured(theirs, twin, x)
     line = ProgressLine(2 * len(x))
-    with Stopping(line.stopping) as stopping:
-        found = compare_networks(
+    with StopOnSignal(line.stopping) as stopping:
+        comparison = compare_networks(
             subject,
             other,
             problem,
             x,
             y,
-            bound=asked.bound,
-            estimators=asked.estimators,
-            budget=budget_of(asked, stopping.event, networks=2),
-            settings=Settings(seed=asked.seed),
-            executor=asked.executor,
+            bound=options.bound,
+            estimators=options.estimators,
+            budget=budget_of(options, stopping.event, networks=2),
+            settings=Settings(seed=options.seed),
+            executor=options.executor,
             names=(names[0], names[1]) if names[0] != names[1] else ("network", "twin"),
-            records=asked.records,
+            records=options.records,
             on_progress=both(line, len(x)),
         )
     line.end()
-    print(found.table())
-    _told_of_weights(asked, theirs)
-    _kept(asked, found)
-    return _ended(stopping, asked.records)
+    print(comparison.table())
+    _print_own_weights(options, theirs)
+    _report_files(options, comparison)
+    return _exit_code(stopping, options.records)
 
 
-def report(asked: argparse.Namespace) -> None:
-    """Writes the page, and says what could not be read."""
+def report(options: argparse.Namespace) -> None:
+    """Writes the page, and prints which records could not be read."""
     from lipreg.records import LeftOut, read_sources
     from lipreg.reporting.html import write_runs_report
 
-    check_writable(html=asked.html)
+    check_writable(html=options.html)
     line = StageLine()
-    sources = read_sources(asked.paths, line.at)
+    sources = read_sources(options.paths, line.at)
     cut = [LeftOut(source.name, _CUT) for source in sources.files if source.cut]
     sources = replace(sources, left_out=(*sources.left_out, *cut))
-    path = write_runs_report(sources, asked.html, asked.metric, line.at)
+    path = write_runs_report(sources, options.html, options.metric, line.at)
     line.end()
     print(path)
     read = {source.name for source in sources.files}
@@ -182,50 +198,41 @@ def report(asked: argparse.Namespace) -> None:
         print(f"left out: {len(sources.left_out) - NAMED} more, which the page names")
 
 
-def budget_of(asked: argparse.Namespace, stop: Any = None, networks: int = 1) -> Budget:
-    """The budget of one of so many networks.
-
-    Raises:
-        InvalidInput: no seconds, or a gap that is none.
-    """
-    if not 0 <= asked.seconds < math.inf:
-        raise InvalidInput(f"--seconds {asked.seconds:g}", where="budget", accepted="a finite number of at least 0")
-    return Budget(asked.seconds / networks, gap=asked.gap, stop=stop)
-
-
-def _asked_of_twin(asked: argparse.Namespace) -> argparse.Namespace:
-    """What is asked about the other network, in the flags of the one: what is not said of it is as there."""
-    other = argparse.Namespace(**vars(asked))
-    other.model = asked.twin or asked.model
-    other.weights = asked.twin_weights
-    other.arguments = asked.twin_arguments if asked.twin or asked.twin_arguments else asked.arguments
-    other.module = asked.twin_module if asked.twin or asked.twin_module else asked.module
+def _twin_options(options: argparse.Namespace) -> argparse.Namespace:
+    """The options of the other network, in the flags of the one: what no flag sets for it is as there."""
+    other = argparse.Namespace(**vars(options))
+    other.model = options.twin or options.model
+    other.weights = options.twin_weights
+    other.arguments = options.twin_arguments if options.twin or options.twin_arguments else options.arguments
+    other.module = options.twin_module if options.twin or options.twin_module else options.module
     return other
 
 
-def _told_of_weights(*asked: argparse.Namespace) -> None:
-    """Says below a table which networks have no saved weights."""
-    for own in asked:
-        if own_weights(own):
-            print(own_weights(own))
+def _print_own_weights(*options: argparse.Namespace) -> None:
+    """Prints below a table which networks have no saved weights."""
+    for network in options:
+        if own_weights(network):
+            print(own_weights(network))
 
 
-def _kept(asked: argparse.Namespace, found: AuditResult | NetworkComparison) -> None:
-    """Says where the records are, and writes the page where it is asked for."""
-    if asked.records:
-        runs = [found.run] if isinstance(found, AuditResult) else [run.record for run in found.runs]
-        again = sum(record.resumed for record in found.records if isinstance(record, AuditRecord) and _is_whole(record))
+def _report_files(options: argparse.Namespace, result: AuditResult | NetworkComparison) -> None:
+    """Prints where the records are, and writes the page where a flag names it."""
+    if options.records:
+        runs = [result.run] if isinstance(result, AuditResult) else [run.record for run in result.runs]
+        again = sum(
+            record.resumed for record in result.records if isinstance(record, AuditRecord) and _is_whole(record)
+        )
         more = f"; {counted(again, 'point')} went on from what stood there" if again else ""
-        print(f"records: {asked.records}, run {' and '.join(run.id for run in runs)}{more}")
-    if asked.html:
-        print(f"page: {found.html(asked.html)}")
+        print(f"records: {options.records}, run {' and '.join(run.id for run in runs)}{more}")
+    if options.html:
+        print(f"page: {result.html(options.html)}")
 
 
 def _is_whole(record: AuditRecord) -> bool:
     return record.estimator == EXACT
 
 
-def _ended(stopping: Stopping, records: str | None = None) -> int:
+def _exit_code(stopping: StopOnSignal, records: str | None = None) -> int:
     """The exit code; what became of the rest, where the command was stopped."""
     if not stopping.signal:
         return 0

@@ -1,28 +1,31 @@
-"""How far a command is, on standard error: one line that is rewritten, or where nobody looks a line every half minute."""
+"""How far a command is, on standard error: one line that is rewritten, or without a terminal a line every half minute."""
 
 from __future__ import annotations
 
 import contextlib
+import math
 import sys
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TextIO
 
+from lipreg.words import time_left
+
 if TYPE_CHECKING:
-    from lipreg.auditing import Progress
+    from lipreg.auditing import AuditProgress
 
 EVERY = 30.0
-"""Seconds between lines that are kept."""
+"""Seconds between lines that stay."""
 QUICK = 0.2
-"""Seconds between those that are rewritten."""
+"""Seconds between lines that are rewritten."""
 
 
 class ProgressLine:
-    """Points done, of how many, the time taken and what is left of it.
+    """A line with the points that are done, of how many, the time taken and the time left.
 
     Args:
         points: how many there are.
-        stream: where it is said; None for standard error.
+        stream: where it is printed; None for standard error.
         clock: seconds on a clock that never goes back.
     """
 
@@ -32,7 +35,7 @@ class ProgressLine:
         self._rewritten = self._stream.isatty()
 
     def at(self, done: int, seconds_left: float | None = None) -> None:
-        """Says where the work stands, unless that was said just now.
+        """Prints where the work stands, unless a line was printed just now.
 
         Args:
             done: points that are done.
@@ -42,16 +45,18 @@ class ProgressLine:
         if now - self._last < (QUICK if self._rewritten else EVERY):
             return
         self._last, taken = now, now - self._began
-        if seconds_left is None and done:
-            left = f"about {taken / done * (self._points - done):.0f} s left"
-        else:
-            left = "" if seconds_left is None else f"at most {seconds_left:.0f} s left"
-        line = f"{done} of {self._points} points, {taken:.0f} s" + (f", {left}" if left else "")
+        parts = [f"{done} of {self._points} points", f"{taken:.0f} s"]
+        if done < self._points:
+            if seconds_left is not None:
+                parts.append(time_left(seconds_left))
+            elif done:
+                parts.append(f"about {math.ceil(taken / done * (self._points - done))} s left")
+        line = ", ".join(parts)
         self._stream.write(f"\r\x1b[K{line}" if self._rewritten else f"{line}\n")
         self._stream.flush()
 
     def stopping(self) -> None:
-        """Says that a signal came, and what happens now; nothing where the signal came in the middle of a line."""
+        """Prints that a signal came, and what happens now; nothing where the signal came in the middle of a line."""
         with contextlib.suppress(RuntimeError):
             self.end()
             self._stream.write("Stopping with what is proved; once more ends it at once.\n")
@@ -64,27 +69,27 @@ class ProgressLine:
             self._stream.flush()
 
 
-def both(line: ProgressLine, points: int) -> Callable[[Progress], None]:
-    """What tells a line of two audits, one after the other, of so many points each: the time left of both.
+def both(line: ProgressLine, points: int) -> Callable[[AuditProgress], None]:
+    """The listener that shows two audits, one after the other, of so many points each, on one line.
 
-    The second has all its seconds before it while the first one is at work.
+    The time that is left is judged by the points of both: the second has all its seconds before it while the first works.
     """
     begun = [0, 0]  # audits that are done, and points of this one
 
-    def say(progress: Progress) -> None:
+    def report(progress: AuditProgress) -> None:
         if progress.done < begun[1]:
             begun[0] = 1
         begun[1] = progress.done
         line.at(begun[0] * points + progress.done)
 
-    return say
+    return report
 
 
 class StageLine:
     """How far a long piece of work is, stage by stage, as "comparing runs: 40 %"; nothing of one that takes a moment.
 
     Args:
-        stream: where it is said; None for standard error.
+        stream: where it is printed; None for standard error.
         clock: seconds on a clock that never goes back.
     """
 
@@ -93,7 +98,12 @@ class StageLine:
         self._last, self._rewritten = clock(), self._stream.isatty()
 
     def at(self, what: str, done: int, total: int) -> None:
-        """Says where the work stands, unless that was said just now."""
+        """Prints where the work stands, unless a line was printed just now.
+
+        Args:
+            what: the stage, such as "comparing runs".
+            done, total: how much of it is done, and how much there is.
+        """
         now = self._clock()
         if now - self._last < (QUICK if self._rewritten else EVERY):
             return

@@ -16,26 +16,28 @@ _FLAGS = ("region", "radius", "low", "high", "output", "scope", "p", "q")
 _PLAIN = {"margins": AllMargins, "pairs": AllPairs, "logits": AllLogits, "vector": Vector}
 
 
-def question_of(asked: argparse.Namespace) -> LocalLipschitz:
+def question_of(options: argparse.Namespace) -> LocalLipschitz:
     """The question of a command line.
 
     Raises:
         InvalidInput: flags beside a file, a ball without a radius, or a file that holds no question.
     """
-    given = [name for name in _FLAGS if getattr(asked, name) is not None]
-    if asked.question is not None:
-        if given:
-            got = f"--{given[0]} beside --question"
+    flags = [name for name in _FLAGS if getattr(options, name) is not None]
+    if options.question is not None:
+        if flags:
+            got = f"--{flags[0]} beside --question"
             raise InvalidInput(got, where="question", accepted="the question in a file, or in flags")
-        return read_question(asked.question)
-    kind, ball = asked.region or "linf", asked.region in (None, *_BALLS)
-    if ball and asked.radius is None:
+        return read_question(options.question)
+    kind, ball = options.region or "linf", options.region in (None, *_BALLS)
+    if ball and options.radius is None:
         raise InvalidInput("no radius", where="question", accepted="--radius R, or --region cube or space")
-    unused = [name for name in ("radius", "low", "high") if not ball and name in given]
+    unused = [name for name in ("radius", "low", "high") if not ball and name in flags]
     if unused:
         raise InvalidInput(f"--{unused[0]} beside --region {kind}", where="question", accepted="it with a ball alone")
-    region: Any = _BALLS[kind](asked.radius, low=asked.low, high=asked.high) if ball else _unbounded(kind)
-    return LocalLipschitz(region, _output(asked.output or "margins"), asked.scope or "regional", p=asked.p, q=asked.q)
+    region: Any = _BALLS[kind](options.radius, low=options.low, high=options.high) if ball else _unbounded(kind)
+    return LocalLipschitz(
+        region, _output(options.output or "margins"), options.scope or "regional", p=options.p, q=options.q
+    )
 
 
 def _unbounded(kind: str) -> Any:

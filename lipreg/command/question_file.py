@@ -27,21 +27,21 @@ def read_question(source: str | Path) -> LocalLipschitz:
 
     A file holds ``_target_: lipreg.LocalLipschitz`` and its arguments, classes of lipreg by ``_target_`` and plain values;
     or these under ``problem``, as the composed configuration of a Hydra program has them. ``defaults`` names what it starts
-    from: files beside it, or in lipreg/conf/problem; what it says itself comes last, or where ``_self_`` stands.
+    from: files beside it, or in lipreg/conf/problem; its own entries come last, or where ``_self_`` stands.
 
     Raises:
         InvalidInput: no such file or name, no YAML, or anything but classes of lipreg and plain values.
     """
-    content = _composed(_found(str(source), None), ())
+    content = _composed(_question_path(str(source), None), ())
     if _TARGET not in content and isinstance(content.get(_GROUP), dict):
         content = content[_GROUP]
-    found = _instance(content, str(source))
-    if not isinstance(found, LocalLipschitz):
+    question = _instance(content, str(source))
+    if not isinstance(question, LocalLipschitz):
         raise InvalidInput(f"{source} holds no question", where=_WHERE, accepted="_target_: lipreg.LocalLipschitz")
-    return found
+    return question
 
 
-def _found(name: str, beside: Path | None) -> Path:
+def _question_path(name: str, beside: Path | None) -> Path:
     """The file of a name: beside another file, or as it is, or of lipreg's own group.
 
     Raises:
@@ -49,20 +49,20 @@ def _found(name: str, beside: Path | None) -> Path:
     """
     if beside is None and (name.endswith((".yaml", ".yml")) or Path(name).is_file()):
         return Path(name)
-    own = Path(str(files("lipreg.conf"))) / _GROUP
+    group = Path(str(files("lipreg.conf"))) / _GROUP
     file = f"{name.removesuffix('.yaml')}.yaml"
-    places = [own] if beside is None else [beside, beside / _GROUP, own]
+    places = [group] if beside is None else [beside, beside / _GROUP, group]
     for folder in places:
         if (folder / file).is_file():
             return folder / file
-    known = sorted(path.stem for path in own.glob("*.yaml"))
-    near = nearest_name(name, known)
-    meant = f" (did you mean {near!r}?)" if near else ""
-    raise InvalidInput(f"no question {name!r}{meant}", where=_WHERE, accepted=f"a YAML file, or {', '.join(known)}")
+    names = sorted(path.stem for path in group.glob("*.yaml"))
+    near = nearest_name(name, names)
+    hint = f" (did you mean {near!r}?)" if near else ""
+    raise InvalidInput(f"no question {name!r}{hint}", where=_WHERE, accepted=f"a YAML file, or {', '.join(names)}")
 
 
 def _composed(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
-    """What a file says, over what its defaults say.
+    """The entries of a file, over those of its defaults.
 
     Args:
         path: the file.
@@ -78,9 +78,9 @@ def _composed(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
         if entry == _SELF:
             made = _merged(made, content)
         elif isinstance(entry, str):
-            made = _merged(made, _composed(_found(entry, path.parent), (*above, path)))
+            made = _merged(made, _composed(_question_path(entry, path.parent), (*above, path)))
         elif isinstance(entry, dict) and list(entry) == [_GROUP] and isinstance(entry[_GROUP], str):
-            below = _composed(_found(entry[_GROUP], path.parent), (*above, path))
+            below = _composed(_question_path(entry[_GROUP], path.parent), (*above, path))
             made = _merged(made, {_GROUP: below})
         else:
             accepted = f"defaults that are names of questions, {_GROUP}: name, or {_SELF}"
@@ -118,7 +118,7 @@ def _instance(content: Any, path: str) -> Any:
         return [_instance(entry, path) for entry in content]
     if not isinstance(content, dict):
         return content
-    given = {key: _instance(value, path) for key, value in content.items() if key != _TARGET}
+    arguments = {key: _instance(value, path) for key, value in content.items() if key != _TARGET}
     name = str(content.get(_TARGET, ""))
     module, _, attribute = name.rpartition(".")
     kind = None
@@ -131,10 +131,10 @@ def _instance(content: Any, path: str) -> Any:
         got = f"{_TARGET}: {name}" if name else f"a mapping without {_TARGET}"
         raise InvalidInput(f"{got} in {path}", where=_WHERE, accepted="classes of lipreg: lipreg.LinfBall, ...")
     try:
-        return kind(**given)
+        return kind(**arguments)
     except TypeError as error:
         parameters = inspect.signature(kind).parameters
-        unused = [key for key in given if key not in parameters]
+        unused = [key for key in arguments if key not in parameters]
         todo = f"Keys of a default stay, as in Hydra: {', '.join(unused)} may be of one, which then is not to be among them"
         raise InvalidInput(
             f"{name} in {path}: {error}",

@@ -11,7 +11,7 @@ _REQUIRED = ("lipreg", "torch", "numpy", "scipy", "highspy", "cvxpy", "scs", "cl
 _OPTIONAL = ("gurobipy", "pyscipopt", "onnx", "pandas", "rich", "matplotlib", "ray")
 
 
-def version(asked: argparse.Namespace) -> None:
+def version(options: argparse.Namespace) -> None:
     """Prints what is installed."""
     import torch
 

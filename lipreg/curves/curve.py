@@ -5,8 +5,8 @@ convex, concave or straight. Everything that bounds need of a function follows f
 derivative over [l, u] from the ends and the bends inside, that of its secants and of its distance from a line by tangents
 (``lipreg.curves.secants``, ``lipreg.curves.relaxation``).
 
-Torch's functions are off by a few units in the last place, for which every range is widened (``lost``). What a chain of
-many layers makes of that is more than its derivatives are, so values and derivatives are had in decimals as well
+Torch's functions are off by a few units in the last place, for which every range is widened (``lost``). Behind many layers
+such errors can grow larger than the derivatives themselves, so values and derivatives are also computed in decimals
 (``in_places``), by the same formulas.
 """
 
@@ -25,37 +25,48 @@ from torch import Tensor
 from lipreg.linalg import Places
 
 Ends = tuple[Tensor, Tensor]
+"""A lower and an upper bound, or a computed value and a bound on its error, entry by entry."""
 Kind = Literal["convex", "concave", "straight"]
+"""What a function is on a piece between two bends."""
 INF = math.inf
 LEAST = math.ulp(0.0)
+"""The smallest positive float64: it covers the underflow of a product."""
 FAR = 1e300
 """Ends beyond which a curve is what it is at infinity."""
 ROUNDED = 1e-14
-"""Relative, and for places absolute: what numbers in tables are off by at most, which have all places of float64."""
+"""How far the numbers in tables are off at most: values relative to themselves, places absolutely."""
 RELATIVE, ABSOLUTE = 16.0, 4.0
 """Roundings that a value, or a derivative, may be off by: relative to itself, and to 1 or an argument below 1."""
 
 
 @dataclass(frozen=True)
 class Extreme:
-    """A place at which a function has a value that its ends need not have: a least or largest one, or one side of a jump."""
+    """A place at which a function has a value that its ends need not have: a least or largest one, or one side of a jump.
+
+    Attributes:
+        at: the place, within ``ROUNDED`` of the true one.
+        value: the value there, within ``ROUNDED`` of itself.
+    """
 
     at: float
     value: float
 
     def within(self, lower: Tensor, upper: Tensor) -> Tensor:
-        """Whether the place may lie in [lower, upper]."""
+        """Whether the true place may lie in [lower, upper], entry by entry."""
         return (lower <= self.at + ROUNDED) & (upper >= self.at - ROUNDED)
 
     @property
     def ends(self) -> tuple[float, float]:
-        """Between which the value lies."""
+        """Bounds between which the true value lies: the number in the table, less and plus its rounding."""
         off = ROUNDED * abs(self.value)
         return self.value - off, self.value + off
 
 
 class Curve(ABC):
-    """A continuous function of one number, differentiable but at bends where its derivative jumps.
+    """A continuous function f of one number, differentiable except at bends where its derivative jumps.
+
+    A subclass gives its formulas, for tensors and for decimals, and the tables below, from which all ranges follow. Methods
+    act entry by entry on tensors of any shape, which they keep.
 
     Instances are equal where their functions are, and say in ``repr`` which one that is.
 
@@ -63,7 +74,7 @@ class Curve(ABC):
         turns: where its value is a least or largest one.
         bends: where its derivative is a least or largest one, or jumps (an entry for each side), from left to right.
         peaks: where its second derivative is a least or largest one, or jumps, likewise.
-        kinds: what it is left of the first bend, between bends, and right of the last: one more than there are places.
+        kinds: what f is left of the first bend, between bends, and right of the last: one more than there are places.
         flat: its derivatives at -inf and inf.
         limits: its values at -inf and inf.
     """
@@ -77,32 +88,32 @@ class Curve(ABC):
 
     @abstractmethod
     def value(self, z: Tensor) -> Tensor:
-        """f(z), differentiable; of ends at infinity use ``range``."""
+        """f(z), differentiable in z, at finite z; ``range`` knows the values at infinity."""
 
     @abstractmethod
     def slope(self, z: Tensor) -> Tensor:
-        """f'(z), differentiable, accurate where it is small; at a jump that of a side that is not straight."""
+        """f'(z), differentiable in z, and accurate where it is small; at a jump the one of a side that is not straight."""
 
     @abstractmethod
     def curvature(self, z: Tensor) -> Tensor:
-        """f''(z), where it is one."""
+        """f''(z), where f is twice differentiable."""
 
     @abstractmethod
     def value_in(self, z: Decimal, places: Places) -> Decimal:
-        """f(z) within 10^-promised (|f(z)| + min(|z|, 1)); the decimals' context is that of the places."""
+        """f(z) within 10^-promised (|f(z)| + min(|z|, 1)), called inside the decimal context of ``places``."""
 
     @abstractmethod
     def slope_in(self, z: Decimal, places: Places) -> Decimal:
-        """f'(z) within 10^-promised (|f'(z)| + 1), and as it is on straight pieces; at a jump that of one side."""
+        """f'(z) within 10^-promised (|f'(z)| + 1), exactly on straight pieces; at a jump the one of one side."""
 
     @property
     def derivative(self) -> Derivative:
-        """f' as a function of numbers in any arithmetic."""
+        """f' as a function for ``Numbers.image``, in any arithmetic."""
         return Derivative(self)
 
     @property
     def places(self) -> tuple[float, ...]:
-        """The places of the bends, each once."""
+        """The places of the bends from left to right, each once."""
         return tuple(dict.fromkeys(bend.at for bend in self.bends))
 
     @property
@@ -113,12 +124,12 @@ class Curve(ABC):
 
     @property
     def steepest(self) -> float:
-        """Its Lipschitz constant, rounded up."""
+        """The Lipschitz constant of f, rounded up."""
         least, most = self.slopes_everywhere
         return max(-least, most)
 
     def straight(self, z: Tensor) -> Tensor:
-        """Where the derivative is one number around z, without rounding."""
+        """Whether z lies inside a straight piece, where the derivative is one number and has no rounding."""
         inside = torch.zeros_like(z, dtype=torch.bool)
         for kind, low, high in self.pieces():
             if kind == "straight":
@@ -126,16 +137,16 @@ class Curve(ABC):
         return inside
 
     def pieces(self) -> list[tuple[Kind, float, float]]:
-        """Its pieces from left to right: what each is, and its ends."""
+        """The pieces between bends from left to right: the kind of each, and its two ends."""
         ends = (-math.inf, *self.places, math.inf)
         return [(kind, low, high) for kind, low, high in zip(self.kinds, ends[:-1], ends[1:], strict=True)]
 
     def lost(self, z: Tensor, value: Tensor) -> Tensor:
-        """What a computed value is off by at most."""
+        """A bound on the rounding of f(z) as ``value`` computes it."""
         return _eps(z) * (RELATIVE * value.abs() + ABSOLUTE * z.abs().clamp(max=1.0))
 
     def slope_lost(self, z: Tensor, slope: Tensor) -> Tensor:
-        """What a computed derivative is off by at most: nothing on straight pieces."""
+        """A bound on the rounding of f'(z) as ``slope`` computes it: 0 on straight pieces."""
         return torch.where(self.straight(z), 0.0, _eps(z) * (RELATIVE * slope.abs() + ABSOLUTE))
 
     def range(self, lower: Tensor, upper: Tensor) -> Ends:
@@ -150,46 +161,50 @@ class Curve(ABC):
     def slopes(self, lower: Tensor, upper: Tensor) -> Ends:
         """The least and the largest derivative over [lower, upper], rounded outward; ends may be infinite.
 
-        At a jump inside both sides count, and all between them.
+        At a jump inside the interval the derivatives of both sides count, and all numbers between them.
         """
         low, high = self._range(self.slope, self.slope_lost, self.bends, lower, upper)
         least, most = self.slopes_everywhere
         return low.clamp(min=least), high.clamp(max=most)
 
     def curvatures(self, lower: Tensor, upper: Tensor) -> Ends:
-        """The least and the largest second derivative over [lower, upper], rounded outward, where none of its derivative's
-        jumps is inside (``smooth``)."""
+        """The least and the largest second derivative over [lower, upper], rounded outward.
 
-        def lost(z: Tensor, value: Tensor) -> Tensor:
+        They hold where no jump of the derivative lies inside the interval (``smooth``).
+        """
+
+        def rounding(z: Tensor, value: Tensor) -> Tensor:
             return _eps(z) * (RELATIVE * value.abs() + ABSOLUTE)
 
-        return self._range(self.curvature, lost, self.peaks, lower, upper)
+        return self._range(self.curvature, rounding, self.peaks, lower, upper)
 
     def enclosed(self, z: Tensor, error: Tensor) -> Ends:
-        """f at a number within ``error`` of z: a value, and what that is off by at most."""
+        """A value for f at a number that is within ``error`` of z, and a bound on the error of that value."""
         return self._enclosed(self.value(z), self.range(z - error, z + error))
 
     def slope_enclosed(self, z: Tensor, error: Tensor) -> Ends:
-        """f' at a number within ``error`` of z: a value, and what that is off by at most."""
+        """A value for f' at a number that is within ``error`` of z, and a bound on the error of that value."""
         return self._enclosed(self.slope(z), self.slopes(z - error, z + error))
 
     def in_places(self, z: Sequence[Decimal], places: Places) -> list[Decimal]:
-        """f at each number; see ``value_in``."""
+        """f at each number, as ``value_in`` computes it."""
         return [self.value_in(number, places) for number in z]
 
     def off(self, z: Tensor, error: Tensor, width: Tensor, promised: int) -> Tensor:
-        """What values in decimals are off by at most, where the numbers are within ``width`` of those meant.
+        """A bound on the error of f as ``in_places`` computes it, at decimals that stand for the true numbers.
 
         Args:
-            z, error: both are within ``error`` of z.
-            promised: places of the decimals.
+            z: float64 numbers; decimals and true numbers are both within ``error`` of them.
+            error: of z's shape.
+            width: how far the decimals may be from the true numbers.
+            promised: places after the point that the decimals keep.
         """
         ends = z - error, z + error
         size = self.value(z).abs() + z.abs().clamp(max=1.0)
         return _apart(self.slopes(*ends), self.range(*ends), width) + _charge(promised, size, (z != 0) | (error > 0))
 
     def smooth(self, z: Tensor, error: Tensor) -> Tensor:
-        """Whether f is differentiable wherever a number within ``error`` of z can lie."""
+        """Whether f is differentiable at all numbers within ``error`` of z."""
         whole = torch.ones_like(z, dtype=torch.bool)
         for first, second in zip(self.bends, self.bends[1:], strict=False):
             if first.at == second.at:
@@ -202,11 +217,11 @@ class Curve(ABC):
         return value, torch.maximum(high - value, value - low) * (1.0 + 4 * _eps(value))
 
     @staticmethod
-    def _range(function, lost, extremes: tuple[Extreme, ...], lower: Tensor, upper: Tensor) -> Ends:
+    def _range(function, rounding, extremes: tuple[Extreme, ...], lower: Tensor, upper: Tensor) -> Ends:
         far = min(FAR, 0.1 * torch.finfo(lower.dtype).max)
         ends = [end.clamp(-far, far) for end in (lower, upper)]
         at = [function(end) for end in ends]
-        off = [lost(end, value) for end, value in zip(ends, at, strict=True)]
+        off = [rounding(end, value) for end, value in zip(ends, at, strict=True)]
         low = torch.minimum(at[0] - off[0], at[1] - off[1])
         high = torch.maximum(at[0] + off[0], at[1] + off[1])
         for extreme in extremes:
@@ -222,7 +237,11 @@ def _eps(z: Tensor) -> float:
 
 @dataclass(frozen=True)
 class Derivative:
-    """The derivative of a curve, for ``Numbers.image``."""
+    """The derivative f' of a curve f, as a function for ``Numbers.image``.
+
+    Attributes:
+        curve: f.
+    """
 
     curve: Curve
 
@@ -231,15 +250,25 @@ class Derivative:
         return self.curve.slope(z)
 
     def enclosed(self, z: Tensor, error: Tensor) -> Ends:
-        """f' at a number within ``error`` of z: a value, and what that is off by at most."""
+        """A value for f' at a number that is within ``error`` of z, and a bound on its error; see ``Curve.enclosed``."""
         return self.curve.slope_enclosed(z, error)
 
     def in_places(self, z: Sequence[Decimal], places: Places) -> list[Decimal]:
-        """f' at each number; see ``Curve.slope_in``."""
+        """f' at each number, as ``Curve.slope_in`` computes it."""
         return [self.curve.slope_in(number, places) for number in z]
 
     def off(self, z: Tensor, error: Tensor, width: Tensor, promised: int) -> Tensor:
-        """What derivatives in decimals are off by at most; see ``Curve.off``."""
+        """A bound on the error of f' as ``in_places`` computes it.
+
+        Where a jump of f' may lie within ``error`` of z, the bound is the whole range of f' there; elsewhere it is also at
+        most the steepness of f' times ``width``, beside the rounding of the decimals.
+
+        Args:
+            z: float64 numbers; decimals and true numbers are both within ``error`` of them.
+            error: of z's shape.
+            width: how far the decimals may be from the true numbers.
+            promised: places after the point that the decimals keep.
+        """
         curve, ends = self.curve, (z - error, z + error)
         smooth = curve.smooth(z, error)
         bends = [torch.where(smooth, end, size) for end, size in zip(curve.curvatures(*ends), (-INF, INF), strict=True)]
@@ -249,13 +278,15 @@ class Derivative:
 
 
 def _apart(steepness: Ends, ends: Ends, width: Tensor) -> Tensor:
-    """How far two values of a function may be from each other, at places that are at most ``width`` apart."""
+    """How far two values of a function may be from each other at places at most ``width`` apart, rounded up."""
     (falling, rising), (low, high) = steepness, ends
     steps = torch.maximum(-falling, rising) * width
     return torch.where(width > 0, torch.fmin(steps, high - low) * (1.0 + 4 * _eps(width)), 0.0)
 
 
 def _charge(promised: int, size: Tensor, where: Tensor) -> Tensor:
-    """10^-promised of a size, in some places; of its rounding and that of the size's no more is left in what decimals are
-    off by."""
+    """The rounding of decimals, 10^-promised times a size, at some entries and 0 at the others.
+
+    The factor 2 covers the rounding of this product and of the size.
+    """
     return torch.where(where, 2.0 * 10.0**-promised * size + LEAST, 0.0)

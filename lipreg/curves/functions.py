@@ -1,4 +1,6 @@
-"""The curves there are. What follows from one by factors and shifts is none: sigmoid(z) = (1 + tanh(z / 2)) / 2."""
+"""The curves that are no gates. What another curve gives by factors and shifts has no class of its own: sigmoid is
+sigmoid(z) = (1 + tanh(z / 2)) / 2.
+"""
 
 from __future__ import annotations
 
@@ -17,19 +19,19 @@ _S_SHAPED: tuple[Kind, ...] = ("convex", "concave")
 
 
 def bell(z: Tensor) -> Tensor:
-    """sigmoid'(z), accurate far out."""
+    """sigmoid'(z) = e^-|z| / (1 + e^-|z|)^2, entry by entry: accurate where it is tiny too."""
     small = torch.exp(-z.abs())
     return small / (1.0 + small).square()
 
 
 def bell_in(z: Decimal, places: Places) -> Decimal:
-    """sigmoid'(z)."""
+    """sigmoid'(z) in decimals; see ``bell``."""
     small = places.exp(-abs(z))
     return small / (1 + small) ** 2
 
 
 def sigmoid_in(z: Decimal, places: Places) -> Decimal:
-    """sigmoid(z)."""
+    """sigmoid(z) = 1 / (1 + e^-z) in decimals, by e^-|z| alone."""
     small = places.exp(-abs(z))
     return (small if z < 0 else 1) / (1 + small)
 
@@ -151,7 +153,11 @@ class Softplus(Curve):
 
 @dataclass(frozen=True)
 class Elu(Curve):
-    """z for z > 0, scale (e^z - 1) for z <= 0, with scale > 0."""
+    """z for z > 0, scale (e^z - 1) for z <= 0.
+
+    Attributes:
+        scale: above 0. The derivative jumps from it to 1 at 0.
+    """
 
     scale: float = 1.0
 

@@ -1,4 +1,4 @@
-"""Curves that are their argument times a share of it, between 0 and 1, that grows with it."""
+"""Curves z g(z), with a gate g between 0 and 1 that grows with z."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lipreg.linalg import Places
 from lipreg.linalg.places import ZERO
 
 FLAT = 40.0
-"""From where on Mish is its argument, and its derivatives those, to the last digit."""
+"""From where on Mish is z, its derivative 1 and its second derivative 0, up to rounding."""
 _HUMPED: tuple[Kind, ...] = ("concave", "convex", "concave")
 
 
@@ -51,7 +51,7 @@ class Silu(Curve):
 
 @dataclass(frozen=True)
 class Gelu(Curve):
-    """z Phi(z), Phi the normal distribution's."""
+    """z Phi(z), with Phi the distribution function of the standard normal law."""
 
     turns = (Extreme(-0.75179152469356446, -0.16997120747990367),)
     bends = (Extreme(-1.4142135623730950, -0.12890414518515479), Extreme(1.4142135623730950, 1.1289041451851548))
@@ -69,7 +69,7 @@ class Gelu(Curve):
         return torch.exp(-0.5 * z.square()) / math.sqrt(2.0 * math.pi) * (2.0 - z.square())
 
     def _share_in(self, z: Decimal, places: Places) -> Decimal:
-        """Phi(z)."""
+        """Phi(z) in decimals."""
         return (1 + places.erf(abs(z) / places.root_2).copy_sign(z)) / 2
 
     def value_in(self, z: Decimal, places: Places) -> Decimal:
@@ -95,7 +95,11 @@ class Mish(Curve):
 
     @staticmethod
     def _share(z: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """With w = e^z the numbers tanh(log(1 + w)) = (w^2 + 2 w) / d, w, d = w^2 + 2 w + 2, and z, none beyond ``FLAT``."""
+        """The gate and what its derivatives need, with z cut at ``FLAT``, so that nothing overflows.
+
+        Returns:
+            tanh(log(1 + w)) = (w^2 + 2 w) / d, w = e^z, d = w^2 + 2 w + 2, and z.
+        """
         z = z.clamp(max=FLAT)
         w = torch.exp(z)
         above = w * (w + 2.0)
@@ -155,7 +159,7 @@ class Hardswish(Curve):
 
 @dataclass(frozen=True)
 class BentHardswish(Curve):
-    """Hardswish between its kinks, z (z + 3) / 6 for |z| <= 3, and its tangents beyond (``lipreg.curves.kinks``)."""
+    """z (z + 3) / 6 for |z| <= 3, as Hardswish is there, and its tangents beyond (``lipreg.curves.kinks``)."""
 
     turns = (Extreme(-1.5, -0.375),)
     bends = (Extreme(-3.0, -0.5), Extreme(3.0, 1.5))

@@ -1,4 +1,7 @@
-"""GELU by tanh, with the constants that it was written with: rounded ones make another function, with bends of its own."""
+"""GELU by tanh, with the constants that a network has: rounded constants make another function, with other bends.
+
+Source: Hendrycks & Gimpel 2016, Gaussian error linear units.
+"""
 
 from __future__ import annotations
 
@@ -16,15 +19,20 @@ from lipreg.curves.functions import bell, bell_in, sigmoid_in
 from lipreg.linalg import Places
 
 CUBE = 0.044715
-"""Of GELU as it is published."""
+"""The coefficient of z^3 in GELU as it is published."""
 HALVINGS = 80
+"""Of an interval in which the tables' places are sought: more than float64 has bits."""
 
 
 @dataclass(frozen=True, repr=False)
 class GeluTanh(Curve):
     """z (1 + tanh(sqrt(2 / pi) (z + cube z^3))) / 2, for a cube near that of GELU.
 
-    Its tables are found by bisection: of the derivative for a turn, of the second and third derivative for bends and peaks.
+    Its tables are computed by bisection: of the derivative for the turn, of the second derivative for the bends and of the
+    third for the peaks.
+
+    Attributes:
+        cube: the coefficient of z^3.
     """
 
     cube: float = CUBE
@@ -56,7 +64,7 @@ class GeluTanh(Curve):
             return torch.autograd.grad(self.curvature(z), z)[0]
 
     def _inner(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Twice the argument of tanh, and its derivative; far out neither matters."""
+        """Twice the argument of tanh, and the derivative of that; z is cut at 100, beyond which tanh is 1 or -1."""
         z = z.clamp(-100.0, 100.0)
         square, factor = z.square(), 2.0 * math.sqrt(2.0 / math.pi)
         return factor * z * (1.0 + self.cube * square), factor * (1.0 + 3 * self.cube * square)
@@ -75,7 +83,7 @@ class GeluTanh(Curve):
         return density * (2.0 * rate + z * (third - torch.tanh(0.5 * inner) * rate.square()))
 
     def _inner_in(self, z: Decimal, places: Places) -> tuple[Decimal, Decimal]:
-        """Twice the argument of tanh, and its derivative."""
+        """Twice the argument of tanh, and the derivative of that, in decimals."""
         square, factor = Decimal(self.cube) * z * z, 2 * places.root_2 / places.root_pi
         return factor * z * (1 + square), factor * (1 + 3 * square)
 
@@ -88,7 +96,7 @@ class GeluTanh(Curve):
 
 
 def _root(function: Callable[[Tensor], Tensor], low: float, high: float) -> float:
-    """Where a function changes its sign between two numbers, within a few units in the last place."""
+    """The place between two numbers at which a function changes its sign, within a few units in the last place."""
     sign = _at(function, low) > 0
     for _ in range(HALVINGS):
         middle = (low + high) / 2

@@ -1,4 +1,4 @@
-"""A curve whose derivative jumps, as one whose derivative does not and ramps that start at the kinks.
+"""A curve whose derivative jumps as the sum of a smooth curve and of ramps that start at its kinks.
 
 With ELU's e = max(z, 0) + min(e^z - 1, 0), whose derivative is 1 on both sides of 0, and s the parabola z (z + 3) / 6
 between -3 and 3 with its tangents beyond,
@@ -17,7 +17,13 @@ from lipreg.curves.gated import BentHardswish, Hardswish
 
 @dataclass(frozen=True)
 class Ramp:
-    """The sum of ``weights`` times relu(side (z - at))."""
+    """sum_i weights_i relu(side (z - at)), a function that is 0 on one side of its kink.
+
+    Attributes:
+        at: the kink.
+        side: 1 for a ramp to the right of it, -1 for one to the left.
+        weights: summands of the ramp's slope, whose sum need not be a float64 number.
+    """
 
     at: float
     side: float
@@ -26,12 +32,12 @@ class Ramp:
 
 @dataclass(frozen=True)
 class Unkinked:
-    """f(z) = factor g(z) + ramps, in real arithmetic with the float64 numbers that stand here.
+    """f(z) = factor g(z) + the sum of the ramps, in real arithmetic with the float64 numbers that stand here.
 
     Attributes:
         smooth: g, differentiable everywhere.
-        factor: of g.
-        ramps: each starts at a kink of f.
+        factor: what g is multiplied by.
+        ramps: one for each kink of f.
     """
 
     smooth: Curve
@@ -40,7 +46,7 @@ class Unkinked:
 
 
 def unkinked(curve: Curve) -> Unkinked | None:
-    """A curve without its kinks; None of one that has none."""
+    """A curve as a smooth one and ramps; None where its derivative does not jump."""
     match curve:
         case Elu(scale=scale) if scale != 1.0:
             return Unkinked(Elu(), scale, (Ramp(0.0, 1.0, (1.0, -scale)),))

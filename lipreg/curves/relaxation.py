@@ -24,7 +24,12 @@ from lipreg.curves.tangents import crossing
 
 @dataclass(frozen=True)
 class Relaxation:
-    """lower_slope z + lower_offset <= f(z) <= upper_slope z + upper_offset for z in [l, u], rounded outward."""
+    """lower_slope z + lower_offset <= f(z) <= upper_slope z + upper_offset for z in [l, u], rounded outward.
+
+    Attributes:
+        lower_slope, upper_slope: slopes of the lines, in the shape of l and u.
+        lower_offset, upper_offset: their values at 0, likewise.
+    """
 
     lower_slope: Tensor
     upper_slope: Tensor
@@ -33,7 +38,16 @@ class Relaxation:
 
 
 def relaxed(curve: Curve, lower: Tensor, upper: Tensor) -> Relaxation:
-    """Lines around a curve over [lower, upper], both finite; differentiable."""
+    """A line below and a line above a curve over [lower, upper], differentiable in both ends.
+
+    Args:
+        curve: f.
+        lower: finite lower ends, of any shape.
+        upper: finite upper ends, at least the lower ones.
+
+    Returns:
+        The lines, of that shape, rounded outward.
+    """
     convex, concave = (torch.zeros_like(lower, dtype=torch.bool) for _ in range(2))
     for kind, start, end in curve.pieces():
         inside = (lower >= start) & (upper <= end)
@@ -43,23 +57,27 @@ def relaxed(curve: Curve, lower: Tensor, upper: Tensor) -> Relaxation:
     top, bottom = _offsets(curve, lower, upper, above)[1], _offsets(curve, lower, upper, below)[0]
     mixed = ~(convex | concave)
     if bool(mixed.any()):
-        own = _across(curve, lower[mixed], upper[mixed], chord[mixed], tangent[mixed])
+        lines = _across(curve, lower[mixed], upper[mixed], chord[mixed], tangent[mixed])
         below, above, bottom, top = (
-            part.masked_scatter(mixed, found) for part, found in zip((below, above, bottom, top), own, strict=True)
+            part.masked_scatter(mixed, line) for part, line in zip((below, above, bottom, top), lines, strict=True)
         )
     return Relaxation(below, above, bottom, top)
 
 
 def _chord(curve: Curve, lower: Tensor, upper: Tensor) -> Tensor:
-    """The chord's slope; where rounding makes it none, one of those that the curve has."""
+    """The slope of the chord, cut to the range of the derivative, which rounding may have left."""
     step = upper - lower
-    found = (curve.value(upper) - curve.value(lower)) / torch.where(step > 0, step, torch.ones_like(step))
+    slope = (curve.value(upper) - curve.value(lower)) / torch.where(step > 0, step, torch.ones_like(step))
     least, most = curve.slopes(lower, upper)
-    return torch.minimum(torch.maximum(found, least), most)
+    return torch.minimum(torch.maximum(slope, least), most)
 
 
 def _across(curve: Curve, lower: Tensor, upper: Tensor, chord: Tensor, tangent: Tensor) -> tuple[Tensor, ...]:
-    """Lines over several pieces: lower and upper slopes, lower and upper offsets."""
+    """Lines over several pieces, each the tightest of four candidates in the middle of the interval.
+
+    Returns:
+        Lower and upper slopes, lower and upper offsets.
+    """
     from_low, from_high = secants(curve, lower, None, lower, upper), secants(curve, upper, None, lower, upper)
     middle = (lower + upper) / 2
     below = torch.stack([chord, tangent, from_low[0], from_high[1]])
@@ -69,8 +87,8 @@ def _across(curve: Curve, lower: Tensor, upper: Tensor, chord: Tensor, tangent: 
     top = _offsets(curve, lower.expand(shape), upper.expand(shape), above)[1]
     least = (below * middle + bottom).argmax(0, keepdim=True)
     most = (above * middle + top).argmin(0, keepdim=True)
-    chosen = ((below, least), (above, most), (bottom, least), (top, most))
-    return tuple(part.gather(0, at).squeeze(0) for part, at in chosen)
+    parts = ((below, least), (above, most), (bottom, least), (top, most))
+    return tuple(part.gather(0, at).squeeze(0) for part, at in parts)
 
 
 def _offsets(curve: Curve, lower: Tensor, upper: Tensor, slope: Tensor) -> Ends:
@@ -90,29 +108,29 @@ def _offsets(curve: Curve, lower: Tensor, upper: Tensor, slope: Tensor) -> Ends:
         if kind == "straight" or not bool(touching.any()):
             continue
         a, b = lower[touching].clamp(min=start), upper[touching].clamp(max=end)
-        found = _beyond(curve, a, b, slope[touching], 1.0 if kind == "concave" else -1.0)
+        bound = _beyond(curve, a, b, slope[touching], 1.0 if kind == "concave" else -1.0)
         if kind == "concave":
-            high = high.masked_scatter(touching, torch.maximum(high[touching], found))
+            high = high.masked_scatter(touching, torch.maximum(high[touching], bound))
         else:
-            low = low.masked_scatter(touching, torch.minimum(low[touching], found))
+            low = low.masked_scatter(touching, torch.minimum(low[touching], bound))
     return low, high
 
 
 def _offset(curve: Curve, z: Tensor, slope: Tensor) -> Ends:
-    """f(z) - slope z, from below and from above."""
+    """Bounds on f(z) - slope z at z itself."""
     value, product = curve.value(z), slope * z
-    found, off = value - product, curve.lost(z, value) + _rounding(value, product)
-    return found - off, found + off
+    difference, off = value - product, curve.lost(z, value) + _rounding(value, product)
+    return difference - off, difference + off
 
 
 def _beyond(curve: Curve, a: Tensor, b: Tensor, slope: Tensor, sign: float) -> Tensor:
-    """sign times what sign (f(z) - slope z) is at most for z in [a, b], on a concave piece (sign 1) or a convex one (-1)."""
+    """An upper bound on f(z) - slope z over [a, b] on a concave piece (sign 1), a lower one on a convex piece (-1)."""
     p = crossing(lambda z: curve.slope(z) - slope.detach(), a, b, torch.full_like(a, sign) > 0)
     value, product = curve.value(p), slope * p
-    with torch.no_grad():  # flat in p, like the least offset itself
-        own = curve.slope(p)
-        lost = torch.maximum(*(sign * (own - slope) * (z - p) for z in (a, b))).clamp(min=0.0)
-        off = curve.lost(p, value) + _rounding(value, product) + curve.slope_lost(p, own) * (b - a) + lost
+    with torch.no_grad():  # no gradient through p: the bound is stationary where p is best
+        tangent = curve.slope(p)
+        loss = torch.maximum(*(sign * (tangent - slope) * (z - p) for z in (a, b))).clamp(min=0.0)
+        off = curve.lost(p, value) + _rounding(value, product) + curve.slope_lost(p, tangent) * (b - a) + loss
     return value - product + sign * off
 
 

@@ -22,12 +22,14 @@ from lipreg.curves.tangents import crossing
 
 
 def secants(curve: Curve, y: Tensor, error: Tensor | None, lower: Tensor, upper: Tensor) -> Ends:
-    """The least and the largest secant from y to a z in [lower, upper], rounded outward; f'(y) where z = y.
+    """The least and the largest secant (f(z) - f(y)) / (z - y) over z in [lower, upper], rounded outward; f'(y) for z = y.
 
     Args:
+        curve: f.
         y: the reference value, in [lower, upper] or not.
-        error: what y is off by at most; None for nothing.
-        lower, upper: ends; where one is infinite the range is that of the derivative.
+        error: a bound on the error of y; None where y is exact.
+        lower: lower ends; where one is infinite, the range is that of the derivative.
+        upper: upper ends, likewise.
     """
     least_y, most_y = (y, y) if error is None else (y - error, y + error)
     # every secant is a mean of derivatives
@@ -40,19 +42,19 @@ def secants(curve: Curve, y: Tensor, error: Tensor | None, lower: Tensor, upper:
         for place in (start, end):
             inside = (lower < place) & (upper > place)
             if bool(inside.any()):
-                found = from_y.at(torch.full_like(y, place))
-                low = torch.where(inside, torch.minimum(low, found[0]), low)
-                high = torch.where(inside, torch.maximum(high, found[1]), high)
+                secant = from_y.at(torch.full_like(y, place))
+                low = torch.where(inside, torch.minimum(low, secant[0]), low)
+                high = torch.where(inside, torch.maximum(high, secant[1]), high)
         if kind == "straight":
             continue
         # with y on the piece itself, secants are monotone there
         touching = (lower < end) & (upper > start) & (upper > lower) & ((y < start) | (y > end)) & ~endless
         if not bool(touching.any()):
             continue
-        own = _From(curve, y[touching], None if error is None else error[touching], (most - least)[touching])
+        part = _From(curve, y[touching], None if error is None else error[touching], (most - least)[touching])
         a, b = lower[touching].clamp(min=start), upper[touching].clamp(max=end)
-        above = (own.y < a) == (kind == "concave")
-        bound, off = own.touching(a, b, above)
+        above = (part.y < a) == (kind == "concave")
+        bound, off = part.touching(a, b, above)
         high = high.masked_scatter(
             touching, torch.where(above, torch.maximum(high[touching], bound + off), high[touching])
         )
@@ -62,19 +64,25 @@ def secants(curve: Curve, y: Tensor, error: Tensor | None, lower: Tensor, upper:
 
 
 ROUGH, NEWTON = 9, 3
-"""Evaluations that find a touching point roughly, and steps from there."""
+"""Evaluations that bring a touching point near, and Newton steps from there."""
 
 
 class _From:
-    """Secants from a reference value, with what rounding may do to them."""
+    """Secants from a reference value y, with bounds on their rounding.
 
-    def __init__(self, curve: Curve, y: Tensor, error: Tensor | None, spread: Tensor) -> None:
-        self.curve, self.y, self.error, self.spread = curve, y, error, spread
+    Attributes:
+        value: f(y).
+        value_error: a bound on its rounding.
+        slope_range: how far two derivatives, and so two secants, may lie apart.
+    """
+
+    def __init__(self, curve: Curve, y: Tensor, error: Tensor | None, slope_range: Tensor) -> None:
+        self.curve, self.y, self.error, self.slope_range = curve, y, error, slope_range
         self.value = curve.value(y)
-        self.lost = curve.lost(y, self.value)
+        self.value_error = curve.lost(y, self.value)
 
     def at(self, z: Tensor) -> Ends:
-        """Bounds on the secant to z."""
+        """Bounds on the secant to z, cut to the range of the derivative between y and z."""
         middle, off = self._secant(z)
         about = 0.0 if self.error is None else self.error
         slope = self.curve.slopes(torch.minimum(z, self.y) - about, torch.maximum(z, self.y) + about)
@@ -82,21 +90,31 @@ class _From:
         return low, torch.maximum(torch.minimum(middle + off, slope[1]), slope[0])
 
     def _secant(self, z: Tensor) -> Ends:
+        """The secant to z, and a bound on its error."""
         step = z - self.y
         same = step == 0
         step = torch.where(same, torch.ones_like(step), step)
         value = self.curve.value(z)
-        found = torch.where(same, self.curve.slope(self.y), (value - self.value) / step)
-        off = self.curve.lost(z, value) + self.lost
+        secant = torch.where(same, self.curve.slope(self.y), (value - self.value) / step)
+        off = self.curve.lost(z, value) + self.value_error
         distance = step.abs()
         if self.error is not None:  # ds / dy = (s - f') / (z - y)
-            off = off + 2.0 * self.error * self.spread
+            off = off + 2.0 * self.error * self.slope_range
             distance = (distance - self.error).clamp(min=torch.finfo(z.dtype).tiny)
         eps = torch.finfo(z.dtype).eps
-        return found, torch.where(same, self.curve.slope_lost(z, found), off / distance + 4 * eps * found.abs())
+        return secant, torch.where(same, self.curve.slope_lost(z, secant), off / distance + 4 * eps * secant.abs())
 
     def touching(self, a: Tensor, b: Tensor, above: Tensor) -> Ends:
-        """What bounds secants to [a, b], on one piece on which y is not, from above or from below as tangents do."""
+        """A bound on the secants to all z in [a, b], a part of one piece on which y does not lie.
+
+        Args:
+            a: lower ends.
+            b: upper ends.
+            above: where the bound is an upper one; elsewhere it is a lower one.
+
+        Returns:
+            The secant near the touching point, and what the bound exceeds it by.
+        """
         curve, y = self.curve, self.y
 
         def turning(z: Tensor) -> Tensor:  # N / |z - y|, nearly linear next to y
@@ -105,29 +123,29 @@ class _From:
             return (curve.slope(z) - (curve.value(z) - self.value.detach()) / step) * step.sign()
 
         p = self._sharper(crossing(turning, a, b, above, y.detach(), ROUGH), turning, a.detach(), b.detach())
-        found, off = self._secant(p)
+        secant, off = self._secant(p)
         slope = curve.slope(p)
-        with torch.no_grad():  # at the touching point nothing is lost, and the bound is as flat in p as the secant is
+        with torch.no_grad():  # at the touching point the bound is the secant, and as flat in p as the secant is
             tiny = torch.finfo(y.dtype).tiny
             ratio = [(p - y) / torch.where(z == y, tiny, z - y) - 1.0 for z in (a, b)]
-            lost = [((found - slope) * part).nan_to_num(nan=torch.inf) for part in ratio]
-            over = torch.maximum(*(torch.where(above, part, -part) for part in lost)).clamp(min=0.0)
+            excess = [((secant - slope) * part).nan_to_num(nan=torch.inf) for part in ratio]
+            over = torch.maximum(*(torch.where(above, part, -part) for part in excess)).clamp(min=0.0)
             off = off + over + curve.slope_lost(p, slope) * torch.maximum(*(part.abs() for part in ratio))
-        return found, off
+        return secant, off
 
     def _sharper(self, p: Tensor, turning: Callable[[Tensor], Tensor], a: Tensor, b: Tensor) -> Tensor:
-        """Places inside [a, b] nearer to where the line touches, by Newton's steps: N' = f'' (z - y)."""
+        """Places inside [a, b] nearer to the touching point, by Newton steps with N' = f'' (z - y)."""
         with torch.no_grad():
-            y, own, at = self.y.detach(), p.detach(), turning(p.detach())
-            inside = (own > a) & (own < b)
+            y, place, least = self.y.detach(), p.detach(), turning(p.detach())
+            inside = (place > a) & (place < b)
             for _ in range(NEWTON):
-                rate = self.curve.curvature(own) * (own - y)
-                step = at * (own - y).abs() / torch.where(rate == 0, torch.ones_like(rate), rate)
-                further = torch.minimum(torch.maximum(own - step, a), b)
-                found = turning(further)
-                better = inside & (found.abs() < at.abs())
-                own, at = torch.where(better, further, own), torch.where(better, found, at)
-        return torch.where(inside, own, p)
+                rate = self.curve.curvature(place) * (place - y)
+                step = least * (place - y).abs() / torch.where(rate == 0, torch.ones_like(rate), rate)
+                further = torch.minimum(torch.maximum(place - step, a), b)
+                residual = turning(further)
+                better = inside & (residual.abs() < least.abs())
+                place, least = torch.where(better, further, place), torch.where(better, residual, least)
+        return torch.where(inside, place, p)
 
 
 def _hull(one: Ends, other: Ends) -> Ends:

@@ -1,4 +1,4 @@
-"""Where a function of one sign on the left and another on the right of a place crosses 0."""
+"""The zero of a function that changes its sign once in an interval."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 ROUNDS = 12
-"""Evaluations. What is made of the place holds for any, and loses the square of its distance from the right one."""
+"""Evaluations. A bound that is made at any place is true; what it loses grows with the square of the distance."""
 
 
 def crossing(
@@ -19,43 +19,43 @@ def crossing(
     beside: Tensor | None = None,
     rounds: int = ROUNDS,
 ) -> Tensor:
-    """A place in [low, high] near that where a function changes its sign, or the end that is nearer to it.
+    """A place in [low, high] near the zero of a function; the end that is nearer to the zero where it lies outside.
 
-    An end has its gradient, a place inside has none.
-
-    By regula falsi, in which an end that stays counts half (Illinois), and every third step halves the interval: beside a
-    point, where the place may be as near to it as the nearer end is, in proportion.
+    An end keeps its gradient, a place inside has none. The method is regula falsi in which an end that stays counts half
+    (Dowell & Jarratt 1971, the Illinois algorithm), and every third step halves the interval instead: by the geometric mean
+    of the distances from ``beside``, if one is given, for the zero may lie much nearer to it than the interval is long.
 
     Args:
-        function: changes its sign at most once.
-        low, high: the ends.
-        falling: whether it goes from above 0 to below.
-        beside: a point outside of the interval.
-        rounds: evaluations.
+        function: acts entry by entry, and changes its sign at most once in each interval.
+        low: lower ends, of any shape.
+        high: upper ends.
+        falling: whether the function goes from above 0 to below, entry by entry.
+        beside: a point outside of each interval; None for none.
+        rounds: evaluations inside the intervals.
     """
     a, b = low, high
     with torch.no_grad():
         low, high = low.detach(), high.detach()
         at_low, at_high = function(low), function(high)
         outside = at_low * at_high >= 0
-        last = (at_low + at_high > 0) == falling  # of the two ends
+        beyond_high = (at_low + at_high > 0) == falling  # whether the zero lies beyond the upper end
         best, least = low, torch.full_like(low, torch.inf)
         for turn in range(rounds):
             span = at_high - at_low
             place = (low * at_high - high * at_low) / torch.where(span == 0, torch.ones_like(span), span)
             place = _halfway(low, high, beside) if turn % 3 == 2 else torch.minimum(torch.maximum(place, low), high)
-            found = function(place)
-            better = found.abs() < least
-            best, least = torch.where(better, place, best), torch.where(better, found.abs(), least)
-            left = (found > 0) == (at_low > 0)  # the change lies to the right of the place
-            at_high = torch.where(left, at_high / 2, found)
-            at_low = torch.where(left, found, at_low / 2)
-            low, high = torch.where(left, place, low), torch.where(left, high, place)
-    return torch.where(outside, torch.where(last, b, a), best)
+            value = function(place)
+            better = value.abs() < least
+            best, least = torch.where(better, place, best), torch.where(better, value.abs(), least)
+            to_the_right = (value > 0) == (at_low > 0)
+            at_high = torch.where(to_the_right, at_high / 2, value)
+            at_low = torch.where(to_the_right, value, at_low / 2)
+            low, high = torch.where(to_the_right, place, low), torch.where(to_the_right, high, place)
+    return torch.where(outside, torch.where(beyond_high, b, a), best)
 
 
 def _halfway(low: Tensor, high: Tensor, beside: Tensor | None) -> Tensor:
-    """The middle of an interval, or where the distance from a point beside it has the ratio to both ends that it has."""
+    """The middle of an interval: the geometric one of the distances from a point beside it, if one is given."""
     if beside is None:
         return (low + high) / 2
     one, other = low - beside, high - beside

@@ -1,4 +1,4 @@
-"""What closed forms prove of all entries of a Jacobian at once: intervals, linear bounds, and signs of weights."""
+"""Closed-form bounds on all entries of a Jacobian at once: intervals, linear bounds, and signs of weights."""
 
 from __future__ import annotations
 
@@ -16,20 +16,21 @@ from lipreg.bounds import (
     underflow,
 )
 from lipreg.budget import Budget
+from lipreg.estimators.naming import cut_name
 from lipreg.linalg.floats import EPS
 
 INTERVALS, LINEAR = "interval Jacobian", "linear bounds on the Jacobian"
 CHARGED = 8.0
-"""Times what rounding may do to a gradient, by which linear bounds are widened: they go through chords on the way."""
+"""How many times the rounding of a gradient linear bounds are widened by: they go through chords on the way."""
 
 
 @dataclass(frozen=True)
-class Closed:
-    """Proved bounds on every entry in units of the inputs, ``(batch, rows, inputs)``; rounding is charged.
+class ClosedFormBounds:
+    """Proved bounds on every entry in units of the inputs, ``(batch, rows, inputs)``, rounded outward.
 
     Attributes:
         low, high: the ends.
-        proof: what proves them.
+        proof: the name of what proves them.
         left_out: what there was no time for.
     """
 
@@ -39,13 +40,13 @@ class Closed:
     left_out: str = ""
 
 
-def closed_forms(analysis: Analysis, budget: Budget, signs_alone: bool) -> Closed:
+def closed_forms(analysis: Analysis, budget: Budget, signs_alone: bool) -> ClosedFormBounds:
     """Bounds on every entry, of a batch.
 
-    Cost: two passes of intervals; linear bounds a forward pass an entry, as many as there is time for.
+    They cost two passes of intervals; linear bounds a forward pass an entry, as many as there is time for.
 
     Args:
-        analysis: of a frozen graph, in regional scope. With p = inf linear bounds are of entries of open sign alone.
+        analysis: of a frozen graph, in regional scope. With p = inf linear bounds are of entries of undecided sign alone.
         budget: started, of linear bounds.
         signs_alone: whether entries whose signs are decided need no more.
     """
@@ -53,17 +54,18 @@ def closed_forms(analysis: Analysis, budget: Budget, signs_alone: bool) -> Close
     below, above = gradient_signs(analysis, bounds)
     low, high = _rounded(analysis, *bounds[0], below, above)
     wanted = (analysis.placed.weights > 0).flatten(1).unsqueeze(1)
-    open_ = (low < 0) & (high > 0) if signs_alone else high > low
-    if not bool((open_ & wanted).any()) or budget.ended() is not None:
-        return Closed(low, high, INTERVALS)
-    found = linear_jacobian(analysis, budget)
+    unfinished = (low < 0) & (high > 0) if signs_alone else high > low
+    if not bool((unfinished & wanted).any()) or budget.stop_reason() is not None:
+        return ClosedFormBounds(low, high, INTERVALS)
+    linear = linear_jacobian(analysis, budget)
     loss = CHARGED * gradient_rounding(analysis)[0]
-    least, most = _rounded(analysis, found.lower - loss, found.upper + loss, below, above)
-    return Closed(torch.maximum(low, least), torch.minimum(high, most), LINEAR, found.left_out)
+    least, most = _rounded(analysis, linear.lower - loss, linear.upper + loss, below, above)
+    proof = cut_name(LINEAR) if linear.left_out else LINEAR
+    return ClosedFormBounds(torch.maximum(low, least), torch.minimum(high, most), proof, linear.left_out)
 
 
 def _rounded(analysis: Analysis, low: Tensor, high: Tensor, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
-    """The ends in units of the inputs, rounded outward; 0 where the signs of weights leave nothing beyond it."""
+    """The ends in units of the inputs, rounded outward; 0 where the signs of weights exclude anything beyond it."""
     lost = underflow(analysis).reshape(*low.shape[:2], *(1,) * (low.dim() - 2))
     units = analysis.placed.counts.unsqueeze(1).to(low)
     low, high = -_above(units, lost - low), _above(units, high + lost)

@@ -1,4 +1,4 @@
-"""What is known of the entries of a Jacobian over the region of one reference point, as it grows."""
+"""Proved and attained bounds on the entries of a Jacobian over the region of one point, as searches narrow them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lipreg.bounds import Analysis
 from lipreg.budget import Budget
-from lipreg.derivatives.witnessed import derivatives_at
+from lipreg.derivatives.at_points import derivatives_at
 from lipreg.ranges import RangeEnd
 from lipreg.results import EXACT_TOLERANCE, EXACT_ZERO, Status, Witness
 
@@ -20,8 +20,14 @@ Entry = tuple[int, int]
 
 
 @dataclass
-class Work:
-    """How the work on one end of one entry stands."""
+class EndState:
+    """How far one end of one entry is.
+
+    Attributes:
+        status: how its search ended, and ``BOUNDED`` before one.
+        proof: what proves its bound.
+        detail: of its search, for the result.
+    """
 
     status: Status = Status.BOUNDED
     proof: str = ""
@@ -38,6 +44,8 @@ class Entries:
         least, largest: attained: an entry is at most ``least`` at one point and at least ``largest`` at another.
         proof: what proves low and high where no search has.
         left_out: what closed forms had no time for.
+        points: by entry and end, the point that attains it, ``shape``.
+        work: by entry and end, how far it is.
     """
 
     local: Analysis
@@ -51,10 +59,10 @@ class Entries:
     def __post_init__(self) -> None:
         self.least, self.largest = torch.full_like(self.low, torch.inf), torch.full_like(self.low, -torch.inf)
         self.points: dict[tuple[Entry, int], Tensor] = {}
-        self.work: dict[tuple[Entry, int], Work] = {}
+        self.work: dict[tuple[Entry, int], EndState] = {}
 
     def offer(self, x: Tensor, budget: Budget) -> None:
-        """Takes in what the points x ``(k, *shape)`` attain, of all entries, as many at once as the memory allows."""
+        """Evaluates all entries at points x ``(k, *shape)``, as many at once as the memory allows, and keeps the best."""
         low, high = derivatives_at(self.local, x, budget)
         least, at_least = high.min(0)
         largest, at_largest = low.max(0)
@@ -71,27 +79,38 @@ class Entries:
         return float(self.high[entry] if end == LARGEST else -self.low[entry])
 
     def attained(self, entry: Entry, end: int) -> float:
-        """What ``end`` times the entry attains, from below; -inf where nothing is known."""
+        """A lower bound on what ``end`` times the entry attains at a point; -inf where no point is evaluated."""
         return float(self.largest[entry] if end == LARGEST else -self.least[entry])
 
     def prove(self, entry: Entry, end: int, above: float, proof: str) -> None:
-        """Enters a bound on ``end`` times the entry, proved to be at most ``above``."""
+        """Enters a bound on ``end`` times the entry where it is smaller than the present one.
+
+        Args:
+            entry, end: which end of which entry.
+            above: the bound, in units of the inputs.
+            proof: what proves it.
+        """
         if above < self.proved(entry, end):
             side = self.high if end == LARGEST else self.low
             side[entry] = end * above
             self.of(entry, end).proof = proof
 
-    def of(self, entry: Entry, end: int) -> Work:
-        """How the work on an end stands."""
-        return self.work.setdefault((entry, end), Work(proof=self.proof, detail=self.left_out))
+    def of(self, entry: Entry, end: int) -> EndState:
+        """How far an end is."""
+        return self.work.setdefault((entry, end), EndState(proof=self.proof, detail=self.left_out))
 
     def size(self, entry: Entry) -> float:
-        """The larger magnitude that is attained, 0 where nothing is."""
-        seen = [abs(self.attained(entry, end)) for end in (LEAST, LARGEST)]
-        return max((value for value in seen if value < torch.inf), default=0.0)
+        """The larger magnitude that the entry attains, 0 where no point is evaluated."""
+        magnitudes = [abs(self.attained(entry, end)) for end in (LEAST, LARGEST)]
+        return max((value for value in magnitudes if value < torch.inf), default=0.0)
 
     def met(self, entry: Entry, end: int, gap: float = 0.0) -> bool:
-        """Whether an end is known to ``EXACT_TOLERANCE`` of the entry's size, or to the gap that is asked for."""
+        """Whether the proved and the attained bound of an end meet.
+
+        Args:
+            entry, end: which end of which entry.
+            gap: the distance at which they do, relative to the entry's size; ``EXACT_TOLERANCE`` where that is more.
+        """
         width = self.proved(entry, end) - self.attained(entry, end)
         return width <= max(EXACT_TOLERANCE, gap) * self.size(entry) or width <= EXACT_ZERO
 
@@ -103,13 +122,13 @@ class Entries:
 
     def end(self, entry: Entry, end: int) -> RangeEnd:
         """One end as a result."""
-        work, at = self.of(entry, end), self.points.get((entry, end))
-        side, seen = (self.high, self.largest) if end == LARGEST else (self.low, self.least)
+        work, point = self.of(entry, end), self.points.get((entry, end))
+        side, attained_ends = (self.high, self.largest) if end == LARGEST else (self.low, self.least)
         other = self.low if end == LARGEST else self.high
-        proved, attained = float(side[entry]), float(seen[entry])
-        if at is not None:  # what is proved of every point holds at the witness too
+        proved, attained = float(side[entry]), float(attained_ends[entry])
+        if point is not None:  # what is proved of every point holds at the witness too
             attained = end * max(end * attained, end * float(other[entry]))
-        witness = None if at is None else Witness(tuple(at.flatten().tolist()), attained)
+        witness = None if point is None else Witness(tuple(point.flatten().tolist()), attained)
         status = Status.PROVED if self.met(entry, end) else work.status
         low, high = (attained, proved) if end == LARGEST else (proved, attained)
         return RangeEnd(low, high, status, work.proof, witness, work.detail)

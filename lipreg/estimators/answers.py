@@ -1,4 +1,4 @@
-"""What the usual estimators can say of a question, before any network is at hand."""
+"""The kind of result that the usual estimators reach on a question, before any network is at hand."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ Kind = Literal["exact", "interval", "refused"]
 
 @dataclass(frozen=True)
 class Answer:
-    """What a question can be answered with.
+    """The kind of result that a question can have.
 
     Attributes:
         kind: "exact", the constant itself where the search ends in time; "interval", a proved upper end and a witness
             below it; "refused".
         by: the method that is exact, or those that prove the ends.
-        why: under which condition it is exact, or why no more is said; empty where there is nothing to add.
+        why: the condition under which it is exact, or why there is no more; empty where there is nothing to add.
     """
 
     kind: Kind
@@ -32,10 +32,10 @@ class Answer:
 
 
 def answered(problem: LocalLipschitz) -> Answer:
-    """What the usual estimators can say of a question about networks of affine layers and ReLUs.
+    """The kind of result that the usual estimators reach on a question about networks of affine layers and ReLUs.
 
-    It sees no network and no point: what these may still be refused for (a region that leaves no measured input room, more
-    outputs than there may be) is in ``why`` or in the error of ``certify``.
+    It sees no network and no point: what these may still be refused for (a region in which no measured input can move, more
+    outputs than are accepted) is in ``why`` or in the error of ``certify``.
     """
     names = usual_estimators(problem)
     methods = {name: get_estimator(name) for name in names}
@@ -55,7 +55,7 @@ def answered(problem: LocalLipschitz) -> Answer:
 
 
 def _outputs(problem: LocalLipschitz) -> str:
-    """What there may be of outputs, in words."""
+    """The limit on outputs, in words; empty where there is none."""
     return f"refused beyond {SIGNS} outputs" if problem.q == 1.0 and problem.p != 1.0 else ""
 
 

@@ -1,4 +1,4 @@
-"""What an estimator is, what it says of itself, and the registry that finds it by name."""
+"""The interface of an estimator, the questions and networks that it declares to cover, and the registry of all."""
 
 from __future__ import annotations
 
@@ -8,75 +8,71 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
-from torch import Tensor
 
-from lipreg.bounds import METHODS, Analysis, norm_rounding, underflow
+from lipreg.bounds import Analysis
 from lipreg.budget import Budget
 from lipreg.errors import InvalidInput, UnsupportedRequest
+from lipreg.estimators.naming import cut_name, recipe_name
+from lipreg.estimators.rounding import ROUNDING
 from lipreg.estimators.settings import DEFAULTS, Settings
 from lipreg.graph import Affine, Curved, Graph, Node, Relu
 from lipreg.linalg import norm_name
 from lipreg.options import Registry, instance
 from lipreg.problem import LocalLipschitz
 from lipreg.results import Certificate, CertifiedInterval, Status, Witness
-from lipreg.search import Progress
+from lipreg.search import SearchProgress
 from lipreg.words import listed
 
-ROUNDING = 1e-9
-"""Relative widening of bounds computed by float64 passes: far above the rounding of such passes, far below any use."""
-
-ALL = "all"
-"""As pre-activation methods: every one of ``METHODS``, intersected."""
 IN_NORM = "@l"
 """Stands between the name of a method and the norm in which it is to be evaluated; see ``norm_equivalence``."""
 
-Known = Sequence[CertifiedInterval]
-"""What earlier estimators proved, an interval a point; empty where nothing is known. A search starts from its witness."""
-Watch = Callable[[Progress], None]
-"""Told where a search stands, as it goes along; estimators without a search of their own tell it nothing."""
+PriorIntervals = Sequence[CertifiedInterval]
+"""Intervals that earlier estimators proved, one for each point; empty for none. A search starts from their witnesses."""
+Watch = Callable[[SearchProgress], None]
+"""A function that is called with the progress of a search after each round; methods without a search never call it."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """What an estimator is given to do.
+    """The question to an estimator: a batch of points, with the time and memory for it.
 
     Attributes:
-        analysis: of a frozen graph, with the question at each reference point of a batch.
-        budget: for the whole batch of points, started; bounds in closed form, a pass or two, ignore it.
+        analysis: the analysis of a frozen graph, with the question at each reference point of a batch.
+        budget: the budget of the whole batch of points, started; bounds in closed form, a pass or two, ignore it.
         settings: which engines serve, and the seed.
-        known: for each point, what earlier estimators proved.
-        progress: told where a search stands.
+        known: the intervals that earlier estimators proved, one for each point, or none at all.
+        progress: a function that is called with the progress of a search; None for none.
     """
 
     analysis: Analysis
     budget: Budget
     settings: Settings = DEFAULTS
-    known: Known = ()
+    known: PriorIntervals = ()
     progress: Watch | None = None
 
 
 class Estimator(ABC):
     """A method that answers a question at each reference point of a batch.
 
-    What its class attributes leave out is refused before any work. Those about the network are narrow unless a class says
-    otherwise: a method written for plain chains would prove a false number elsewhere.
+    Questions and networks outside its class attributes are refused before any work. Those about the network are narrow by
+    default: a method written for plain chains would prove a false number elsewhere.
 
     Attributes:
-        name: what users and records call it; set by ``register``.
+        name: its name for users and in records; set by ``register``.
         certificate: UPPER, LOWER, BRACKET (both ends, by a search) or ESTIMATE.
         scopes, norms: which scopes and input norms p it covers.
         vector: whether it covers ``Vector`` outputs (the operator norm of the whole Jacobian).
         output_norms: the norms q of ``Vector`` outputs that it covers.
         weighed: whether it covers ``scale`` and ``measured``: every norm over inputs that it takes is of ``placed.weights``.
-        kinds: which kinds of node it handles; max pools that it has written out as ReLUs are handled. Any Relu may be a
-            leaky one: ``analysis.slopes`` are those of its kind.
+        kinds: the kinds of node that it handles, max pools too where it writes them out as ReLUs. Any Relu may be a leaky
+            one: ``analysis.slopes`` are those of its kind.
         branches: whether it handles networks that branch (``Graph.branches``).
-        everywhere: whether it answers over all of R^n, where pre-activations have no ends.
+        everywhere: whether it answers over all of R^n, where pre-activations are unbounded.
         differentiable: whether ``bound`` can be a penalty.
         searches: whether it works point by point under a budget, rather than on the batch at once.
         preactivations: pre-activation methods that a recipe of this estimator means where it names none, or "all".
-        solver_option: for searches, which of ``Settings``'s fields names the engine of their programs.
-        source: where the method comes from.
+        solver_option: for searches, the field of ``Settings`` that names the solver of their programs.
+        source: the publication of the method.
     """
 
     name: str
@@ -96,25 +92,26 @@ class Estimator(ABC):
     source: ClassVar[str] = ""
 
     def named(self, analysis: Analysis) -> str:
-        """The name under which it proves something from this analysis: a bound is its recipe."""
-        return recipe_name(self.name, analysis.methods, self.preactivations)
+        """The name of its proofs from this analysis: the recipe, marked where bounds of the analysis were cut short."""
+        name = recipe_name(self.name, analysis.methods, self.preactivations)
+        return cut_name(name) if analysis.left_out else name
 
     @property
     def proves_at_once(self) -> bool:
-        """Whether it proves an upper end at once, of all points together, and not by a search."""
+        """Whether it proves upper ends of all points together, and not by a search of one after another."""
         return self.certificate is Certificate.UPPER and not self.searches
 
     def uncovered(self, problem: LocalLipschitz, graph: Graph | None = None) -> tuple[str, str] | None:
-        """What of question and network the method does not cover, and what it does; None when it covers both.
+        """The part of question or network that the method does not cover, and what it covers instead; None for both covered.
 
         Args:
             problem: the question.
-            graph: the network, once it is known.
+            graph: the network; None for the question alone.
         """
         return self.uncovered_question(problem) or (None if graph is None else self.uncovered_network(graph))
 
     def uncovered_question(self, problem: LocalLipschitz) -> tuple[str, str] | None:
-        """The same of the question alone; for methods whose attributes do not say all."""
+        """``uncovered`` of the question alone; methods whose attributes do not say all override it."""
         if problem.scope not in self.scopes:
             return f"scope {problem.scope!r}", " or ".join(map(repr, self.scopes))
         if not (problem.region.bounded or self.everywhere):
@@ -130,31 +127,33 @@ class Estimator(ABC):
         return None
 
     def uncovered_network(self, graph: Graph) -> tuple[str, str] | None:
-        """The same of the network alone."""
+        """``uncovered`` of the network alone."""
         if set(graph.kinds) <= set(self.kinds) and (self.branches or not graph.branches):
             return None
-        found = f"a network of {_listed(graph.kinds)} nodes" + (" that branches" if graph.branches else "")
+        got = f"a network of {_listed(graph.kinds)} nodes" + (" that branches" if graph.branches else "")
         curves = [] if Curved in self.kinds else list(dict.fromkeys(repr(node.name) for _, node in graph.curves()))
-        found += f", of which {listed(curves)} has no linear pieces," if curves else ""
-        return found, f"networks of {_listed(self.kinds)} nodes" + ("" if self.branches else " that do not branch")
+        got += f", of which {listed(curves)} has no linear pieces," if curves else ""
+        return got, f"networks of {_listed(self.kinds)} nodes" + ("" if self.branches else " that do not branch")
 
     def check(self, problem: LocalLipschitz, graph: Graph | None = None) -> None:
         """Raises UnsupportedRequest when question or network are outside what the method covers; call it before any work.
 
         Args:
             problem: the question.
-            graph: the network, once it is known.
+            graph: the network; None for the question alone.
         """
         refusal = self.uncovered(problem, graph)
         if refusal is None:
             return
         got, accepted = refusal
-        able = {name: other for name, other in ESTIMATORS.offered().items() if other.uncovered(problem, graph) is None}
+        covering = {
+            name: other for name, other in ESTIMATORS.offered().items() if other.uncovered(problem, graph) is None
+        }
         both = "the question" if graph is None else "the question and the network"
-        every = [name for name, other in able.items() if graph is not None or Curved in other.kinds]
+        every = [name for name, other in covering.items() if graph is not None or Curved in other.kinds]
         todo = f"Estimators that cover {both}: {', '.join(every)}" if every else ""
-        if pieces := [name for name in able if name not in every]:
-            todo += f"{'; of' if todo else 'Of'} networks of linear pieces {'also ' if todo else ''}{', '.join(pieces)}"
+        if linear := [name for name in covering if name not in every]:
+            todo += f"{'; of' if todo else 'Of'} networks of linear pieces {'also ' if todo else ''}{', '.join(linear)}"
         if problem.p not in self.norms:
             from lipreg.estimators.norm_equivalence import nearest
 
@@ -166,11 +165,11 @@ class Estimator(ABC):
         )
 
     def engine(self, solver: str | None) -> str:
-        """What does the arithmetic, with its version, where programs go to ``solver``, None for none; for records."""
+        """The software that computes, with its version, for records; ``solver`` names that of programs, None for none."""
         return f"torch {torch.__version__}"
 
     def tolerances(self) -> dict[str, float]:
-        """The tolerances inside the proof, by name; for records."""
+        """The tolerances inside the proof, by name, for records."""
         return {"rounding": ROUNDING}
 
     def intervals(
@@ -178,20 +177,20 @@ class Estimator(ABC):
         analysis: Analysis,
         budget: Budget,
         settings: Settings = DEFAULTS,
-        known: Known = (),
+        known: PriorIntervals = (),
         progress: Watch | None = None,
     ) -> list[CertifiedInterval]:
         """One certified interval for each reference point.
 
         Args:
-            analysis: of a frozen graph.
-            budget: for the whole batch of points.
+            analysis: the analysis of a frozen graph.
+            budget: the budget of the whole batch of points.
             settings, known, progress: as in ``Work``.
 
         Raises:
             UnsupportedRequest: question or network are outside what the method covers.
-            IncomparableResults: what is known is of another network, point or question.
-            InvalidInput: it is not one interval for each point.
+            IncomparableResults: a known interval is of another network, point or question.
+            InvalidInput: ``known`` is not one interval for each point.
         """
         self.check(analysis.placed.problem, analysis.graph)
         check_known(analysis, known)
@@ -199,14 +198,11 @@ class Estimator(ABC):
 
     @abstractmethod
     def answer(self, work: Work) -> list[CertifiedInterval]:
-        """What a method does: one certified interval for each reference point, of what its attributes say it covers."""
+        """One certified interval for each reference point, of a question and network that its attributes cover."""
 
 
-def check_known(analysis: Analysis, known: Known) -> None:
-    """Raises InvalidInput or IncomparableResults unless there is an interval for each point, of the same question there.
-
-    None at all is nothing known.
-    """
+def check_known(analysis: Analysis, known: PriorIntervals) -> None:
+    """Raises InvalidInput or IncomparableResults unless there is an interval of each point's question, or none at all."""
     if not len(known):
         return
     batch = analysis.placed.batch
@@ -218,30 +214,25 @@ def check_known(analysis: Analysis, known: Known) -> None:
         lower_interval(analysis, i, None).check_comparable(interval)
 
 
-def rounded_up(analysis: Analysis, bounds: Tensor | float) -> list[float]:
-    """Bounds ``(batch,)`` of float64 passes widened by rounding and underflow; 0 where the output cannot move."""
-    widened = torch.as_tensor(bounds, dtype=torch.float64) * (1.0 + ROUNDING) + underflow(analysis).amax(1)
-    if (
-        analysis.outward
-        and not analysis.placed.without_rows
-        and any(node.rounded for _, node in analysis.graph.affines())
-    ):
-        # of layers that were multiplied out, what that lost of any Jacobian
-        widened = widened + norm_rounding(analysis)
-    constant = ~analysis.reach[-1].moves.flatten(1).any(-1)
-    return widened.masked_fill(constant, 0.0).tolist()
-
-
 def upper_interval(
     analysis: Analysis, index: int, upper: float, proof: str, status: Status = Status.BOUNDED, detail: str = ""
 ) -> CertifiedInterval:
-    """An interval with only an upper end."""
+    """The interval of one point with an upper end alone.
+
+    Args:
+        analysis: the analysis of the points; where bounds in it were cut short, status and detail of the interval say so.
+        index: the point's place in the batch.
+        upper: the upper end, rounded outward.
+        proof: the name of what proves it.
+        status: how the work ended.
+        detail: one line on how it came about.
+    """
     placed = analysis.placed
     if analysis.left_out:
         detail, status = f"{detail}. {analysis.left_out}".lstrip(". "), cut_short(status)
     return CertifiedInterval(
         placed.problem,
-        placed.functionals[index],
+        placed.functional_names[index],
         upper=upper,
         proof=proof,
         status=status,
@@ -250,31 +241,25 @@ def upper_interval(
     )
 
 
-def recipe_name(estimator: str, methods: Sequence[str] | str, own: Sequence[str] | str) -> str:
-    """The name of an estimator that works from other pre-activation bounds than its own: with their methods behind it.
-
-    Args:
-        methods: of the bounds, or "all".
-        own: those of the estimator, or "all".
-    """
-    if isinstance(methods, str) or set(methods) == set(METHODS):
-        methods = ALL
-    named = [] if methods == own else [methods] if isinstance(methods, str) else methods
-    return "-".join((estimator, *named))
-
-
 def cut_short(status: Status) -> Status:
     """The status of a bound that is looser than its method's own, because there was no time for a part of it."""
     return Status.TIME_LIMIT if status is Status.BOUNDED else status
 
 
 def lower_interval(analysis: Analysis, index: int, witness: Witness | None, detail: str = "") -> CertifiedInterval:
-    """An interval with only a lower end."""
+    """The interval of one point with a lower end alone.
+
+    Args:
+        analysis: the analysis of the points.
+        index: the point's place in the batch.
+        witness: the witness, whose value is the lower end; None for 0.
+        detail: one line on how it came about.
+    """
     placed = analysis.placed
     lower = 0.0 if witness is None else witness.attained
     return CertifiedInterval(
         placed.problem,
-        placed.functionals[index],
+        placed.functional_names[index],
         lower=lower,
         witness=witness,
         detail=detail,
@@ -283,10 +268,16 @@ def lower_interval(analysis: Analysis, index: int, witness: Witness | None, deta
 
 
 def repeated(analysis: Analysis, interval: CertifiedInterval, index: int, first: int) -> CertifiedInterval:
-    """What was found at the point ``first``, as of another one whose question is the same (``PlacedProblem.same``)."""
+    """The interval of one point as that of another, whose question is the same (``PlacedProblem.representatives``).
+
+    Args:
+        analysis: the analysis of both points.
+        interval: the result at the point ``first``.
+        index, first: the places of both points in the batch.
+    """
     detail = f"{interval.detail}. Searched at point {first}, whose question is the same".lstrip(". ")
     return replace(
-        interval, functional=analysis.placed.functionals[index], subject=analysis.subject(index), detail=detail
+        interval, functional=analysis.placed.functional_names[index], subject=analysis.subject(index), detail=detail
     )
 
 

@@ -1,16 +1,25 @@
-"""A bound in closed form: an upper bound of a whole batch, which can be a penalty."""
+"""Bounds in closed form: upper bounds of a whole batch, which can be penalties."""
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from lipreg.bounds import Analysis
-from lipreg.estimators.base import Estimator, Work, rounded_up, upper_interval
-from lipreg.results import Certificate, CertifiedInterval
+from lipreg.bounds.pass_cost import rows_at_once
+from lipreg.budget import Budget
+from lipreg.estimators.base import Estimator, Work, upper_interval
+from lipreg.estimators.cheap_bounds import by_parts
+from lipreg.estimators.naming import cut_name
+from lipreg.estimators.rounding import rounded_up
+from lipreg.results import Certificate, CertifiedInterval, Status
+from lipreg.words import sentences
 
 if TYPE_CHECKING:
     from lipreg.estimators.closed_form import Step
@@ -21,10 +30,12 @@ class BoundEstimator(Estimator):
 
     Attributes:
         layered: whether it is a product over layers, with ``factors``.
-        masked: whether it sees the pre-activations only through ``slopes``, ``shares`` and ``moves`` of the analysis. In
-            regional scope these are constant almost everywhere, so what is behind them needs no gradient, and nothing else
-            of it is kept.
-        layer_norms: whether for p = 2 it reads norms of whole layers, which training estimates where nothing else is said.
+        masked: whether it sees the pre-activations only through ``slopes``, ``shares`` and what is ``movable``. In regional
+            scope these are constant almost everywhere, so what is behind them needs no gradient, and nothing else of it is
+            kept.
+        layer_norms: whether for p = 2 it reads norms of whole layers, which training estimates by default.
+        by_rows: whether it carries the functional's rows through the whole network, each by itself unless the question
+            combines them; then as many are carried at once as there is memory for.
     """
 
     certificate = Certificate.UPPER
@@ -33,13 +44,14 @@ class BoundEstimator(Estimator):
     layered: ClassVar[bool] = False
     masked: ClassVar[bool] = False
     layer_norms: ClassVar[bool] = True
+    by_rows: ClassVar[bool] = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         bound, closed = (
             next(i for i, kind in enumerate(cls.__mro__) if name in vars(kind)) for name in ("bound", "closed_form")
         )
-        if bound < closed:  # of a class or a mixin: the closed form is of the bound that it replaces
+        if bound < closed:  # a class or mixin with a bound of its own: the inherited closed form is of another bound
             cls.closed_form = BoundEstimator.closed_form
 
     @abstractmethod
@@ -51,19 +63,59 @@ class BoundEstimator(Estimator):
         raise NotImplementedError
 
     def closed_form(self, step: Step) -> Tensor | None:
-        """What ``bound`` is of a chain of layers, at less cost: penalties take it where there is one.
+        """The value of ``bound`` for a chain of layers, at less cost: penalties take it where there is one.
+
+        Args:
+            step: the chain, the question and the points.
 
         Returns:
-            The bound at each point ``(batch,)``, differentiable in the chain's weights, with whatever ``problem.place``
-            refuses refused; None where none is written down, and ``bound`` is taken.
+            The bound at each point ``(batch,)``, differentiable in the chain's weights; None where there is no closed form
+            of the question, and ``bound`` is taken. Points that ``problem.place`` refuses are refused.
         """
         return None
 
     def answer(self, work: Work) -> list[CertifiedInterval]:
-        analysis = work.analysis
-        with torch.no_grad(), analysis.norms.within(work.budget):
-            bounds = rounded_up(analysis, self.bound(analysis))
-        detail = analysis.norms.certificate()
+        return by_parts(work.analysis, work.budget, self.of_part)
+
+    def of_part(self, part: Analysis, budget: Budget) -> list[CertifiedInterval]:
+        """The intervals of points that are bounded together.
+
+        Args:
+            part: the analysis of these points.
+            budget: the budget of these points, started.
+        """
+        uppers, left_out = list[list[float]](), list[str]()
+        for block, share in self._rows_in_parts(part, budget):
+            with torch.no_grad(), block.norms.within(share):
+                left_out.append(self.within(block, share))
+                uppers.append(rounded_up(block, self.bound(block)))
+                left_out.append(block.norms.left_out)
+        words, detail = sentences(*left_out), part.certificate()
+        status, name = (Status.TIME_LIMIT if words else Status.BOUNDED), self.named(part)
+        detail = sentences(detail, words)
+        name = cut_name(name) if words else name
         return [
-            upper_interval(analysis, i, value, self.named(analysis), detail=detail) for i, value in enumerate(bounds)
+            upper_interval(part, i, max(each), name, status, detail) for i, each in enumerate(zip(*uppers, strict=True))
         ]
+
+    def within(self, analysis: Analysis, budget: Budget) -> str:
+        """Does the part of ``bound`` that ends with a budget, which is started; returns what was left out, in words."""
+        return ""
+
+    def _rows_in_parts(self, part: Analysis, budget: Budget) -> Iterator[tuple[Analysis, Budget]]:
+        """The same points with as many rows as fit into the memory, one part after the other, each with its share of the
+        time; with all of them where rows are combined, or few."""
+        placed = part.placed
+        apart = self.by_rows and placed.problem.q in (None, math.inf) and not placed.without_rows
+        at_once = rows_at_once(part.graph, placed, budget.memory) if apart else placed.count
+        if at_once >= placed.count:
+            yield part, budget
+            return
+        with torch.no_grad():
+            part.find()  # once for all
+        for first in range(0, placed.count, at_once):
+            rows = placed.rows[:, first : first + at_once]
+            yield (
+                part.for_question(replace(placed, coefficients=rows)),
+                budget.share(rows.shape[1] / (placed.count - first)),
+            )

@@ -1,6 +1,6 @@
-"""Bounds of unbranched networks in closed form, with hand-written gradients: what they share; each is its estimator's own.
+"""The frame of closed forms: bounds of unbranched networks with hand-written gradients; each form belongs to its estimator.
 
-They are what the estimators' bounds are, at a fraction of the operations: in regional scope slopes are masks without
+Their values are those of the estimators' bounds, at a fraction of the operations: in regional scope slopes are masks without
 gradient; for p = inf a largest row sum needs one product |W| d and its gradient is sign(W) on one row; for p = 2 a
 warm-started step of power iteration has u v^T for its gradient.
 """
@@ -27,9 +27,9 @@ from lipreg.problem import LocalLipschitz
 
 T = TypeVar("T")
 Pull = Callable[[Tensor], list[Tensor]]
-"""Gradients ``(batch,)`` with respect to the bounds -> gradients of every W_k."""
-Rule = Callable[[ReluChain, ChainMasks, "Rows"], tuple[Tensor, Pull]]
-"""A chain, what its region leaves of it, the functional's rows -> a bound at each point ``(batch,)``, and its gradient."""
+"""Gradients ``(batch,)`` with respect to the bounds -> gradients with respect to every W_k."""
+Rule = Callable[[ReluChain, ChainMasks, "LabelRows"], tuple[Tensor, Pull]]
+"""A chain, the masks of its region, the functional's rows -> a bound at each point ``(batch,)``, and its gradient."""
 
 BY_LABEL = (Logit, AllLogits, AllMargins, AllPairs, Combination)
 """Functionals whose rows the labels decide."""
@@ -37,7 +37,7 @@ BY_LABEL = (Logit, AllLogits, AllMargins, AllPairs, Combination)
 
 @dataclass(frozen=True)
 class Step:
-    """What a penalty asks of a closed form at a step.
+    """The question of a penalty to a closed form at a training step.
 
     Attributes:
         chain: the network, in its own weights.
@@ -45,8 +45,8 @@ class Step:
         x: reference points ``(batch, *shape)``.
         y: labels ``(batch,)``, where the functional needs them.
         methods: pre-activation methods; None for all that fit.
-        power: estimates spectral norms in their place; None where they are to be exact.
-        constants: kept from step to step; None makes them anew.
+        power: the power iteration that estimates spectral norms; None where they are to be exact.
+        constants: tensors kept from step to step; None makes them anew.
     """
 
     chain: ReluChain
@@ -59,13 +59,13 @@ class Step:
 
 
 def by_hand(step: Step, rule: Rule, sure: bool = False) -> Tensor | None:
-    """A bound at each point by a rule that knows its own gradient; None outside of the questions that rules are made for.
+    """A bound at each point by a rule with its own gradient; None outside of the questions that rules are made for.
 
     These are regional, of functionals whose rows the labels decide, of chains in float32 or float64; of pre-activation
     methods they take "interval", and in l_inf "ball".
 
     Args:
-        step: the question; the rule knows which norms it is for.
+        step: the question, whose norm the rule covers.
         rule: the bound; called without autograd.
         sure: whether the rule reads which units are active over all of the region.
 
@@ -87,8 +87,8 @@ def by_hand(step: Step, rule: Rule, sure: bool = False) -> Tensor | None:
         for layer in chain.layers[:-1]:
             layer.measure()
         masks = chain_masks(chain, placed, tuple(methods), row_sums=problem.p == math.inf, sure=sure)
-        found = rule(chain, masks, rows)
-    return Attached.apply(found, *chain.weights)  # type: ignore[return-value]
+        bounds_and_pull = rule(chain, masks, rows)
+    return PrecomputedGradient.apply(bounds_and_pull, *chain.weights)  # type: ignore[return-value]
 
 
 def _covers(problem: LocalLipschitz, methods: Sequence[str]) -> bool:
@@ -97,12 +97,12 @@ def _covers(problem: LocalLipschitz, methods: Sequence[str]) -> bool:
     return set(methods) <= ({"interval", "ball"} if problem.region.norm == math.inf else {"interval"})
 
 
-class Attached(torch.autograd.Function):
+class PrecomputedGradient(torch.autograd.Function):
     """Values and their gradients, computed elsewhere."""
 
     @staticmethod
-    def forward(ctx: Any, found: tuple[Tensor, Pull], *weights: Tensor) -> Tensor:
-        bounds, ctx.pull = found
+    def forward(ctx: Any, bounds_and_pull: tuple[Tensor, Pull], *weights: Tensor) -> Tensor:
+        bounds, ctx.pull = bounds_and_pull
         ctx.read = [
             (weight, weight._version) for weight in weights if not weight.is_inference()
         ]  # what save_for_backward does, at a third of its cost
@@ -117,12 +117,14 @@ class Attached(torch.autograd.Function):
 
 
 @dataclass(frozen=True)
-class Rows:
-    """The functional's rows c of every label, and which are each point's.
+class LabelRows:
+    """The functional's rows c of every label, and the label of each point.
 
     Attributes:
-        table: ``(labels * count, outputs)``, ``count`` rows a label.
-        labels: of each point; its rows are those from ``labels * count`` on.
+        table: the rows, ``(labels * count, outputs)``.
+        count: the number of rows for each label.
+        labels: the label of each point, ``(batch,)``; its rows are those from ``label * count`` on.
+        constants: tensors kept from step to step.
     """
 
     table: Tensor
@@ -131,12 +133,22 @@ class Rows:
     constants: Constants
 
 
-def rows_of(problem: LocalLipschitz, last: Tensor, x: Tensor, y: Tensor | None, constants: Constants) -> Rows | None:
-    """The rows at points, as labels decide them; None where labels are missing or wrong, which the problem refuses."""
+def rows_of(
+    problem: LocalLipschitz, last: Tensor, x: Tensor, y: Tensor | None, constants: Constants
+) -> LabelRows | None:
+    """The rows at points, as labels decide them; None where labels are missing or wrong, which the problem refuses.
+
+    Args:
+        problem: the question, whose functional is one of ``BY_LABEL``.
+        last: W_K, ``(outputs, n)``, for its dtype and device.
+        x: reference points ``(batch, *shape)``.
+        y: labels ``(batch,)``, where the functional needs them.
+        constants: tensors kept from step to step.
+    """
     outputs = last.shape[0]
     if not problem.output.needs_labels:
         table, count = constants.table(problem.output, 1, outputs, last.dtype, last.device)
-        return Rows(table, count, torch.zeros(len(x), dtype=torch.int64, device=x.device), constants)
+        return LabelRows(table, count, torch.zeros(len(x), dtype=torch.int64, device=x.device), constants)
     if y is None or not are_classes(y, x.shape[0]):
         return None
     y = y.long()
@@ -144,16 +156,16 @@ def rows_of(problem: LocalLipschitz, last: Tensor, x: Tensor, y: Tensor | None, 
     if int(low) < 0 or int(high) >= outputs:
         return None
     if outputs > x.shape[0]:  # the rows of the labels that there are
-        own, labels = torch.unique(y, return_inverse=True)
-        rows = problem.output.rows(last.new_zeros(len(own), outputs), own)
-        return Rows(rows.flatten(0, 1), rows.shape[1], labels, constants)
-    return Rows(*constants.table(problem.output, outputs, outputs, last.dtype, last.device), y, constants)
+        present, labels = torch.unique(y, return_inverse=True)
+        rows = problem.output.rows(last.new_zeros(len(present), outputs), present)
+        return LabelRows(rows.flatten(0, 1), rows.shape[1], labels, constants)
+    return LabelRows(*constants.table(problem.output, outputs, outputs, last.dtype, last.device), y, constants)
 
 
 class Constants:
-    """Tensors that are the same at every step of a training, made once: whoever takes steps keeps them.
+    """Tensors that are the same at every step of a training, made once; a training keeps one object of them.
 
-    They are the rows of every label, and where each point's begin among those of all points. A copy makes its own.
+    They are the rows of every label, and where each point's begin among those of all points. A pickled copy begins empty.
     """
 
     def __init__(self) -> None:
@@ -165,17 +177,30 @@ class Constants:
     def table(
         self, output: Output, labels: int, outputs: int, dtype: torch.dtype, device: torch.device
     ) -> tuple[Tensor, int]:
-        """The functional's rows of so many labels, ``(labels * count, outputs)``, and their count."""
+        """The functional's rows of so many labels, ``(labels * count, outputs)``, and how many there are for each label.
+
+        Args:
+            output: the functional.
+            labels: the number of labels; 1 where the functional needs none.
+            outputs: the number of outputs.
+            dtype, device: those of the rows.
+        """
 
         def make() -> tuple[Tensor, int]:
-            given = torch.arange(labels, device=device) if output.needs_labels else None
-            rows = output.rows(torch.zeros(labels, outputs, dtype=dtype, device=device), given)
+            every_label = torch.arange(labels, device=device) if output.needs_labels else None
+            rows = output.rows(torch.zeros(labels, outputs, dtype=dtype, device=device), every_label)
             return rows.flatten(0, 1), rows.shape[1]
 
         return self._once((output, labels, outputs, dtype, device), make)
 
     def starts(self, batch: int, labels: int, device: torch.device) -> Tensor:
-        """0, labels, 2 labels, ..."""
+        """0, labels, 2 labels, ..., ``(batch,)``.
+
+        Args:
+            batch: the number of points.
+            labels: the number of labels.
+            device: that of the tensor.
+        """
         return self._once((batch, labels, device), lambda: torch.arange(0, batch * labels, labels, device=device))
 
     def _once(self, key: Hashable, make: Callable[[], T]) -> T:
@@ -184,29 +209,36 @@ class Constants:
         return self._made[key]
 
 
-def largest_row(folded: Tensor, entries: Tensor | None, rows: Rows) -> tuple[Tensor, Tensor]:
-    """max over the rows of a point's label of (row . entries), and which row of the table attains it.
+def largest_row(folded: Tensor, entries: Tensor | None, rows: LabelRows) -> tuple[Tensor, Tensor]:
+    """max over the rows of a point's label of (row . entries), ``(batch,)``, and which row of the table attains it.
 
     Args:
-        folded: non-negative rows of the table, ``(labels * count, n)``.
+        folded: the table's rows with a map folded in, non-negative, ``(labels * count, n)``.
         entries: ``(batch or 1, n)``; None for ones.
+        rows: the table and the labels of the points.
     """
     if entries is None:
         entries = folded.new_ones(1, folded.shape[1])
     batch, labels = rows.labels.shape[0], folded.shape[0] // rows.count
-    found = linear_map(entries, folded).reshape(-1, rows.count)  # (batch or 1) * labels rows
-    if found.shape[0] != batch:
+    products = linear_map(entries, folded).reshape(-1, rows.count)  # (batch or 1) * labels rows
+    if products.shape[0] != batch:
         shared = entries.shape[0] == 1
-        found = found.index_select(
+        products = products.index_select(
             0, rows.labels if shared else rows.labels + rows.constants.starts(batch, labels, folded.device)
         )
-    largest, row = found.max(1)
+    largest, row = products.max(1)
     return largest, torch.add(row, rows.labels, alpha=rows.count)
 
 
-def output_gradient(rows: Rows, chosen: Tensor, parts: Tensor) -> Tensor:
-    """sum over points of (row of C) (x) (gradient of the folded row): that of W_K."""
-    return rows.table.index_select(0, chosen).T @ parts
+def output_gradient(rows: LabelRows, index: Tensor, parts: Tensor) -> Tensor:
+    """The gradient of W_K, ``(outputs, n)``: the sum over points of (row of C) (x) (gradient of the folded row).
+
+    Args:
+        rows: the table of rows.
+        index: the row of the table that counts at each point, ``(batch,)``.
+        parts: the gradient of that row with W_K folded in, ``(batch, n)``.
+    """
+    return rows.table.index_select(0, index).T @ parts
 
 
 def flattened(entries: Tensor | None) -> Tensor | None:

@@ -1,4 +1,4 @@
-"""The door for users without callbacks: bounds of a batch as a tensor, or certified intervals, from a module."""
+"""Bounds without callbacks: of a batch as a tensor, or as certified intervals, from a module."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from lipreg.bounds import Analysis, GeneralPosition, analyse, find_degeneracies, without_pools
 from lipreg.budget import Budget
 from lipreg.errors import InvalidInput, UnsupportedRequest
-from lipreg.estimators.base import ESTIMATORS, IN_NORM, Estimator, Known, Watch
+from lipreg.estimators.base import ESTIMATORS, IN_NORM, Estimator, PriorIntervals, Watch
 from lipreg.estimators.bound_estimator import BoundEstimator
 from lipreg.estimators.norm_equivalence import get_estimator
 from lipreg.estimators.recipe import Bound
@@ -31,7 +31,7 @@ Network = nn.Module | CapturedNetwork | Graph
 SEEN = 16
 """Points of each region at which a module with hooks is compared with its graph."""
 STEPS = 100
-"""Of power iteration where nothing is known of a layer and nothing will be kept."""
+"""Steps of power iteration from a random start, for one evaluation alone."""
 
 
 def estimate(
@@ -68,12 +68,12 @@ def estimate(
     graph = _live(network, x)
     estimator.check(problem, graph)
     power = PowerIteration(shared=False, first=STEPS) if recipe.spectral_norms == "estimate" else None
-    found = estimator.bound(live_analysis(graph, problem, x, y, estimator, recipe.methods, power, recipe.memory))
-    if found.dtype == torch.float16 and not bool(torch.isfinite(found).all()):
-        most = f"{torch.finfo(found.dtype).max:,.0f}"
+    bounds = estimator.bound(live_analysis(graph, problem, x, y, estimator, recipe.methods, power, recipe.memory))
+    if bounds.dtype == torch.float16 and not bool(torch.isfinite(bounds).all()):
+        most = f"{torch.finfo(bounds.dtype).max:,.0f}"
         todo = "network.float() has room for it, as bfloat16 has; certify works in float64 whatever the weights are kept in"
         raise InvalidInput(f"a bound above {most}", where="estimate", accepted=f"in float16 up to {most}", todo=todo)
-    return found
+    return bounds
 
 
 def certify(
@@ -85,7 +85,7 @@ def certify(
     estimator: str | Bound | None = None,
     budget: Budget | float | None = None,
     settings: Settings | None = None,
-    known: Known = (),
+    known: PriorIntervals = (),
     progress: Watch | None = None,
 ) -> list[CertifiedInterval]:
     """Certified intervals at each reference point, in float64 on the CPU, from any registered estimator.
@@ -97,26 +97,27 @@ def certify(
         estimator: any registered name, or a recipe; ``"name@l2"`` for the method in l2 and a question in other norms. None
             takes what the usual ones that cover question and network prove together (``usual_estimators``): both ends,
             exact wherever an exact engine is among them.
-        budget: what the whole batch may take, a ``Budget`` or a number of seconds; default 60 seconds.
+        budget: the budget of the whole batch, a ``Budget`` or a number of seconds; default 60 seconds.
         settings: which engines serve, and the seed.
-        known: what was certified before of the same question about the same network and points, an interval a point;
-            searches start from there.
-        progress: told where a search stands.
+        known: prior intervals of the same question about the same network and points, one for each point; searches start
+            from them.
+        progress: a function that is called with the progress of a search.
 
     Raises:
-        IncomparableResults: what is known is of another network, point or question.
+        IncomparableResults: a known interval is of another network, point or question.
         UnsupportedRequest: the estimator does not cover question and network; raised before any bound is computed.
     """
-    own, chosen = Budget.of(budget, "certify").started(), DEFAULTS if settings is None else settings
-    if not isinstance(chosen, Settings):
+    limit, choices = Budget.of(budget, "certify").started(), DEFAULTS if settings is None else settings
+    if not isinstance(choices, Settings):
         raise InvalidInput(f"settings={settings!r}", where="certify", accepted="Settings(...)")
     if estimator is None:
-        return usual_intervals(frozen_analysis(network, problem, x, y, budget=own), own, chosen, known, progress)
+        return usual_intervals(frozen_analysis(network, problem, x, y, budget=limit), limit, choices, known, progress)
     recipe = Bound.of(estimator, "estimator")
     method = get_estimator(recipe.estimator)
     method.check(problem)
-    analysis = frozen_analysis(network, problem, x, y, recipe.methods, budget=own, estimators=lambda _: (method,))
-    return method.intervals(analysis, own, chosen, known, progress)
+    question = network, problem, x, y, recipe.methods
+    analysis = frozen_analysis(*question, budget=limit, estimators=lambda _: (method,), once=True)
+    return method.intervals(analysis, limit, choices, known, progress)
 
 
 def general_position(
@@ -130,17 +131,17 @@ def general_position(
     """Units that are degenerate at each reference point, by name, and what that means for exactness.
 
     Exact values need kinks in general position, which holds with probability 1 for weights drawn at random, and fails by
-    construction: zero biases, copied units, relu(x) beside relu(-x). Ask when a result is ``unconfirmed``; its detail names
-    the units too.
+    construction: zero biases, copied units, relu(x) beside relu(-x). It is of use when a result is ``unconfirmed``, whose
+    detail names the units too.
 
     Args:
-        network, problem, x, y, budget: as for ``certify``; what tells which units are undecided takes half of the budget at
-            most.
+        network, problem, x, y, budget: as for ``certify``; the bounds that show which units are unstable take half of the
+            budget at most.
     """
-    own = Budget.of(budget, "general_position").started()
-    analysis = frozen_analysis(network, problem, x, y, where="general_position", budget=own)
+    limit = Budget.of(budget, "general_position").started()
+    analysis = frozen_analysis(network, problem, x, y, where="general_position", budget=limit)
     points = range(analysis.placed.batch)
-    return [find_degeneracies(without_pools(analysis[i : i + 1], own.share(0.5))) for i in points]
+    return [find_degeneracies(without_pools(analysis[i : i + 1], limit.share(0.5))) for i in points]
 
 
 def live_analysis(
@@ -155,16 +156,25 @@ def live_analysis(
 ) -> Analysis:
     """The analysis that a differentiable bound works from, in the arithmetic and on the device of a live graph.
 
-    It carries gradients where the estimator's bound can have them. With ``power`` the spectral norms of layers are its
-    estimates. ``memory`` is what linear forms may take at one node, in bytes.
+    It carries gradients where the estimator's bound can have them.
+
+    Args:
+        graph: the live graph.
+        problem: the question.
+        x: reference points ``(batch, *shape)``.
+        y: labels ``(batch,)``, where the functional needs them.
+        estimator: the estimator whose bound is to be taken.
+        preactivations: pre-activation methods; None for all.
+        power: the power iteration that estimates the spectral norms of layers; None where they are to be exact.
+        memory: bytes that linear forms may take at one node; None for no limit.
     """
     x = x.to(graph.dtype)
     graph.check_input(x)
     with torch.no_grad():
         outputs = x.new_zeros(len(x), *graph.output.shape) if reads_no_values(problem.output) else graph(x)
     placed, constant = problem.place(x, outputs, y, graph.of), estimator.masked and problem.scope == "regional"
-    own = {"power": power, "outward": False, "constant": constant, "memory": memory}
-    return analyse(graph, placed, preactivations, **own)
+    options = {"power": power, "outward": False, "constant": constant, "memory": memory}
+    return analyse(graph, placed, preactivations, **options)
 
 
 def frozen_analysis(
@@ -176,12 +186,23 @@ def frozen_analysis(
     where: str = "certify",
     budget: Budget | None = None,
     estimators: Callable[[Graph], Iterable[Estimator]] = lambda _: (),
+    once: bool = False,
 ) -> Analysis:
     """The float64 analysis on the CPU that estimators with certificates work from.
 
-    A module is compared with its captured graph at x first. Estimators that are to work from it, given the network that it
-    has turned out to be, are asked whether they cover it before any bound is computed. Of a budget, pre-activation bounds
-    take half of what is left by then.
+    A module is compared with its captured graph at x first.
+
+    Args:
+        network, problem, x, y: as for ``certify``.
+        preactivations: pre-activation methods; None for all.
+        where: the caller's name in error messages.
+        budget: the budget of the caller, started; pre-activation bounds take half of the rest. None for no limit.
+        estimators: the graph, to the estimators that are to work from the analysis: their ``check`` comes before any bound.
+        once: whether points are read one after another, and once: then nothing is kept of those before.
+
+    Raises:
+        InvalidInput: x and y are no reference points and labels, or the network is a live graph.
+        UnsupportedRequest: one of the estimators does not cover question and network.
     """
     x, y = _tensor(x), _tensor(y)
     structure, module = structure_of(network, x, y, where), None
@@ -202,16 +223,23 @@ def frozen_analysis(
         if module is not None:
             random = torch.Generator().manual_seed(0)
             check_hooks(graph, module, lambda: placed.region.sample(SEEN, random).flatten(0, 1))
-        return analyse(graph, placed, preactivations, budget=None if budget is None else partial(budget.share, 0.5))
+        share = None if budget is None else partial(budget.share, 0.5)
+        return analyse(graph, placed, preactivations, budget=share, once=once)
 
 
-def _tensor(given: Any) -> Any:
-    """A tensor of the numbers of an array of numpy; anything else as it is."""
-    return torch.from_numpy(given) if isinstance(given, np.ndarray) and given.dtype != object else given
+def _tensor(value: Any) -> Any:
+    """A tensor of the numbers in an array of numpy; anything else as it is."""
+    return torch.from_numpy(value) if isinstance(value, np.ndarray) and value.dtype != object else value
 
 
 def structure_of(network: Network, x: Tensor, y: Tensor | None, where: str) -> CapturedNetwork | Graph:
-    """A network whose nodes are known, captured if it is not yet.
+    """The network as a graph or a captured module; a module is captured.
+
+    Args:
+        network: the network.
+        x: reference points ``(batch, *shape)``.
+        y: labels ``(batch,)``, or None.
+        where: the caller's name in error messages.
 
     Raises:
         InvalidInput: x and y are no reference points and labels.
@@ -232,19 +260,23 @@ def frozen_graph(structure: CapturedNetwork | Graph) -> Graph:
 
 
 def differentiable_bound(name: str) -> BoundEstimator:
-    """The estimator of that name, if its bound can be differentiated."""
+    """The estimator of that name, whose bound can be differentiated.
+
+    Raises:
+        UnsupportedRequest: its bound cannot.
+    """
     estimator = get_estimator(name)
     if not isinstance(estimator, BoundEstimator) or not estimator.differentiable:
-        able = ", ".join(differentiable_names())
+        accepted = ", ".join(differentiable_names())
         got = f"{name!r} is not differentiable"
         if IN_NORM in name:
             got = f"{name!r} converts a certificate, for certify and audits, and is no bound to differentiate"
-        raise UnsupportedRequest(got, where="bound", accepted=able)
+        raise UnsupportedRequest(got, where="bound", accepted=accepted)
     return estimator
 
 
 def differentiable_names() -> list[str]:
-    """The estimators that can be penalised."""
+    """The names of the estimators that can be penalised, sorted."""
     return sorted(n for n, e in ESTIMATORS.offered().items() if isinstance(e, BoundEstimator) and e.differentiable)
 
 

@@ -1,5 +1,5 @@
-"""What is found of all points together before a search goes to any of them: closed forms, the cheapest first, the best of
-them kept, and witnesses at the reference points."""
+"""The intervals of all points together before a search begins at any: closed forms, the cheapest first, the best of them
+kept, and witnesses at the reference points."""
 
 from __future__ import annotations
 
@@ -9,22 +9,23 @@ from dataclasses import replace
 from lipreg.bounds import Analysis
 from lipreg.budget import Budget
 from lipreg.estimators.base import lower_interval
+from lipreg.estimators.cheap_bounds import cheap_intervals
 from lipreg.estimators.jacobians.jacobian_crown import JacobianCrown
-from lipreg.estimators.unreached import cheap_intervals
+from lipreg.estimators.naming import CUT
 from lipreg.estimators.witnesses.witness import witnesses
 from lipreg.results import CertifiedInterval, Status
 from lipreg.words import sentences
 
 TOGETHER = 16
-"""Points at which linear bounds on the Jacobian are made at once."""
-FEW_PASSES = ("", "affine_relu", "fastlip")
+"""Points whose linear bounds on the Jacobian are computed at once."""
+FEW_PASSES = ("", "affine_relu", "fastlip", "spectral")
 CENTER = "the reference point, before any hunt"
 SHORT = "In so little time 'jacobian_crown' by itself says more than a search, and there was not enough for it"
 
 
-def barely_proved(known: CertifiedInterval) -> bool:
-    """Whether an upper end cost a few passes, or none: where there is no better one, closed forms come first."""
-    return known.proof.partition("-")[0] in FEW_PASSES
+def barely_proved(interval: CertifiedInterval) -> bool:
+    """Whether an upper end cost a few passes, or none; if so, closed forms come before a search."""
+    return interval.proof.removesuffix(CUT).partition("-")[0] in FEW_PASSES
 
 
 def first_forms(analysis: Analysis, budget: Budget) -> list[CertifiedInterval]:
@@ -33,26 +34,26 @@ def first_forms(analysis: Analysis, budget: Budget) -> list[CertifiedInterval]:
     The details of points at which there was no time for all of the latter begin with ``SHORT``.
 
     Args:
-        analysis: of all the points.
-        budget: started; of these alone. Each block of points has its share.
+        analysis: the analysis of all the points.
+        budget: the budget of these bounds, started; each block of points has its share.
     """
-    batch, found = analysis.placed.batch, list[CertifiedInterval]()
+    batch, intervals = analysis.placed.batch, list[CertifiedInterval]()
     for first in range(0, batch, TOGETHER):
         part = analysis[first : min(first + TOGETHER, batch)]
-        found += _least(part, budget.share(part.placed.batch / (batch - first)))
-    return found
+        intervals += _least(part, budget.share(part.placed.batch / (batch - first)))
+    return intervals
 
 
 def first_witnesses(analysis: Analysis, budget: Budget) -> list[CertifiedInterval]:
-    """What the reference points themselves prove from below."""
-    found = witnesses(analysis, analysis.placed.region.center.unsqueeze(1), budget=budget)
-    return [lower_interval(analysis, i, one, CENTER) for i, one in enumerate(found)]
+    """The lower ends that the reference points themselves prove."""
+    proofs = witnesses(analysis, analysis.placed.region.center.unsqueeze(1), budget=budget)
+    return [lower_interval(analysis, i, one, CENTER) for i, one in enumerate(proofs)]
 
 
 def _least(part: Analysis, budget: Budget) -> Iterator[CertifiedInterval]:
     cheap = cheap_intervals(part, budget)
     for form, other in zip(JacobianCrown().intervals(part, replace(budget, nodes=None)), cheap, strict=True):
-        found = form.intersect(other)
+        interval = form.intersect(other)
         if form.status is Status.TIME_LIMIT:
-            found = replace(found, status=form.status, detail=sentences(SHORT, found.detail))
-        yield found
+            interval = replace(interval, status=form.status, detail=sentences(SHORT, interval.detail))
+        yield interval

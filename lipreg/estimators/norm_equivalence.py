@@ -9,9 +9,8 @@ norms
 
     L_{p->q} <= sup |x|_p' / |x|_p . sup |y|_q / |y|_q' . L_{p'->q'},
 
-x over the differences of points of X, in the question's units (n counts the measured coordinates with room), and y over
-those of outputs. The factor may be
-as large as n, which is why no method does this unasked.
+x over the differences of points of X, in the question's units (n counts the measured coordinates that can move), and y
+over those of outputs. The factor may be as large as n, so that no method does this unless it is asked for by name.
 """
 
 from __future__ import annotations
@@ -24,7 +23,8 @@ import torch
 
 from lipreg.bounds import Analysis
 from lipreg.estimators import base
-from lipreg.estimators.base import IN_NORM, ROUNDING, Estimator, Work
+from lipreg.estimators.base import IN_NORM, Estimator, Work
+from lipreg.estimators.rounding import ROUNDING
 from lipreg.estimators.witnesses.witness import best_witness
 from lipreg.linalg import norm_name, parse_norm
 from lipreg.problem import LocalLipschitz
@@ -63,14 +63,14 @@ def in_norm(method: Estimator, norm: float) -> Estimator:
 
 
 def nearest(method: Estimator, p: float) -> Estimator:
-    """The method in that of its norms which loses least on inputs measured in p."""
+    """The method in the one of its norms that loses least on inputs measured in p."""
     lost = {norm: (max(0.0, 1.0 / norm - 1.0 / p), abs(1.0 / norm - 1.0 / p)) for norm in method.norms}
     return in_norm(method, min(lost, key=lost.__getitem__))
 
 
 @dataclass(frozen=True)
-class Equivalence:
-    """|x|_{to} <= size^power |x|_{of} on R^size."""
+class _Equivalence:
+    """|x|_{to} <= size^power |x|_{of} on R^size; ``symbol`` is that of x in words."""
 
     to: float
     of: float
@@ -111,13 +111,13 @@ class _InNorm(Estimator):
         return self.method.tolerances()
 
     def answer(self, work: Work) -> list[CertifiedInterval]:
-        analysis, asked = work.analysis, work.analysis.placed.problem
-        own, _ = self._own_question(asked)
-        assert own is not None
-        inner = analysis.asking(replace(analysis.placed, problem=own))
-        # what is known so far, and what a search would report on its way, is in other norms
+        analysis, question = work.analysis, work.analysis.placed.problem
+        inner_question, _ = self._own_question(question)
+        assert inner_question is not None
+        inner = analysis.for_question(replace(analysis.placed, problem=inner_question))
+        # prior intervals, and what a search would report on its way, are in other norms
         results = self.method.intervals(inner, work.budget, work.settings)
-        if own == asked:
+        if inner_question == question:
             return results
         return [self._converted(analysis, i, result) for i, result in enumerate(results)]
 
@@ -125,38 +125,38 @@ class _InNorm(Estimator):
         """The question in the method's norms: with q as asked where it covers that, else the first q that it does."""
         refusal = None
         for q in (None,) if problem.q is None else dict.fromkeys((problem.q, self.norm, *self.method.output_norms)):
-            own = replace(problem, p=self.norm, q=q)
-            refused = self.method.uncovered_question(own)
+            question = replace(problem, p=self.norm, q=q)
+            refused = self.method.uncovered_question(question)
             if refused is None:
-                return own, None
+                return question, None
             refusal = refusal or refused
         return None, refusal
 
     def _converted(self, analysis: Analysis, index: int, result: CertifiedInterval) -> CertifiedInterval:
-        placed, own = analysis.placed, result.problem
-        room = int((placed.weights[index] > 0).sum())
-        steps = [Equivalence(own.p, placed.problem.p, max(1, room), "x")]
-        if own.q is not None and placed.problem.q is not None and own.q != placed.problem.q:
-            steps.append(Equivalence(placed.problem.q, own.q, placed.count, "y"))
+        placed, inner = analysis.placed, result.problem
+        movable = int((placed.weights[index] > 0).sum())
+        steps = [_Equivalence(inner.p, placed.problem.p, max(1, movable), "x")]
+        if inner.q is not None and placed.problem.q is not None and inner.q != placed.problem.q:
+            steps.append(_Equivalence(placed.problem.q, inner.q, placed.count, "y"))
         factor = math.prod(step.factor for step in steps)
         widened = factor * (1.0 + ROUNDING) if factor > 1.0 else 1.0
         number = result.estimate if result.certificate is Certificate.ESTIMATE else result.upper
-        norms = f"l{norm_name(own.p)}" + (f" to l{norm_name(own.q)}" if own.q is not None else "")
+        norms = f"l{norm_name(inner.p)}" + (f" to l{norm_name(inner.q)}" if inner.q is not None else "")
         proved = number is not None and number < math.inf
-        spelled = "" if not proved else f"{number:.9g} in {norms}, times {' and '.join(map(str, steps))}. "
+        words = "" if not proved else f"{number:.9g} in {norms}, times {' and '.join(map(str, steps))}. "
         witness = None
         if result.witness is not None:
             point = torch.tensor(result.witness.point, dtype=analysis.graph.dtype)
             witness = best_witness(analysis, index, point.reshape(1, *placed.region.shape))
         converted = CertifiedInterval(
             placed.problem,
-            placed.functionals[index],
+            placed.functional_names[index],
             lower=0.0 if witness is None else witness.attained,
             upper=result.upper * widened,
             proof=result.proof and f"{result.proof} in {norms}, norm equivalence",
             witness=witness,
             estimate=None if result.estimate is None else result.estimate * factor,
-            detail=f"{spelled}{result.detail}".strip(),
+            detail=f"{words}{result.detail}".strip(),
             subject=result.subject,
         )
         if converted.certificate is Certificate.EXACT:

@@ -1,4 +1,4 @@
-"""The certified radius: how far a reference point can move, in any direction, before its class can change."""
+"""The certified radius: the distance that a reference point can move, in any direction, before its class can change."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from lipreg.problem import LocalLipschitz
 from lipreg.regions import L1Ball, L2Ball, LinfBall
 
 BOUNDS = ("affine_relu", "fastlip", "jacobian_crown")
-"""Whose smallest counts where nothing else is asked for, the cheapest first; they cover every network that is read."""
+"""The default estimators, whose smallest bound counts, the cheapest first; they cover every network that is read."""
 BALLS = {1.0: L1Ball, 2.0: L2Ball, math.inf: LinfBall}
 TOLERANCE = 1e-5
 """Relative width at which the search for the largest radius ends."""
 TOGETHER = 16
-"""Points whose outputs are held at once."""
+"""Points whose outputs are in memory at once."""
 TRIALS = 60
 SMALLEST = 1e-9
 """The search's limits: radii tried, and the smallest radius beside the image's largest entry."""
@@ -47,7 +47,7 @@ class CertifiedRadius:
         rival: the class that the proof would fail against first beyond ``radius``; None for a misclassified point.
         margin: f_label - f_rival at the reference point, in real arithmetic and rounded down.
         constant: the upper bound on the pointed Lipschitz constant of that margin over the ball of this radius.
-        evaluations: how many radii were tried.
+        evaluations: the number of radii tried.
         detail: how the norms behind the bound were certified.
     """
 
@@ -75,7 +75,7 @@ def certified_radii(
     on_radius: Callable[[CertifiedRadius], object] | None = None,
     stop: Stop | None = None,
 ) -> list[CertifiedRadius]:
-    """The largest radius eps found with eps L_j(eps) < margin_j for every rival class j, at each reference point.
+    """The largest radius eps seen with eps L_j(eps) < margin_j for every rival class j, at each reference point.
 
     L_j(eps) is a bound on the pointed constant of f_y - f_j over the ball of radius eps: from x0, the margin falls by at
     most eps L_j(eps) inside the ball. Each radius that is returned was tested itself; that eps L_j(eps) grows with eps only
@@ -86,15 +86,15 @@ def certified_radii(
         x: reference points ``(batch, *shape)``.
         y: class labels ``(batch,)``; default: the network's own classes.
         p: norm of distances, 1, 2 or "inf".
-        bounds: names of estimators with upper bounds, or one; the smallest counts for each rival, and those behind the first
-            are asked, in this order, about the rivals alone that limit the radius. None takes ``BOUNDS``: ``affine_relu``,
+        bounds: names of estimators with upper bounds, or one; the smallest counts for each rival, and those after the first
+            are evaluated, in this order, for the rivals alone that limit the radius. None takes ``BOUNDS``: ``affine_relu``,
             ``fastlip`` and ``jacobian_crown``, as far as they cover network and question.
         preactivations: any of "ball", "interval", "crown", "alpha", intersected; default the first three, as far as they
             fit the network's size.
         low, high: the data range, which cuts the ball.
         largest: where the search stops.
-        on_radius: called with each radius as it is found; all points are looked at before the first one is sought.
-        stop: ends the work behind the point that is being sought; what was found by then is returned.
+        on_radius: a function that is called with each radius; all points are checked before the first radius is sought.
+        stop: an event that ends the work after the point in hand; the radii so far are returned.
 
     Raises:
         UnsupportedRequest: an estimator that proves no upper bound in closed form, or does not cover norm and network.
@@ -119,7 +119,7 @@ def certified_radii(
     region.place(x.detach().to("cpu", torch.float64))
     if y is not None:
         outputs = math.prod(frozen_graph(subject).output.shape)
-        if outputs > 1:  # one has no margins, which is said where they are asked for
+        if outputs > 1:  # one has no margins: ``AllMargins`` refuses it
             classes(y.to("cpu"), len(x), outputs, "certified_radii")
     radii: list[CertifiedRadius] = []
     for first in range(0, len(x), TOGETHER):
@@ -130,15 +130,25 @@ def certified_radii(
         # a point that rounding has put outside of the data range stands for the nearest one inside
         graph, part, subject = analysis.graph, analysis.placed.region.center, analysis.graph
         with torch.no_grad():
-            own = _own_classes(graph, part) if y is None else y[first : first + TOGETHER].to("cpu")
-            labels = classes(own, len(part), analysis.reach[-1].value.shape[1], "certified_radii")
+            class_of = _own_classes(graph, part) if y is None else y[first : first + TOGETHER].to("cpu")
+            labels = classes(class_of, len(part), analysis.value_bounds[-1].value.shape[1], "certified_radii")
             ahead = margins(graph, part, labels)
         for i in range(len(part)):
             if stop is not None and stop.is_set():
                 return radii
-            asked = part[i : i + 1], labels[i : i + 1], ahead[i], norm, estimators, preactivations, low, high, largest
+            arguments = (
+                part[i : i + 1],
+                labels[i : i + 1],
+                ahead[i],
+                norm,
+                estimators,
+                preactivations,
+                low,
+                high,
+                largest,
+            )
             with torch.no_grad():
-                radii.append(_search(graph, *asked))
+                radii.append(_search(graph, *arguments))
             if on_radius is not None:
                 on_radius(radii[-1])
     return radii
@@ -146,9 +156,9 @@ def certified_radii(
 
 def _own_classes(graph: Graph, x: Tensor) -> Tensor:
     """The largest output at each point, in real arithmetic; the first of those that are equal."""
-    own = graph(x).argmax(1)
-    ahead = margins(graph, x, own)
-    return torch.where((ahead < 0).any(1), ahead.argmin(1), own)
+    largest = graph(x).argmax(1)
+    ahead = margins(graph, x, largest)
+    return torch.where((ahead < 0).any(1), ahead.argmin(1), largest)
 
 
 def _fits(name: str) -> bool:
@@ -179,12 +189,12 @@ def _search(
     high: float | None,
     largest: float,
 ) -> CertifiedRadius:
-    """Brackets the largest radius: a radius that holds or fails says, by the growth of L, where the next one lies."""
-    own = int(label)
-    rivals = [j for j in range(len(ahead)) if j != own]
+    """Brackets the largest radius: from one that holds or fails the growth of L shows where the next one lies."""
+    own_class = int(label)
+    rivals = [j for j in range(len(ahead)) if j != own_class]
     ahead = ahead[rivals]
     worst = int(ahead.argmin())
-    failed = CertifiedRadius(0.0, p, own, None, float(ahead[worst]), math.inf, 0)
+    failed = CertifiedRadius(0.0, p, own_class, None, float(ahead[worst]), math.inf, 0)
     if not ahead[worst] > 0:
         return failed
     best = replace(failed, rival=rivals[worst])
@@ -195,12 +205,12 @@ def _search(
         problem = LocalLipschitz(BALLS[p](radius, low=low, high=high), AllMargins(), scope="pointed", p=p)
         analysis = analyse(graph, problem.place(x, graph(x), label), preactivations)
         constants = _constants(analysis, estimators, ahead)
-        reach = ahead / constants * (1 - 4 * EPS)
-        rival, beyond = int(reach.argmin()), float(reach.min())
+        distances = ahead / constants * (1 - 4 * EPS)
+        rival, beyond = int(distances.argmin()), float(distances.min())
         if radius < beyond:  # proved; and because L grows, nothing beyond margin / L can be
             holds, ceiling = radius, min(ceiling, beyond)
             ends = float(ahead[rival]), float(constants[rival])
-            best = CertifiedRadius(radius, p, own, rivals[rival], *ends, tested, analysis.norms.certificate())
+            best = CertifiedRadius(radius, p, own_class, rivals[rival], *ends, tested, analysis.certificate())
             radius = min(largest, math.sqrt(holds * min(ceiling, 16 * holds)))
         else:  # not proved; L is smaller in the smaller ball of radius margin / L
             ceiling = min(ceiling, radius)
@@ -213,14 +223,16 @@ def _constants(analysis: Analysis, estimators: Sequence[Estimator], ahead: Tenso
     radius, of the others as many as show that they do not."""
     placed = analysis.placed
     analysis.find()  # once for all rivals
-    alone = [analysis.asking(replace(placed, given=placed.rows[:, row : row + 1])) for row in range(len(ahead))]
+    alone = [
+        analysis.for_question(replace(placed, coefficients=placed.rows[:, row : row + 1])) for row in range(len(ahead))
+    ]
 
     def bound(row: int, method: Estimator) -> float:
         return max(1e-300, method.intervals(alone[row], Budget())[0].upper)
 
-    found = torch.tensor([bound(row, estimators[0]) for row in range(len(ahead))], dtype=torch.float64)
-    asked = [1] * len(ahead)
-    while asked[worst := int((ahead / found).argmin())] < len(estimators):
-        found[worst] = min(float(found[worst]), bound(worst, estimators[asked[worst]]))
-        asked[worst] += 1
-    return found
+    constants = torch.tensor([bound(row, estimators[0]) for row in range(len(ahead))], dtype=torch.float64)
+    evaluated = [1] * len(ahead)
+    while evaluated[worst := int((ahead / constants).argmin())] < len(estimators):
+        constants[worst] = min(float(constants[worst]), bound(worst, estimators[evaluated[worst]]))
+        evaluated[worst] += 1
+    return constants

@@ -1,4 +1,4 @@
-"""Bound: how a constant is bounded, in one value object; two numbers are one bound's only if their recipes are equal."""
+"""Bound: the recipe of a bound as one value object; two numbers are of one bound only if their recipes are equal."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from lipreg.bounds import ASKED, KEPT, METHODS
+from lipreg.bounds import METHODS, OPTIONAL_METHODS, ROW_MEMORY
+from lipreg.budget import whole_number
 from lipreg.errors import InvalidInput
-from lipreg.estimators.base import ALL, ESTIMATORS, recipe_name
+from lipreg.estimators.base import ESTIMATORS
+from lipreg.estimators.naming import ALL, recipe_name
 from lipreg.estimators.norm_equivalence import IN_NORM, get_estimator
 from lipreg.options import unknown
 from lipreg.runs import certified_description
@@ -38,8 +40,8 @@ class Bound:
             interval bounds. Where a certificate is asked for they are done in parts, and the budget is the limit.
 
     Attributes:
-        label: the estimator's name, with methods that are not its own behind it ("affine_relu-ball-interval"); tells the
-            recipes of an audit apart, and is what they are logged and recorded under.
+        label: the estimator's name, with methods that are not its own behind it ("affine_relu-ball-interval"); the name
+            of the recipe in logs and records, by which those of an audit differ.
 
     Raises:
         InvalidInput: an unknown estimator, or an argument that is none of these.
@@ -48,25 +50,28 @@ class Bound:
     estimator: str
     preactivations: Sequence[str] | str = None  # type: ignore[assignment]  # None: the estimator's own, resolved below
     spectral_norms: SpectralNorms = "estimate"
-    memory: int = KEPT
+    memory: int = ROW_MEMORY
     label: str = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        own = get_estimator(self.estimator).preactivations
-        methods = own if self.preactivations is None else self.preactivations
+        default = get_estimator(self.estimator).preactivations
+        methods = default if self.preactivations is None else self.preactivations
         if methods != ALL:
-            listed = f'"{ALL}", or a list of some of {", ".join((*METHODS, *ASKED))}'
-            if isinstance(methods, str) or not methods or set(methods) - {*METHODS, *ASKED}:
-                raise InvalidInput(f"preactivations={methods!r}", where="Bound", accepted=listed)
-            methods = tuple(method for method in (*METHODS, *ASKED) if method in methods)
+            accepted = f'"{ALL}", or a list of some of {", ".join((*METHODS, *OPTIONAL_METHODS))}'
+            if isinstance(methods, str) or not methods or set(methods) - {*METHODS, *OPTIONAL_METHODS}:
+                raise InvalidInput(f"preactivations={methods!r}", where="Bound", accepted=accepted)
+            methods = tuple(method for method in (*METHODS, *OPTIONAL_METHODS) if method in methods)
         object.__setattr__(self, "preactivations", methods)
-        object.__setattr__(self, "label", recipe_name(self.estimator, methods, own))
+        object.__setattr__(self, "label", recipe_name(self.estimator, methods, default))
         if self.spectral_norms not in ("estimate", "exact"):
             raise InvalidInput(
                 f"spectral_norms={self.spectral_norms!r}", where="Bound", accepted='"estimate" or "exact"'
             )
-        if not isinstance(self.memory, int) or isinstance(self.memory, bool) or self.memory < 0:
-            raise InvalidInput(f"memory={self.memory!r}", where="Bound", accepted="a number of bytes, at least 0")
+        memory = whole_number(self.memory)
+        if memory is None or memory < 0:
+            accepted = "a whole number of bytes of at least 0, such as 2**33 or 1e9"
+            raise InvalidInput(f"memory={self.memory!r}", where="Bound", accepted=accepted)
+        object.__setattr__(self, "memory", memory)
 
     def __str__(self) -> str:
         return self.label
@@ -78,9 +83,9 @@ class Bound:
         """The recipe that a user means by a name, by a recipe, or by a mapping of its fields.
 
         Args:
-            bound: what the user gave.
-            where: what messages call the place.
-            among: the names that messages list there; None lists all estimators.
+            bound: the user's value.
+            where: the place's name in messages.
+            among: the names that messages list; None lists all estimators.
 
         Raises:
             InvalidInput: anything else, or an unknown name.
@@ -106,11 +111,11 @@ class Bound:
 
     @property
     def certified(self) -> Bound:
-        """The recipe with proved norms: what an audit evaluates, whatever training measured with."""
+        """The recipe with proved norms, which an audit evaluates, whatever training measured with."""
         return Bound(**certified_description(self.describe()))
 
     def describe(self) -> dict[str, Any]:
         """The recipe as plain JSON data; equal descriptions mean comparable bounds."""
         methods = ALL if self.preactivations == ALL else list(self.preactivations)
-        found = {"estimator": self.estimator, "preactivations": methods, "spectral_norms": self.spectral_norms}
-        return found if self.memory == KEPT else {**found, "memory": self.memory}
+        description = {"estimator": self.estimator, "preactivations": methods, "spectral_norms": self.spectral_norms}
+        return description if self.memory == ROW_MEMORY else {**description, "memory": self.memory}

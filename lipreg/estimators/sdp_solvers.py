@@ -1,4 +1,4 @@
-"""Solvers of semidefinite programs: which ones cvxpy can reach here."""
+"""Solvers of semidefinite programs that cvxpy can reach here."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ def check_sdp_solver(name: str) -> None:
     from cvxpy.constraints.psd import PSD, SvecPSD
     from cvxpy.reductions.solvers.defines import SOLVER_MAP_CONIC
 
-    interfaces = {known: SOLVER_MAP_CONIC.get(known) for known in cp.installed_solvers()}
-    able = [
-        known
-        for known, interface in interfaces.items()
+    interfaces = {solver: SOLVER_MAP_CONIC.get(solver) for solver in cp.installed_solvers()}
+    accepted = [
+        solver
+        for solver, interface in interfaces.items()
         if interface is not None and {PSD, SvecPSD}.intersection(interface.SUPPORTED_CONSTRAINTS)
     ]
-    if name not in able:
+    if name not in accepted:
         raise InvalidInput(
             f"sdp_solver={name!r}",
             where="Settings",
-            accepted=f"a solver of semidefinite programs that is installed: {', '.join(able)}",
+            accepted=f"a solver of semidefinite programs that is installed: {', '.join(accepted)}",
         )
 
 

@@ -1,4 +1,4 @@
-"""Which engines serve, and the seed: what decides an answer beside the question, its recipe and its budget."""
+"""The choice of engines and the seed, which decide a result beside the question, its recipe and its budget."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from lipreg.options import check_count
 
 @dataclass(frozen=True)
 class Settings:
-    """What decides an estimator's answer beside the question, its recipe and its budget: which engines serve, and the seed.
+    """The choice of engines and the seed, which decide a result beside the question, its recipe and its budget.
 
     Attributes:
-        solver: of mixed-integer and linear programs; see ``lipreg.milp.installed_solvers``.
-        sdp_solver: of the semidefinite programs of ``lipsdp``, by cvxpy's name for it ("SCS", "CLARABEL", ...); None for an
-            ascent of lipreg's own, which comes as close in a fraction of the time.
-        threads: that each solver may use.
-        seed: of every random choice.
+        solver: that of mixed-integer and linear programs; see ``lipreg.milp.installed_solvers``.
+        sdp_solver: that of the semidefinite programs of ``lipsdp``, by its name in cvxpy ("SCS", "CLARABEL", ...); None
+            for an ascent of lipreg's own, which comes as close in a fraction of the time.
+        threads: the number of threads of each solver.
+        seed: the seed of every random choice.
 
     Raises:
         InvalidInput: an unknown solver, no installed one of semidefinite programs, or no number of threads or seed.

@@ -1,14 +1,16 @@
-"""The usual estimators: what answers a question where nobody names a method, and what they prove together."""
+"""The usual estimators: the methods for a question that names none, and the intervals that they prove together."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 
 from lipreg.bounds import Analysis
 from lipreg.budget import Budget
 from lipreg.errors import UnsupportedRequest
-from lipreg.estimators.base import Known, Watch, check_known, lower_interval, repeated
+from lipreg.estimators.base import PriorIntervals, Watch, check_known, lower_interval, repeated
+from lipreg.estimators.cheap_bounds import cheap_intervals, look_work, not_begun, worth_a_look
 from lipreg.estimators.exact.exact_estimator import ExactEstimator
 from lipreg.estimators.first_forms import first_forms, first_witnesses
 from lipreg.estimators.norm_equivalence import get_estimator
@@ -25,24 +27,26 @@ USUAL = ("affine_relu", "jacobian_crown", "deviation", "mixing", "sampling", "lp
 BLOCK = 16
 """Points that methods without a search are given at once: sampling holds some hundred points of the region for each."""
 ENGINES_SHARE = 7 / 8
-"""Of the time, for the engine; the rest is for a relaxation at the points that it leaves open."""
+"""Share of the time for the engine; the rest is for a relaxation at the points that it does not settle."""
 
 FORMS = 0.9
-"""Of the time, for closed forms before a search that is slow."""
+"""Share of the time for closed forms before a search that is slow."""
+MANY = 0.75
+"""Share of the time for bounds of a few passes, where these alone take a good part of it at so many points."""
 FIRST = ("affine_relu", "jacobian_crown")
-"""What these are the least of, with bounds that cost as little as the first."""
+"""Methods that ``first_forms`` has evaluated before any search."""
 
 LIMITED = (Status.TIME_LIMIT, Status.NODE_LIMIT, Status.GAP_LIMIT, Status.INTERRUPTED, Status.UNCONFIRMED)
-"""What a search says that did not end as it was meant to."""
+"""The statuses of a search that ended before it was done."""
 
 
 def usual_estimators(problem: LocalLipschitz, graph: Graph | None = None) -> tuple[str, ...]:
-    """Those of ``USUAL`` that cover the question and are not implied by another one; they prove both ends.
+    """The names in ``USUAL`` that cover the question, and with a graph the network; together they prove both ends.
 
-    With a graph, those that cover the network too.
+    Those that another one implies are left out.
 
     ``deviation`` is implied by ``mixing``. ``jacobian_crown`` and ``lipsdp`` are left out where an engine covers the
-    question, but for q = 1, which an engine may find to have too many outputs. Of a network with curves, for which a search
+    question, but for q = 1, where an engine may refuse the number of outputs. Of a network with curves, for which a search
     is slow, ``jacobian_crown`` stays: at all points together it comes before any search.
     """
     names = [name for name in USUAL if get_estimator(name).uncovered(problem, graph) is None]
@@ -65,61 +69,80 @@ def usual_intervals(
     analysis: Analysis,
     budget: Budget,
     settings: Settings = DEFAULTS,
-    known: Known = (),
+    known: PriorIntervals = (),
     progress: Watch | None = None,
 ) -> list[CertifiedInterval]:
-    """What the usual estimators prove together, at each reference point; a point that is settled gets no further work.
+    """The intervals that the usual estimators prove together at each reference point; settled points get no further work.
 
     The exact engine is the first where one covers the question: most points take it less than sampling would. At points
-    that it leaves open, and where there is none, the others follow, the cheapest first. Where no engine is that quick, for
-    the curves of a network or for its size, closed forms of all points together come before.
+    that it does not settle, and where there is none, the others follow, the cheapest first. Where no engine is that quick,
+    for the curves of a network or for its size, closed forms of all points together come before.
+
+    Args:
+        analysis, budget, settings, known, progress: as for ``Estimator.intervals``.
     """
     check_known(analysis, known)
     budget, placed = budget.started(), analysis.placed
     names = usual_estimators(placed.problem, analysis.graph)
-    found = list(known) or [lower_interval(analysis, i, None) for i in range(placed.batch)]
+    intervals = list(known) or [lower_interval(analysis, i, None) for i in range(placed.batch)]
     first = _before_searches(analysis, budget)
-    found = [new.intersect(old) for new, old in zip(first, found, strict=True)] if first else found
-    names = tuple(name for name in names if not first or name not in FIRST)
-    limited: dict[int, CertifiedInterval] = {}  # by point, what the last search said that ended early
-    same = placed.same()
+    intervals = [new.intersect(old) for new, old in zip(first, intervals, strict=True)] if first else intervals
+    names = tuple(name for name in names if not (first and analysis.graph.curves()) or name not in FIRST)
+    limited: dict[int, CertifiedInterval] = {}  # by point, the result of the last search that ended early
+    same, begun = placed.representatives(), bool(first)
     for name in sorted(names, key=lambda name: name not in ENGINES):
         method, share = get_estimator(name), ENGINES_SHARE if name in ENGINES else 1.0
-        own = budget.share(share)
-        open_ = [i for i, interval in enumerate(found) if not _settled(interval, budget.gap)]
+        turn = budget.share(share)
+        unsettled = [i for i, interval in enumerate(intervals) if not _settled(interval, budget.gap)]
         if method.searches:
-            open_ = [i for i in open_ if same[i] == i]
+            unsettled = [i for i in unsettled if same[i] == i]
         size = 1 if method.searches else BLOCK
-        for done, first in enumerate(starts := list(_starts(open_, size))):
+        for done, first in enumerate(starts := list(_starts(unsettled, size))):
             part = analysis[first : first + size]
-            part_of_it = own.share(1 / (len(starts) - done))
-            before = found[first : first + size]
-            over = budget.ended() or (Status.TIME_LIMIT if method.searches and own.seconds_left == 0.0 else None)
-            if over is not None and all(end.certificate is Certificate.BRACKET for end in before):
+            part_of_it = turn.share(1 / (len(starts) - done))
+            before = intervals[first : first + size]
+            over = budget.stop_reason() or (Status.TIME_LIMIT if method.searches and turn.seconds_left == 0.0 else None)
+            bracketed = all(end.certificate is Certificate.BRACKET for end in before)
+            # the first point is bounded in any case; points for which one look each takes too long, all together below
+            late = begun and not worth_a_look(analysis, len(starts) * size, budget)
+            if over is None and late and not budget.affords(look_work(analysis)):
+                over = Status.TIME_LIMIT
+            if over is not None and (bracketed or late):
                 limited = {**{first + at: replace(end, status=over) for at, end in enumerate(before)}, **limited}
-                continue  # what a method has to say in no time is known
+                continue  # nothing that a method proves in no time is new
+            begun = True
             start = before if method.searches and before[0].witness is not None else ()
             try:
                 answers = method.intervals(part, part_of_it, settings, start, progress)
             except UnsupportedRequest:  # too many outputs: the others still answer
                 continue
-            found[first : first + size] = [new.intersect(old) for new, old in zip(answers, before, strict=True)]
+            intervals[first : first + size] = [new.intersect(old) for new, old in zip(answers, before, strict=True)]
             limited.update({first: answers[0]} if answers[0].status in LIMITED else {})
         for i, first in enumerate(same):
-            if first < i and method.searches and found[first].witness is not None:
-                found[i] = repeated(analysis, found[first], i, first).intersect(found[i])
+            if first < i and method.searches and intervals[first].witness is not None:
+                intervals[i] = repeated(analysis, intervals[first], i, first).intersect(intervals[i])
                 limited.update({i: limited[first]} if first in limited else {})
-    return [_ended(interval, budget.gap, limited.get(i)) for i, interval in enumerate(found)]
+    empty = [i for i, interval in enumerate(intervals) if interval.upper == math.inf]
+    if empty:
+        over = budget.stop_reason() or Status.TIME_LIMIT
+        rest = not_begun(analysis, empty, budget, over, dict(enumerate(intervals)))
+        intervals = [rest.get(i, interval) for i, interval in enumerate(intervals)]
+    return [_with_last_status(interval, budget.gap, limited.get(i)) for i, interval in enumerate(intervals)]
 
 
 def _before_searches(analysis: Analysis, budget: Budget) -> list[CertifiedInterval]:
-    """What is found of all points together before any search; nothing where a search is as quick.
+    """The intervals of all points together before any search; none where a search is as quick.
 
-    Networks with curves have their first witnesses too, without which a search that is not reached has no lower end.
+    Networks with curves have their first witnesses too: points whose search is not begun have no other lower end.
     """
     if analysis.graph.curves():
         forms = first_forms(analysis, budget.share(FORMS))
         return [new.intersect(old) for new, old in zip(first_witnesses(analysis, budget), forms, strict=True)]
+    batch = analysis.placed.batch
+    if batch > 1 and not worth_a_look(
+        analysis, batch, budget
+    ):  # at points that no search reaches nothing better follows
+        return cheap_intervals(analysis, budget.share(MANY))
     return []
 
 
@@ -132,8 +155,8 @@ def _settled(interval: CertifiedInterval, gap: float) -> bool:
     return interval.certificate is Certificate.EXACT or interval.gap <= gap
 
 
-def _ended(interval: CertifiedInterval, gap: float, limited: CertifiedInterval | None) -> CertifiedInterval:
-    """With what ended the last search in place of the status of the method that gave the upper end, and its words too."""
+def _with_last_status(interval: CertifiedInterval, gap: float, limited: CertifiedInterval | None) -> CertifiedInterval:
+    """The interval with the status and the words of the last search, in place of those of the method of its upper end."""
     if interval.certificate is Certificate.EXACT:
         return interval
     if limited is not None:

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from lipreg.bounds import Analysis
-from lipreg.budget import FREE, Budget
+from lipreg.budget import UNLIMITED, Budget
 from lipreg.errors import LipregError
-from lipreg.folding.arithmetic import MORE, blocks, columns, exactly, sharp
+from lipreg.folding.arithmetic import DIGIT_FACTORS, column_blocks, column_maker, is_accurate, needs_digits
 from lipreg.folding.displacements import Displacements
-from lipreg.folding.units import Units, active, slopes
+from lipreg.folding.units import UnstableUnits, phase_slopes, stably_active
 from lipreg.graph import Relu
 from lipreg.graph.passes import Backward, WithoutCurves, WithoutPools
 from lipreg.linalg import LinearMap, Numbers
@@ -37,29 +37,35 @@ class GradientForms:
 
 
 def gradient_forms(
-    analysis: Analysis, units: Units, domain: Displacements, budget: Budget | None = None
+    analysis: Analysis, units: UnstableUnits, domain: Displacements, budget: Budget | None = None
 ) -> GradientForms:
     """The gradients of every row of a single-point analysis.
 
-    A unit passes on leak g + (1 - leak) w with w = g when it is active and 0 when not. The entries are as float64 has them,
-    or, where digits are taken, known to a few units in the last place.
+    A unit with slope a on its negative side passes on a g + (1 - a) w, where w = g when it is active and 0 when not. The
+    entries are as float64 has them, or, where digits are taken, accurate to a few units in the last place.
+
+    Args:
+        analysis: of a single point.
+        units: its unstable units.
+        domain: the displacements of its region.
+        budget: started; columns are made in blocks that its memory holds. None for no limit.
 
     Raises:
         LipregError: entries are too many orders of magnitude apart for that.
-        OutOfBudget: the budget, which is started, ended first.
+        OutOfBudget: the budget ended first.
     """
     rows = analysis.placed.rows[0].double()
     # of rows that are more than the outputs the gradients are combinations of those of the outputs; not where digits are
-    # taken, because what is known of the outputs to the last place may cancel
-    apart = exactly(analysis) or len(rows) <= rows.shape[1]
+    # taken, because what is accurate to the last place may cancel
+    apart = needs_digits(analysis) or len(rows) <= rows.shape[1]
     seed = rows if apart else torch.eye(rows.shape[1], dtype=torch.float64)
-    for more in MORE:
-        found = _gradient_forms(analysis, units, domain, seed, columns(analysis, more), budget)
-        if found is None:
+    for more in DIGIT_FACTORS:
+        forms = _gradient_forms(analysis, units, domain, seed, column_maker(analysis, more), budget)
+        if forms is None:
             continue
         if apart:
-            return found
-        return GradientForms(found.g_unit, rows @ found.g_offset, found.j_unit, rows @ found.j_offset)
+            return forms
+        return GradientForms(forms.g_unit, rows @ forms.g_offset, forms.j_unit, rows @ forms.j_offset)
     raise LipregError(
         "weights are too many orders of magnitude apart to be multiplied out",
         where="folding a network",
@@ -69,37 +75,37 @@ def gradient_forms(
 
 def _gradient_forms(
     analysis: Analysis,
-    units: Units,
+    units: UnstableUnits,
     domain: Displacements,
     seed: Tensor,
     make: Callable[[Tensor], Numbers],
     budget: Budget | None,
 ) -> GradientForms | None:
     """The gradients of functionals ``(k, outputs)`` in one arithmetic; None where it has not enough digits."""
-    graph, count, budget = analysis.graph, len(units), budget or FREE
+    graph, count, budget = analysis.graph, len(units), budget or UNLIMITED
     start = torch.cat([torch.zeros(count, seed.shape[1], dtype=torch.float64), seed])
     weights = analysis.placed.weights[0].flatten().double()
     g = torch.zeros(len(start), count, dtype=torch.float64)
     entries = torch.zeros(len(start), int((weights > 0).sum()), dtype=torch.float64)
-    for block in blocks(analysis, len(start), budget):
+    for block in column_blocks(analysis, len(start), budget):
         rules = _Gradients(analysis, units, range(*block.indices(len(start))), make, budget)
-        own = make(start[block].reshape(-1, *graph.output.shape))
-        flowing = graph.backward([(len(graph.nodes) - 1, own)], rules)
+        columns = make(start[block].reshape(-1, *graph.output.shape))
+        at_input = graph.backward([(len(graph.nodes) - 1, columns)], rules)
         g[block] = rules.g
-        if flowing is not None:
-            entries[block] = (rules.known(flowing) * weights)[:, weights > 0]
+        if at_input is not None:
+            entries[block] = (rules.as_float64(at_input) * weights)[:, weights > 0]
         if not rules.sharp:
             return None
     return GradientForms(g[:count].T.contiguous(), g[count:], entries[:count].T.contiguous(), entries[count:])
 
 
 class _Gradients(WithoutCurves, WithoutPools, Backward[Numbers]):
-    """Carries some columns of gradients back, one a switched gradient and one a functional, and notes those of the units."""
+    """Carries some columns of gradients back, one a switched gradient and one a functional; ``g`` has those of the units."""
 
     def __init__(
         self,
         analysis: Analysis,
-        units: Units,
+        units: UnstableUnits,
         columns: range,
         make: Callable[[Tensor], Numbers],
         budget: Budget,
@@ -116,19 +122,19 @@ class _Gradients(WithoutCurves, WithoutPools, Backward[Numbers]):
     def relu(self, index: int, node: Relu, value: Numbers) -> Numbers:
         self.budget.check()
         at = torch.from_numpy(self.units.of(index))
-        chosen = torch.from_numpy(self.units.position)[at]
-        self.g[:, at] = self.known(value)[:, chosen]
-        # flat units pass nothing on that reaches an input with room
-        moves = self.analysis.reach[node.source].moves[0].flatten()
-        scale = slopes(active(self.analysis, node), node) * moves
-        scale[chosen] = node.slope
+        positions = torch.from_numpy(self.units.position)[at]
+        self.g[:, at] = self.as_float64(value)[:, positions]
+        # fixed units pass nothing on to a movable input
+        movable = self.analysis.value_bounds[node.source].movable[0].flatten()
+        scale = phase_slopes(stably_active(self.analysis, node), node) * movable
+        scale[positions] = node.slope
         switched = torch.zeros(len(self.g), len(scale), dtype=torch.float64)
         here = (at >= self.columns.start) & (at < self.columns.stop)
-        switched[at[here] - self.columns.start, chosen[here]] = 1.0 - node.slope
+        switched[at[here] - self.columns.start, positions[here]] = 1.0 - node.slope
         return value.times(scale.reshape(node.shape)) + self.make(switched.reshape(-1, *node.shape))
 
-    def known(self, value: Numbers) -> Tensor:
-        """The entries as float64 has them, ``(columns, entries)``; notes whether they are known to the last place."""
-        own, error = (part.flatten(1) for part in value.rounded())
-        self.sharp = self.sharp and sharp(own, error)
-        return own
+    def as_float64(self, value: Numbers) -> Tensor:
+        """The entries as float64 has them, ``(columns, entries)``; ``sharp`` records whether they are accurate."""
+        entries, error = (part.flatten(1) for part in value.rounded())
+        self.sharp = self.sharp and is_accurate(entries, error)
+        return entries

@@ -12,13 +12,13 @@ from torch import Tensor
 
 from lipreg.bounds import Analysis, gradient_rounding, underflow
 from lipreg.budget import Budget
-from lipreg.folding.arithmetic import exactly
+from lipreg.folding.arithmetic import needs_digits
 from lipreg.folding.displacements import Displacements
-from lipreg.folding.forms import Form, value_forms
+from lipreg.folding.forms import AffineForm, value_forms
 from lipreg.folding.gradients import gradient_forms
 from lipreg.folding.ties import tied_units
 from lipreg.folding.unit_pairs import UnitPairs, unit_pairs
-from lipreg.folding.units import Units, unstable_units
+from lipreg.folding.units import UnstableUnits, unstable_units
 from lipreg.folding.work import fold_work, values_work
 from lipreg.linalg import attained_norm, dual_norm, vector_norm
 from lipreg.linalg.floats import EPS, SPARE
@@ -28,7 +28,7 @@ from lipreg.linalg.floats import EPS, SPARE
 class FoldedValues:
     """The forward half: one point's n unstable units, with stable units folded away as affine maps.
 
-    With d the displacement of the m inputs that can move, and h the units' outputs:
+    With d the displacement of the m movable inputs, and h the units' outputs:
 
         z = z.on_input d + z.on_unit h + z.constant        (z.on_unit is strictly lower triangular by level)
 
@@ -38,18 +38,18 @@ class FoldedValues:
         z: pre-activations of the units.
         output: the network's outputs over the same variables.
         levels: indices of the units of each Relu node, from the input to the output.
-        leak: slope of each unit's negative side, ``(n,)``; a stands for what exceeds it.
+        negative_slope: slope of each unit's negative side, ``(n,)``.
         z_lower, z_upper: pre-activation bounds over the region, ``(n,)``.
         tied, sign: pairs of units on one hyperplane, ``(2, t)``, and whether they are active together (1) or in turn (-1).
         pairs: units of two networks that belong together.
     """
 
-    units: Units
+    units: UnstableUnits
     domain: Displacements
-    z: Form
-    output: Form
+    z: AffineForm
+    output: AffineForm
     levels: tuple[Tensor, ...]
-    leak: Tensor
+    negative_slope: Tensor
     z_lower: Tensor
     z_upper: Tensor
     tied: Tensor
@@ -57,7 +57,7 @@ class FoldedValues:
     pairs: UnitPairs
 
     def to(self, device: torch.device | str) -> Self:
-        """The same with the tensors that nodes are bounded with on another device."""
+        """The network on another device; the unstable units stay numpy arrays."""
         return replace(self, **{f.name: _moved(getattr(self, f.name), device) for f in fields(self)})
 
     @property
@@ -67,39 +67,45 @@ class FoldedValues:
 
     @property
     def inputs(self) -> int:
-        """m, the number of inputs that can move."""
+        """m, the number of movable inputs."""
         return len(self.domain)
 
     def before(self, node: int) -> FoldedValues:
         """The part of it before a Relu node, whose units come first."""
         units = self.units.before(node)
-        kept, tied = slice(len(units)), (self.tied < len(units)).all(0)
-        z, levels = self.z[kept].over_first(len(units)), tuple(level for level in self.levels if level[0] < len(units))
-        leak, lower, upper = self.leak[kept], self.z_lower[kept], self.z_upper[kept]
+        first, tied = slice(len(units)), (self.tied < len(units)).all(0)
+        z, levels = self.z[first].over_first(len(units)), tuple(level for level in self.levels if level[0] < len(units))
+        slope, lower, upper = self.negative_slope[first], self.z_lower[first], self.z_upper[first]
         output = self.output.over_first(len(units))
         ties = self.tied[:, tied], self.sign[tied], self.pairs.before(len(units))
-        return FoldedValues(units, self.domain, z, output, levels, leak, lower, upper, *ties)
+        return FoldedValues(units, self.domain, z, output, levels, slope, lower, upper, *ties)
 
     def leading(self, phase: Tensor, partly: int) -> Tensor:
-        """Phases ``(k, n)`` of those units alone whose pre-activations they make affine: of levels up to the first that is
-        not decided throughout. Of that one only where with it there are at least ``partly`` of them."""
-        known, found = torch.ones(len(phase), 1, dtype=torch.bool, device=phase.device), torch.zeros_like(phase)
+        """The phases of those units alone whose pre-activations they make affine, 0 for the others, ``(k, n)``.
+
+        They are those of levels up to the first with a unit that has no phase.
+
+        Args:
+            phase: 1 active, -1 not, 0 for a unit without a phase, ``(k, n)``.
+            partly: the phases of that first level count too where with them there are at least so many.
+        """
+        whole, leading = torch.ones(len(phase), 1, dtype=torch.bool, device=phase.device), torch.zeros_like(phase)
         for level in self.levels:
-            more = found.clone()
-            more[:, level] = phase[:, level] * known
-            known = known & (phase[:, level] != 0).all(-1, keepdim=True)
-            enough = known | ((more != 0).sum(-1, keepdim=True) >= partly)
-            found = torch.where(enough, more, found)
-        return found
+            more = leading.clone()
+            more[:, level] = phase[:, level] * whole
+            whole = whole & (phase[:, level] != 0).all(-1, keepdim=True)
+            enough = whole | ((more != 0).sum(-1, keepdim=True) >= partly)
+            leading = torch.where(enough, more, leading)
+        return leading
 
     def phases(self, displacements: Tensor) -> Tensor:
         """The phase of every unit at displacements ``(k, m)``: 1 active, -1 not; ``(k, n)`` int8."""
         z = displacements @ self.z.on_input.T + self.z.constant
         h = torch.zeros_like(z)
         for level in self.levels:
-            own = z[:, level] + h @ self.z.on_unit[level].T
-            z[:, level] = own
-            h[:, level] = torch.where(own > 0, own, own * self.leak[level])
+            at_level = z[:, level] + h @ self.z.on_unit[level].T
+            z[:, level] = at_level
+            h[:, level] = torch.where(at_level > 0, at_level, at_level * self.negative_slope[level])
         return torch.where(z > 0, 1, -1).to(torch.int8)
 
 
@@ -113,17 +119,18 @@ class FoldedNetwork(FoldedValues):
         c_r^T J = j_unit w + j_offset[r]
 
     Attributes:
-        g_unit, g_offset: ``(n, n)`` and ``(rows, n)``.
-        j_unit, j_offset: over the k inputs that are measured, each times its weight, ``(k, n)`` and ``(rows, k)``.
+        g_unit, g_offset: of g, ``(n, n)`` and ``(rows, n)``.
+        j_unit, j_offset: of the gradient by the k inputs that are measured, each times its weight, ``(k, n)`` and
+            ``(rows, k)``.
         row_rounding: what a bound on the norm of each row's gradient must be widened by for float64, ``(rows,)``: of layers
             multiplied out, of these tensors' own entries wherever the phases take them, and of sums over them.
         z_rounding: what a bound on a pre-activation must be widened by, ``(n,)``.
         p: norm of input distances; gradients are measured in its dual.
-        q: norm of output distances where all rows are one operator; None where the largest of the rows is asked for.
+        q: norm of output distances where all rows are one operator; None where the question is the largest of the rows.
         exclusive: pairs of sides that no point of the region has together, ``(2, e)``: side i < n is unit i active, side
-            n + i that it is not. None of them until a search looks for them.
+            n + i that it is not. None until a search looks for them.
 
-    What is bounded is the largest over families: a row each; of an operator its columns where p = 1, else all in one.
+    The constant is the largest norm over families: a row each; of an operator its columns where p = 1, else all in one.
     """
 
     g_unit: Tensor
@@ -142,24 +149,28 @@ class FoldedNetwork(FoldedValues):
         return len(self.g_offset)
 
     @property
-    def families(self) -> int:
-        """How many norms there are of which the largest is sought."""
+    def family_count(self) -> int:
+        """How many norms there are of which the constant is the largest."""
         return self.rows if self.q is None else len(self.j_unit) if self.p == 1.0 else 1
 
     @cached_property
     def rounding(self) -> Tensor:
-        """What a bound on each family's norm must be widened by, ``(families,)``."""
+        """What a bound on the norm of each family must be widened by, ``(families,)``."""
         if self.q is None:
             return self.row_rounding
         # the norm of the rows' errors, which no column's exceeds
-        return vector_norm(self.row_rounding, self.q).expand(self.families)
+        return vector_norm(self.row_rounding, self.q).expand(self.family_count)
 
     def norm(self, gradients: Tensor) -> Tensor:
         """|gradients|_{p*} over the last dimension."""
         return vector_norm(gradients, dual_norm(self.p))
 
     def gradient_norms(self, phase: Tensor) -> Tensor:
-        """The norm of every family where all phases are fixed, ``(k, families)``; of an operator what it attains."""
+        """The norm of every family where all phases are fixed, ``(k, families)``; of an operator an attained lower bound.
+
+        Args:
+            phase: 1 active, -1 not, ``(k, n)``.
+        """
         active = (phase > 0).to(self.j_unit).unsqueeze(1)
         w = active.new_zeros(len(phase), self.rows, self.count)
         for level in reversed(self.levels):
@@ -173,19 +184,20 @@ class FoldedNetwork(FoldedValues):
 
 
 def fold_values(analysis: Analysis, budget: Budget | None = None) -> FoldedValues:
-    """The forward half of a single-point analysis's folded network, which is made once and ends with the analysis.
+    """The forward half of a single-point analysis's folded network, which is made once and dropped with the analysis.
 
     Args:
-        budget: started; folding goes on to its end, and no further than the map at hand. None for no limit.
+        analysis: of a single point.
+        budget: started; folding stops within one map of its end. None for no limit.
 
     Raises:
-        OutOfBudget: it ended first, or is far from enough; nothing is kept of a network that is half folded.
+        OutOfBudget: it ended first, or is far from enough; a network that is half folded is dropped.
     """
     return analysis.derived(_fold_values, budget)
 
 
 def fold(analysis: Analysis, budget: Budget | None = None) -> FoldedNetwork:
-    """The folded network of a single-point analysis in regional scope, which is made once and ends with the analysis.
+    """The folded network of a single-point analysis in regional scope, which is made once and dropped with it.
 
     Args and errors are those of ``fold_values``.
     """
@@ -198,9 +210,9 @@ def _fold_values(analysis: Analysis, budget: Budget | None) -> FoldedValues:
     units, domain = unstable_units(analysis), Displacements.within(analysis.placed.region)
     z, output = value_forms(analysis, units, domain, budget)
     levels = tuple(torch.from_numpy(units.of(node)) for node in np.unique(units.node))
-    leak, lower, upper = (torch.from_numpy(column) for column in (units.leak, units.lower, units.upper))
+    slope, lower, upper = (torch.from_numpy(column) for column in (units.negative_slope, units.lower, units.upper))
     ties = *tied_units(analysis, units), unit_pairs(analysis, units)[0]
-    return FoldedValues(units, domain, z, output, levels, leak, lower, upper, *ties)
+    return FoldedValues(units, domain, z, output, levels, slope, lower, upper, *ties)
 
 
 def _fold(analysis: Analysis, budget: Budget | None) -> FoldedNetwork:
@@ -211,7 +223,7 @@ def _fold(analysis: Analysis, budget: Budget | None) -> FoldedNetwork:
     network = FoldedNetwork(
         **vars(values),
         **vars(gradients),
-        row_rounding=placed.row_norms(gradient_rounding(analysis)[0])[0] * (not exactly(analysis)),
+        row_rounding=placed.row_norms(gradient_rounding(analysis)[0])[0] * (not needs_digits(analysis)),
         z_rounding=values.z.error,
         p=placed.problem.p,
         q=placed.problem.q,
@@ -226,7 +238,7 @@ def _fold(analysis: Analysis, budget: Budget | None) -> FoldedNetwork:
 
 
 def _magnitudes(network: FoldedNetwork) -> tuple[Tensor, Tensor]:
-    """The sums of magnitudes that make up each functional's gradient, in norm ``(rows,)``, and each unit ``(n,)``."""
+    """The sums of magnitudes behind each functional's gradient, in norm ``(rows,)``, and each pre-activation ``(n,)``."""
     w = torch.zeros_like(network.g_offset)
     for level in reversed(network.levels):
         w[:, level] = network.g_offset[:, level].abs() + w @ network.g_unit[level].abs().T
@@ -240,4 +252,4 @@ def _moved(part: Any, device: torch.device | str) -> Any:
     """A field of a folded network on another device; what is no tensor stays."""
     if isinstance(part, tuple):
         return tuple(level.to(device) for level in part)
-    return part.to(device) if isinstance(part, Tensor | Form | Displacements | UnitPairs) else part
+    return part.to(device) if isinstance(part, Tensor | AffineForm | Displacements | UnitPairs) else part

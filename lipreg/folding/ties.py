@@ -1,4 +1,4 @@
-"""Units that switch together: without that, patterns that occur on their common kink alone are allowed."""
+"""Units that switch together: unless they are tied, programs allow patterns that occur on their common kink alone."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from torch import Tensor
 
 from lipreg.bounds import Analysis, shared_kinks
 from lipreg.folding.unit_pairs import unit_pairs
-from lipreg.folding.units import Units
+from lipreg.folding.units import UnstableUnits
 
 
-def tied_units(analysis: Analysis, units: Units) -> tuple[Tensor, Tensor]:
+def tied_units(analysis: Analysis, units: UnstableUnits) -> tuple[Tensor, Tensor]:
     """Pairs of units with z_i = ratio z_first in exact arithmetic, so that their phases decide each other.
 
-    Looked for among the units of layers that read the same nodes, and between layers that are a pair, as two networks have
-    that share weights.
+    They are pairs of units of layers that read the same nodes, and of layers that are a pair, as in two networks that share
+    weights.
 
     No differentiable point is lost by it. Where z_first = 0 on an open set, its gradient is 0 there, so the input gradient
     is the same for every choice of phases.

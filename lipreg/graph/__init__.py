@@ -4,6 +4,7 @@ from lipreg.graph.agreement import check_agreement, check_hooks
 from lipreg.graph.beside import beside_inputs
 from lipreg.graph.capture import CapturedNetwork, capture
 from lipreg.graph.chain import ReluChain, chain_of, fixed_chain
+from lipreg.graph.context import Context
 from lipreg.graph.copying import Copying
 from lipreg.graph.homogeneous import homogenised, kink_unit
 from lipreg.graph.layers import Layer
@@ -17,7 +18,7 @@ from lipreg.graph.random_state import untouched_random_state
 from lipreg.graph.registry import Example, Refusal, lowers
 from lipreg.graph.repeats import same_parts
 from lipreg.graph.selected import Select
-from lipreg.graph.symbols import Context, Symbol
+from lipreg.graph.symbols import Symbol
 from lipreg.graph.unwrap import unwrap
 
 __all__ = [

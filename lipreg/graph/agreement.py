@@ -11,20 +11,20 @@ from torch.nn.modules import module as torch_modules
 
 from lipreg.curves import Softplus
 from lipreg.errors import InvalidInput, LipregError, UnsupportedModel
-from lipreg.graph.module_state import computes_weights, evaluation_mode, in_double, name_of, untouched
+from lipreg.graph.module_state import computes_weights, evaluation_mode, in_double, qualified_name, untouched
 from lipreg.graph.network import Graph
 from lipreg.graph.nodes import Curved
 from lipreg.graph.random_state import no_network, untouched_random_state
 from lipreg.graph.rounded import Rounded
 
 BESIDE, AWAY = 16, (0.1, 1.0, 10.0)
-"""Points beside which a graph is compared too, at most, and how far from them, in their own size."""
+"""How many points a graph is also compared around, at most, and how far from them, in units of their size, at least 1."""
 TRIES = 4
-"""Random roundings of a graph that say what rounding does to its outputs."""
+"""Random roundings of a graph, by which the effect of rounding on its outputs is judged."""
 
 
 class UnsteadyNetwork(UnsupportedModel):
-    """A forward that does not give the same points the same outputs."""
+    """A forward that gives the same points other outputs when it is called again."""
 
 
 def check_agreement(
@@ -45,10 +45,10 @@ def check_agreement(
         module: what it was captured from.
         x: points ``(batch, *shape)`` in the dtype and on the device that the module takes.
         frozen: makes the frozen graph of the module where ``graph`` is a live one, which does not know what has cancelled
-            in its weights; asked where they seem to differ.
+            in its weights; called where they seem to differ.
         casts: other dtypes that its forward works in on the way, whose rounding counts as well.
-        double: run the module with its weights in float64, which tells a graph of those from what rounding does much
-            sooner, wherever it can be run so.
+        double: also run the module with its weights in float64, wherever it can be run so: differences far smaller than
+            the rounding of its own dtype are seen then.
 
     Raises:
         InvalidInput: they differ by more than rounding in the module's dtype; the message names hooks and replaced
@@ -60,7 +60,7 @@ def check_agreement(
     ways = [_Way(graph, module, frozen, own, set(casts), unseen)]
     if double and not ways[0].casts:
         way = _Way(graph, module, frozen, {torch.float64}, set(), unseen, double=True)
-        if way.outputs(x) is not None:  # hooks, which may count or log, are troubled in one way alone
+        if way.outputs(x) is not None:  # hooks, which may count or log, run in one way alone
             ways = [way] if unseen else [*ways, way]
     with torch.no_grad():
         values = graph.values(x.detach().to(graph.device, graph.dtype))
@@ -70,7 +70,7 @@ def check_agreement(
         )
     for way in ways:
         way.compare(x, values)
-    if not unseen:  # whose hooks are asked about points of the region: check_hooks
+    if not unseen:  # hooks are compared at points of the region instead, by check_hooks
         ways[-1].compare_beside(x)
 
 
@@ -78,8 +78,8 @@ class _Way:
     """A way to run the module beside its graph, and the rounding that it may differ by.
 
     Args:
-        graph, module, frozen, casts: as of ``check_agreement``.
-        dtypes: that it computes in.
+        graph, module, frozen, casts: as for ``check_agreement``.
+        dtypes: those that it computes in.
         unseen: whether hooks or replaced forwards run with it.
         double: with its weights in float64.
     """
@@ -99,7 +99,7 @@ class _Way:
         self._at: tuple[Tensor, Tensor | None] | None = None
 
     def outputs(self, x: Tensor) -> Tensor | None:
-        """What the module returns; None where it cannot be run in double. Asked for the same points again it is not run.
+        """What the module returns; None where it cannot be run in double. For the same tensor it is run once.
 
         Raises:
             UnsupportedModel: the module cannot be run at x alone.
@@ -114,12 +114,12 @@ class _Way:
                 return _own_outputs(self.module, x, self.graph.name)
             try:
                 with in_double(self.module):
-                    found = _own_outputs(self.module, x.double(), self.graph.name)
+                    outputs = _own_outputs(self.module, x.double(), self.graph.name)
             except UnsteadyNetwork:
                 raise
             except LipregError:
                 return None
-            return found if found.dtype == torch.float64 else None
+            return outputs if outputs.dtype == torch.float64 else None
 
     def compare(self, x: Tensor, values: Sequence[Tensor]) -> None:
         """Refuses outputs at x that are not those of the graph, whose values at all nodes are given.
@@ -137,9 +137,9 @@ class _Way:
         self._within_rounding(x, own, values, returned.dtype, "")
 
     def compare_beside(self, x: Tensor) -> None:
-        """Compares at points around x, near and far, where other pieces of the network are at work.
+        """Compares at points around x, near and far, which lie in other linear pieces of the network.
 
-        Points that the module does not take, or answers with NaN or infinity, say nothing.
+        Points that the module does not take, or answers with NaN or infinity, are passed over.
         """
         draw, x = torch.Generator().manual_seed(0), x.detach()[:BESIDE]
         size = x.abs().amax().clamp(min=1.0)
@@ -157,11 +157,11 @@ class _Way:
             with torch.no_grad():
                 values = self.graph.values(points.to(self.graph.device, self.graph.dtype))
             own = returned.to(values[-1].device, values[-1].dtype).reshape(values[-1].shape)
-            said = torch.isfinite(own).flatten(1).all(1) & torch.isfinite(values[-1]).flatten(1).all(1)
-            if said.any():
-                values = [value[said] for value in values]
+            finite = torch.isfinite(own).flatten(1).all(1) & torch.isfinite(values[-1]).flatten(1).all(1)
+            if finite.any():
+                values = [value[finite] for value in values]
                 where = " beside the points that were given"
-                self._within_rounding(points[said], own[said], values, returned.dtype, where)
+                self._within_rounding(points[finite], own[finite], values, returned.dtype, where)
 
     def _within_rounding(
         self, x: Tensor, own: Tensor, values: Sequence[Tensor], returned: torch.dtype, where: str
@@ -171,45 +171,49 @@ class _Way:
         allowed, worst = share * largest, float((own - values[-1]).abs().max())
         if not worst <= allowed:
             exact = self.graph if self.frozen is None else self.frozen()
-            allowed = max(allowed, share / eps * _spread(exact, x.detach().to(exact.device, exact.dtype), eps))
+            allowed = max(
+                allowed, share / eps * _propagated_rounding(exact, x.detach().to(exact.device, exact.dtype), eps)
+            )
         if not worst <= allowed:
             how = f"differs from the module by {worst:.3g}{where}"
             _raise_disagreement(self.module, self.graph.name, how, f"rounding, {allowed:.3g}")
 
     def _rounding(self, returned: torch.dtype) -> tuple[float, float]:
-        """What the module's own arithmetic may be off by, relative to the largest activation on the way, and its eps."""
-        dtypes = self.dtypes | ({returned, *self.casts} & {torch.float32})  # one in double precision may return single
+        """How far the module's own arithmetic may be off, relative to the largest activation on the way, and its eps."""
+        dtypes = self.dtypes | (
+            {returned, *self.casts} & {torch.float32}
+        )  # a module in double precision may return single
         if any(isinstance(node, Curved) and isinstance(node.curve, Softplus) for node in self.graph.nodes):
             dtypes = dtypes | {torch.float32}  # torch's softplus steps to the identity by about that
         eps = max(torch.finfo(dtype).eps for dtype in dtypes)
-        # what no graph sees is more than rounding sooner
+        # of hooks, which no graph sees, less is put down to rounding
         return (1e4 * (0.1 if self.unseen else 1.0) if eps < 1e-5 else 30) * eps, eps
 
 
-def _spread(graph: Graph, x: Tensor, eps: float) -> float:
-    """How far outputs move where every Affine node's sums are off by eps of their terms' magnitudes, of random signs.
+def _propagated_rounding(graph: Graph, x: Tensor, eps: float) -> float:
+    """How far outputs move if the sums of every Affine node are off by eps times their terms' magnitudes, of random signs.
 
-    So what cancels counts with its own magnitude, and errors grow as the layers after them make them grow.
+    So terms that cancel count with their own magnitudes, and errors grow as the layers behind them make them grow.
     """
     with torch.no_grad():
         last, generator = len(graph.nodes) - 1, torch.Generator().manual_seed(0)
-        ours, moved = (
+        ours, perturbed = (
             graph.values(x)[last],
             [graph.forward({0: x}, Rounded(eps, generator))[last] for _ in range(TRIES)],
         )
-        return max(float((values - ours).abs().max()) for values in moved)
+        return max(float((values - ours).abs().max()) for values in perturbed)
 
 
 def check_hooks(graph: Graph, module: nn.Module, points: Callable[[], Tensor]) -> None:
-    """Compares a graph with a module that has hooks at points where these may act otherwise than at those of ``capture``.
-
-    Raises:
-        InvalidInput: they differ.
+    """Compares a graph with a module that has hooks, at points where these may act otherwise than at those of ``capture``.
 
     Args:
         graph: frozen.
         module: what it was captured from.
-        points: makes them, ``(k, *shape)``, where there are hooks.
+        points: makes the points, ``(k, *shape)``; called only where there are hooks.
+
+    Raises:
+        InvalidInput: they differ.
     """
     if _unseen(module):
         drawn = points()
@@ -229,31 +233,33 @@ def _raise_disagreement(module: nn.Module, name: str, how: str, accepted: str) -
 
 
 def _unseen(module: nn.Module) -> list[str]:
-    """What runs with the module and is in none of the forwards that are traced, by place and name."""
-    found = []
+    """The hooks and replaced forwards that run with the module and are in no forward that is traced, by place and name."""
+    places = []
     for path, part in module.named_modules():
         at = path or type(part).__name__
-        found += [
-            f"{at}: forward pre-hook {name_of(h)}" for h in part._forward_pre_hooks.values() if not computes_weights(h)
+        places += [
+            f"{at}: forward pre-hook {qualified_name(h)}"
+            for h in part._forward_pre_hooks.values()
+            if not computes_weights(h)
         ]
-        found += [f"{at}: forward hook {name_of(h)}" for h in part._forward_hooks.values()]
+        places += [f"{at}: forward hook {qualified_name(h)}" for h in part._forward_hooks.values()]
         if "forward" in part.__dict__:
-            found.append(f"{at}: a forward of its own, {name_of(part.__dict__['forward'])}")
+            places.append(f"{at}: a forward of its own, {qualified_name(part.__dict__['forward'])}")
     every = {**torch_modules._global_forward_pre_hooks, **torch_modules._global_forward_hooks}
-    return found + [f"all modules: forward hook {name_of(hook)}" for hook in every.values()]
+    return places + [f"all modules: forward hook {qualified_name(hook)}" for hook in every.values()]
 
 
 def _own_outputs(module: nn.Module, x: Tensor, name: str) -> Tensor:
     parts = list(module.modules())
     compiled = any(part._compiled_call_impl is not None or "_orig_mod" in part._modules for part in parts)
-    # what is compiled would be compiled again for evaluation; importing the compiler takes seconds without need
+    # a compiled module would be compiled again for evaluation; the compiler takes seconds to import
     eager = torch.compiler.set_stance("force_eager") if compiled else nullcontext()
     with untouched_random_state() as drawn, untouched(parts), evaluation_mode(module), eager:
         try:
-            found = module(x.clone()).detach().clone()  # a forward may write into what it is given
-            # with whatever the first call has left behind; hooks, which may count or log, are not troubled twice
-            again = found if _unseen(module) else module(x.clone()).detach()
-        except InvalidInput:  # ours, which says what is wrong with the network or the points
+            outputs = module(x.clone()).detach().clone()  # a forward may write into what it is given
+            # in the state that the first call has left; hooks, which may count or log, are not called twice
+            again = outputs if _unseen(module) else module(x.clone()).detach()
+        except InvalidInput:  # an error of lipreg, whose message names the fault of the network or of the points
             raise
         except Exception as error:
             raise UnsupportedModel(
@@ -263,8 +269,8 @@ def _own_outputs(module: nn.Module, x: Tensor, name: str) -> Tensor:
             ) from error
         if drawn():
             raise no_network(name)
-    if not torch.equal(found.nan_to_num(), again.nan_to_num()) and not torch.allclose(
-        found, again, rtol=1e-4, atol=1e-6
+    if not torch.equal(outputs.nan_to_num(), again.nan_to_num()) and not torch.allclose(
+        outputs, again, rtol=1e-4, atol=1e-6
     ):
         raise UnsteadyNetwork(
             "its forward gives the same points other outputs when it is called again, at evaluation too",
@@ -272,4 +278,4 @@ def _own_outputs(module: nn.Module, x: Tensor, name: str) -> Tensor:
             accepted="a network with one output for each input, whatever was asked of it before",
             todo="Counters, caches and generators of random numbers may stay where they do not reach the output",
         )
-    return found
+    return outputs

@@ -15,14 +15,15 @@ OF_STEPS = (
     "{} rows for every point, of activations whose batch axis was joined with another (view(batch * steps, ...), "
     "flatten(0, 1)); view(batch, -1) makes one row of them"
 )
+"""Why activations with several rows a point are refused; takes their number."""
 
 
 @dataclass(frozen=True)
 class BatchSize:
-    """What ``x.shape[0]`` and ``x.size(0)`` are while lowering: one number for the batch axis, not known here.
+    """What ``x.shape[0]`` and ``x.size(0)`` are while lowering: the size of the batch axis, which is not known here.
 
     Args:
-        times: rows for every point, where another axis was joined with that of the points.
+        times: rows for every point, more than 1 where another axis was joined with that of the points.
     """
 
     times: int = 1
@@ -43,16 +44,19 @@ class BatchSize:
 
 
 class Stacked(tuple["Symbol", ...]):
-    """Activations that were stacked before the batch axis, as the members of an ensemble are: their sum is read, their mean,
-    and each by its place."""
+    """Activations that were stacked in front of the batch axis, as the members of an ensemble are.
+
+    Covered are their sum, their mean, and each by its place.
+    """
 
 
 class Steps(tuple["Symbol", ...]):
-    """Activations ``(batch * steps, *shape)``, as layers for one step see a sequence, or layers for one patch an image: row
-    ``steps * point + i`` is member i at that point.
+    """Activations ``(batch * steps, *shape)``, as layers for one step see a sequence, or layers for one patch an image.
+
+    Row ``steps * point + i`` is member i at that point.
 
     Attributes:
-        whole: all of them together, ``(batch, steps, *shape)``, where they were made of that.
+        whole: all members together, ``(batch, steps, *shape)``, where they were made of that; else None.
     """
 
     whole: Symbol | None
@@ -64,12 +68,12 @@ class Steps(tuple["Symbol", ...]):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of one row."""
+        """The shape of one row."""
         return self[0].shape
 
 
 def steps_in(value: Any) -> Iterator[Steps]:
-    """Those among the arguments of a call."""
+    """The ``Steps`` among the arguments of a call, nested ones too."""
     if isinstance(value, Steps):
         yield value
     elif isinstance(value, dict):
@@ -80,7 +84,7 @@ def steps_in(value: Any) -> Iterator[Steps]:
 
 
 def for_each_step(call: Callable[[Any], Any], arguments: Any, count: int) -> Any:
-    """What a call makes that treats all rows of a batch alike: made of the rows of each step.
+    """The result of a call that treats all rows of a batch alike, computed for the rows of each step.
 
     Args:
         call: takes the arguments of one step.
@@ -108,12 +112,12 @@ def _at(value: Any, step: int, count: int) -> Any:
     return value
 
 
-def _joined(found: list[Any]) -> Any:
+def _joined(results: list[Any]) -> Any:
     """The results of all steps as one."""
-    first = found[0]
+    first = results[0]
     if isinstance(first, tuple | list):
-        return _like(first, [_joined(list(parts)) for parts in zip(*found, strict=True)])
-    return Steps(found) if hasattr(first, "terms") else first
+        return _like(first, [_joined(list(parts)) for parts in zip(*results, strict=True)])
+    return Steps(results) if hasattr(first, "terms") else first
 
 
 def _like(value: tuple[Any, ...] | list[Any], parts: list[Any]) -> Any:

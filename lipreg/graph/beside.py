@@ -1,4 +1,4 @@
-"""A network with its inputs beside its outputs: functionals of both tilt it by a multiple of an input."""
+"""A network with its inputs as further outputs: functionals of both tilt it by a multiple of an input."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ def _padded(map: LinearMap, places: torch.Tensor, shape: tuple[int, ...]) -> Lin
     pad = gather(places, map.out_shape, shape, map.entries[0])
     if isinstance(map, Dense):
         more = map.weight.new_zeros(shape[0] - len(map.weight), map.weight.shape[1])
-        made_of = Composed(pad, map.exactly) if map.rounded else None
+        made_of = Composed(pad, map.exact_form) if map.rounded else None
         return Dense(torch.cat([map.weight, more]), map.in_shape, shape, made_of)
-    # maps that are put together stay so: written out their entries would be rounded
+    # maps that are composed stay so: written out, their entries would be rounded
     return Composed(pad, map) if isinstance(map, Composed | Sum) else compose(pad, map)
 
 

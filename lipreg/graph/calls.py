@@ -1,4 +1,4 @@
-"""The calls of a trace: what is noted on them, and how one of them is run on values."""
+"""The calls of a trace: the notes on them, and the computation of one of them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ VALUE = "value"
 CONSTANT = "no_grad"
 """A note on a call that was made under ``torch.no_grad``, where weights are constants."""
 ANSWERED = "shape"
-"""A note on a call: the shape that Python code was told, with None for axes that stayed symbolic."""
+"""A note on a call: the shape that Python code has read, with None for axes that stayed symbolic."""
 
 
 def run_call(
@@ -51,14 +51,14 @@ def run_call(
 def alike(one: torch.fx.Graph, other: torch.fx.Graph) -> bool:
     """Whether two traces make the same calls with the same constants."""
 
-    def told(trace: torch.fx.Graph) -> list[tuple[Any, ...]]:
+    def described(trace: torch.fx.Graph) -> list[tuple[Any, ...]]:
         return [
             (call.op, str(call.target), str(call.args), str(call.kwargs), CONSTANT in call.meta) for call in trace.nodes
         ]
 
-    kept = [[call.meta[VALUE] for call in trace.nodes if VALUE in call.meta] for trace in (one, other)]
-    same = len(kept[0]) == len(kept[1]) and all(map(_equal, *kept))
-    return same and told(one) == told(other)
+    constants = [[call.meta[VALUE] for call in trace.nodes if VALUE in call.meta] for trace in (one, other)]
+    same = len(constants[0]) == len(constants[1]) and all(map(_equal, *constants))
+    return same and described(one) == described(other)
 
 
 def _equal(one: Any, other: Any) -> bool:
@@ -68,15 +68,15 @@ def _equal(one: Any, other: Any) -> bool:
 
 def read(call: torch.fx.Node, module: nn.Module) -> Any:
     """What a call of kind get_attr reads: ``first.weight`` of the module, or a tensor that its forward made."""
-    kept = call.meta.get(VALUE)
-    if kept is not None:
-        return kept
+    value = call.meta.get(VALUE)
+    if value is not None:
+        return value
     *parents, name = str(call.target).split(".")
     return getattr(module.get_submodule(".".join(parents)), name)
 
 
 def casts(trace: torch.fx.Graph) -> set[torch.dtype]:
-    """The dtypes that a forward names in its casts."""
+    """The dtypes that a forward names in its casts, float32 for ``x.float()``."""
     named = {torch.float32 for call in trace.nodes if call.op == "call_method" and call.target == "float"}
     to = (call for call in trace.nodes if call.op == "call_method" and call.target in ("to", "type"))
     return named | {
@@ -84,14 +84,31 @@ def casts(trace: torch.fx.Graph) -> set[torch.dtype]:
     }
 
 
-def zeros(module: nn.Module, points: int, input_shape: Shape) -> Tensor:
-    """An input of zeros, ``(points, *input_shape)``, of the dtype and on the device of the module's parameters."""
+def zero_input(module: nn.Module, points: int, input_shape: Shape) -> Tensor:
+    """An input of zeros, of the dtype and on the device of the module's parameters.
+
+    Args:
+        module: the network.
+        points: the size of the batch axis.
+        input_shape: of one input, without the batch axis.
+
+    Returns:
+        ``(points, *input_shape)``.
+    """
     like = next((p for p in module.parameters() if p.is_floating_point()), torch.zeros(()))
     return torch.zeros(points, *input_shape, dtype=like.dtype, device=like.device)
 
 
 class Named(dict[str, Any]):
-    """What a dataclass or a named tuple of outputs holds, by the names of its fields; ``kind`` is its class's name."""
+    """The fields of a dataclass or a named tuple of outputs, by their names.
+
+    Args:
+        kind: the class.
+        args, named: the arguments that it was called with.
+
+    Attributes:
+        kind: the name of the class.
+    """
 
     def __init__(self, kind: type, args: tuple[Any, ...], named: Mapping[str, Any]) -> None:
         super().__init__(dict(zip(getattr(kind, "_fields", ()), args, strict=False)) | dict(named))

@@ -18,13 +18,14 @@ from lipreg.graph import lowerings  # noqa: F401  (fills the registry)
 from lipreg.graph.agreement import check_agreement
 from lipreg.graph.batches import OF_STEPS, BatchSize, Stacked, Steps
 from lipreg.graph.calls import ANSWERED, CONSTANT, Named, alike, casts, read
+from lipreg.graph.context import Context
 from lipreg.graph.lowerings.by_rows import OF_PARTS, lowered
 from lipreg.graph.module_state import computed_weights, evaluation_mode, in_double
 from lipreg.graph.network import Graph
-from lipreg.graph.refusals import OF_STACK, Problems, check_readable, leaves, name_of, owner, parts_in, refusal_of_error
+from lipreg.graph.refusals import OF_STACK, Problems, callee, check_readable, leaves, owner, parts_in, refusal_of_error
 from lipreg.graph.registry import CALLS, Refusal, module_lowering, refusal_for
 from lipreg.graph.stand_ins import StandIns
-from lipreg.graph.symbols import Context, Part, Symbol, Symbolic, Unknown
+from lipreg.graph.symbols import Part, Symbol, Symbolic, Unknown
 from lipreg.graph.tracing import trace
 from lipreg.graph.unwrap import unwrap
 from lipreg.graph.watching import Watch
@@ -33,7 +34,7 @@ from lipreg.linalg.layouts import check_plain_tensor
 from lipreg.loading.exported_file import of_program
 
 _OF_SIZES: dict[Any, Callable[..., Any]] = {f: f for f in (operator.mul, operator.floordiv, operator.truediv)}
-"""What a forward may do with the number of points, as ``BatchSize`` does it."""
+"""What a forward may compute of the number of points, as ``BatchSize`` does it."""
 _WATCHING = ("_traced", "_agreed", "_compared", "_fresh")
 
 
@@ -57,9 +58,9 @@ class CapturedNetwork:
         self._compared, self._fresh = False, True
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without what watches the module: that refers to all its attributes, a trainer and its callbacks among them."""
-        kept = {key: value for key, value in self.__dict__.items() if key not in _WATCHING}
-        return {**kept, "stale": not self._traced.same_structure()}
+        """The state without the watches on the module, which refer to all its attributes, a trainer among them."""
+        state = {key: value for key, value in self.__dict__.items() if key not in _WATCHING}
+        return {**state, "stale": not self._traced.same_structure()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -81,7 +82,7 @@ class CapturedNetwork:
         """A detached float64 copy on the CPU: what audits and exact programs work on."""
         with torch.no_grad():
             try:
-                with in_double(self.module):  # what is computed from weights is so in float64 too
+                with in_double(self.module):  # computations of weights are in float64 too
                     return self._lower(torch.zeros((), dtype=torch.float64), frozen=True)
             except LipregError:  # constants of other dtypes, say
                 return self._lower(torch.zeros((), dtype=torch.float64), frozen=True)
@@ -119,7 +120,7 @@ class CapturedNetwork:
             self.retrace()
             self._compare(x)
         else:
-            ignored |= changed  # counters and notes: they do not matter
+            ignored |= changed  # counters and notes, which change nothing that is computed
         self._agreed, self._compared = Watch(self.module, ignored), True
 
     def frozen_at(self, x: Tensor) -> Graph:
@@ -128,7 +129,7 @@ class CapturedNetwork:
         Raises:
             InvalidInput: they differ.
         """
-        if not self._fresh:  # what a forward goes by, closures and lists say, cannot all be watched
+        if not self._fresh:  # closures, lists and the like may decide what a forward does, and cannot all be watched
             self.retrace()
         x, graph, self._fresh = self._as_parameters(x), self.frozen(), False
         check_agreement(graph, self.module, x, None, casts(self.trace), double=True)
@@ -183,16 +184,16 @@ class CapturedNetwork:
                     context.constant_weights = CONSTANT in node.meta
                     context.moving = training and torch.is_grad_enabled() and not (frozen or context.constant_weights)
                     with torch.no_grad() if context.constant_weights else nullcontext():
-                        found = self._call(context, node, args, kwargs, problems)
-                        if isinstance(found, Unknown):
+                        value = self._call(context, node, args, kwargs, problems)
+                        if isinstance(value, Unknown):
                             problems.is_refused(node)
-                            found = stand_ins.of(node, context)
-                        if isinstance(found, Part) and found.at is None:
-                            found = replace(found, at=(node, name_of(node, self.module)))
-                        values[node] = found
+                            value = stand_ins.of(node, context)
+                        if isinstance(value, Part) and value.at is None:
+                            value = replace(value, at=(node, callee(node, self.module)))
+                        values[node] = value
             _check_answer(node, values.get(node), problems)
         several = not isinstance(output, Symbol | Stacked | Steps)
-        if several and any(isinstance(part, Symbol) for part in leaves(output)):  # the one that is meant may be covered
+        if several and any(isinstance(part, Symbol) for part in leaves(output)):  # which a Select may make readable
             raise problems.no_tensor(output, self.module)
         problems.check()
         if not isinstance(output, Symbol) or not output.terms:
@@ -209,36 +210,37 @@ class CapturedNetwork:
             return Named(node.target, args, kwargs)
         lower = module_lowering(module) if module is not None else CALLS.get(node.target)
         try:
-            if not any(isinstance(v, Symbolic) for v in operands):  # constants: computed now, with their gradient
+            if not any(isinstance(v, Symbolic) for v in operands):  # constants are computed now, with their gradient
                 call: Any = getattr(args[0], str(node.target)) if node.op == "call_method" else node.target
                 call = module.forward if module is not None else call
                 return call(*(args[1:] if node.op == "call_method" else args), **kwargs)
             of_sizes = _OF_SIZES.get(node.target)
             if of_sizes is not None and all(isinstance(v, BatchSize | int) for v in operands):
                 return of_sizes(*args)
-            lost = [] if lower is not None and (not parts or inspect.unwrap(lower) in OF_PARTS) else parts
-            for part in lost:
+            unused = [] if lower is not None and (not parts or inspect.unwrap(lower) in OF_PARTS) else parts
+            for part in unused:
                 problems.add(*(part.at or (node, name)), Refusal("never", part.why))
             if lower is None:
                 raise refusal_for(name, isinstance(node.target, torch._ops.OpOverload))
-            if lost or any(isinstance(v, Unknown) for v in operands):
+            if unused or any(isinstance(v, Unknown) for v in operands):
                 return Unknown()  # an earlier refusal; this call itself is covered
             context.call = str(node.target) if is_module else node.name
             if is_module and not args and len(kwargs) == 1:  # layer(input=x)
                 args, kwargs = tuple(kwargs.values()), {}
-            found = lowered(lower, context, (module,) if is_module else (), args, kwargs)
+            result = lowered(lower, context, (module,) if is_module else (), args, kwargs)
             symbolic = is_module and any(isinstance(v, Symbol) for v in operands)
-            if found is None or (symbolic and not any(isinstance(v, Symbol | Unknown) for v in leaves(found))):
-                own, given = getattr(lower, "__name__", lower), "None" if found is None else f"a {type(found).__name__}"
+            if result is None or (symbolic and not any(isinstance(v, Symbol | Unknown) for v in leaves(result))):
+                own = getattr(lower, "__name__", lower)
+                given = "None" if result is None else f"a {type(result).__name__}"
                 raise Refusal("settings", f"its lowering {own} returns {given}, not a symbolic tensor")
-            return found
+            return result
         except Refusal as refusal:
-            # what nothing comes of is named where it was made
+            # a step that leads to no activation is refused at the call that made it
             made = next((part.at for part in parts if part.why == refusal.why), None)
             problems.add(*(made or (node, name)), refusal)
         except LipregError:
             raise
-        except Exception as error:  # arguments that it does not take, or that torch refuses
+        except Exception as error:  # arguments that the lowering does not take, or that torch refuses
             problems.add(node, name, refusal_of_error(error, operands, (*args, *kwargs.values())))
         return Unknown()
 
@@ -284,11 +286,11 @@ def capture(
 
 
 def _check_answer(node: torch.fx.Node, value: Any, problems: Problems) -> None:
-    """Notes a call whose result has another shape than Python code was told while it was traced."""
-    told = node.meta.get(ANSWERED)
-    if told is None or not isinstance(value, Symbol | Steps | Tensor):
+    """Notes a call whose result has another shape than Python code has read while it was traced."""
+    answered = node.meta.get(ANSWERED)
+    if answered is None or not isinstance(value, Symbol | Steps | Tensor):
         return
     shape = tuple(value.shape) if isinstance(value, Tensor) else (None, *value.shape)
-    if shape != told:
-        why = f"it has shape {shape} where its forward went on with {told}; None is the number of points"
+    if shape != answered:
+        why = f"it has shape {shape} where its forward went on with {answered}; None is the number of points"
         problems.add(node, str(node.target), Refusal("settings", why))

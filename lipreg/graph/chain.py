@@ -1,4 +1,4 @@
-"""Chains of affine layers and ReLUs, without branches: what closed forms can be written down for."""
+"""Chains of affine layers and ReLUs, without branches: the networks that closed forms are written down for."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class ReluChain:
     Attributes:
         layers: in order.
         modules: where weights and biases are the parameters themselves, the modules that hold them, in order.
-        places: where the modules that the trace passes stand, ``(parent's modules, name, module)``, so that a replaced
-            one is noticed.
+        places: where the modules of the trace stand, ``(modules of the parent, name, module)``, so that a replaced one is
+            noticed.
     """
 
     layers: tuple[Layer, ...]
@@ -41,6 +41,7 @@ class ReluChain:
 
     @property
     def dtype(self) -> torch.dtype:
+        """The dtype of the first layer's weights, which ``is_current`` demands of all."""
         return self.layers[0].weight.dtype
 
     def is_current(self) -> bool:
@@ -49,7 +50,7 @@ class ReluChain:
             return False
         dtype = self.dtype
         for layer, module in zip(self.layers, self.modules, strict=True):
-            # of those that a hook or a pruning mask computes, the parameters have other names
+            # parameters of weights that a hook or a pruning mask computes have other names
             own = module._parameters
             if own.get("weight") is not layer.weight or own.get("bias", layer) is not layer.bias:
                 return False
@@ -72,10 +73,11 @@ def chain_of(graph: Graph) -> ReluChain | None:
 
 
 def fixed_chain(captured: CapturedNetwork) -> ReluChain | None:
-    """The network as a chain over the parameters themselves, to be used until they are others; None where there is none.
+    """The network as a chain over the parameters themselves, for use while ``is_current``; None where it is no such chain.
 
-    That is one of linear and convolutional modules with a ReLU between any two, and neutral layers. Where weights have to
-    be computed first, as with batch norm, ``chain_of`` a live graph is the chain of one evaluation.
+    It is one if it has linear and convolutional modules alone, with a ReLU between any two, beside layers that compute
+    nothing. Where weights have to be computed first, as with batch norm, ``chain_of`` a live graph is the chain of one
+    evaluation.
     """
     modules: list[nn.Module] = []
     places: list[tuple[dict[str, nn.Module | None], str, nn.Module]] = []
@@ -97,12 +99,12 @@ def fixed_chain(captured: CapturedNetwork) -> ReluChain | None:
         return None
     for layer, module in zip(chain.layers, modules, strict=True):
         layer.bias = module._parameters.get("bias")
-    found = ReluChain(chain.layers, tuple(modules), tuple(places))
-    return found if found.is_current() else None
+    fixed = ReluChain(chain.layers, tuple(modules), tuple(places))
+    return fixed if fixed.is_current() else None
 
 
 def _by_channel(bias: Tensor) -> Tensor:
-    """One number a channel where the bias is expanded from that."""
+    """One number a channel where the bias was expanded from such; else the bias as it is."""
     bias = bias.detach()
-    spread = bias.dim() > 1 and all(s == 0 or n == 1 for s, n in zip(bias.stride()[1:], bias.shape[1:], strict=True))
-    return bias[(slice(None), *(0,) * (bias.dim() - 1))] if spread else bias
+    expanded = bias.dim() > 1 and all(s == 0 or n == 1 for s, n in zip(bias.stride()[1:], bias.shape[1:], strict=True))
+    return bias[(slice(None), *(0,) * (bias.dim() - 1))] if expanded else bias

@@ -31,17 +31,17 @@ def line_below(outermost: CodeType) -> str:
 
 
 def line_of(error: BaseException) -> str:
-    """The last such line on an error's way; empty where there is none."""
-    found, step = "", error.__traceback__
+    """The innermost line outside of torch and of this package that an error has passed; empty where there is none."""
+    line, step = "", error.__traceback__
     while step is not None:
         if _users(step.tb_frame.f_code):
-            found = f"{Path(step.tb_frame.f_code.co_filename).name}:{step.tb_lineno}"
+            line = f"{Path(step.tb_frame.f_code.co_filename).name}:{step.tb_lineno}"
         step = step.tb_next
-    return found
+    return line
 
 
 def in_assertion(frame: FrameType | None) -> bool:
-    """Whether a frame is in an ``assert`` statement: whoever stands there may say that it holds."""
+    """Whether a frame is at an ``assert`` statement, whose condition may then be taken to hold."""
     if frame is None:
         return False
     instructions = list(dis.get_instructions(frame.f_code))

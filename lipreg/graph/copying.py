@@ -1,21 +1,22 @@
-"""A network written anew node by node, for those that write some kinds of nodes otherwise."""
+"""A network copied node by node, for transformations that write some kinds of nodes otherwise."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
 
+from lipreg.graph.context import Context
 from lipreg.graph.network import Graph
 from lipreg.graph.nodes import Affine, Curved, Relu
 from lipreg.graph.passes import Forward
-from lipreg.graph.symbols import Context, Symbol
+from lipreg.graph.symbols import Symbol
 
 
 class Copying(Forward[Symbol]):
-    """Affine, Relu and Curved nodes as they are; what is said of pools, or otherwise of these, is a subclass's.
+    """The rules that copy Affine, Relu and Curved nodes as they are; a subclass gives the rule for pools, or other rules.
 
     Args:
-        graph: that is copied.
+        graph: the network to copy.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -23,7 +24,7 @@ class Copying(Forward[Symbol]):
         self.context = Context(graph.input_shape, graph.output.bias, frozen=False)
 
     def copied(self) -> Graph:
-        """The copy, with the fingerprint of the network: of one that is the same function where it is asked about."""
+        """The copy. It carries the network's fingerprint, so it must be the same function over the region in question."""
         symbols = self.graph.forward({0: self.context.input()}, self)
         graph = self.context.graph(symbols[len(self.graph.nodes) - 1], self.graph.name)
         return replace(graph, original=self.graph.fingerprint())

@@ -1,7 +1,7 @@
-"""What a layer's function is made of at the moment when a forward calls it: its tensors and its plain settings.
+"""The tensors and plain settings of a layer at the moment when a forward calls it.
 
-A trace notes which layer is called, and its weights and settings are read later. A forward that changes them for one call,
-and back, or puts others in their place, would be read as what it is not.
+A trace notes which layer is called, and reads its weights and settings later. A forward that changes them for one call and
+then back, or puts others in their place, would be read wrongly; so it is noticed here, and refused.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ class Seen:
         self._state = self._now()
 
     def changed(self) -> list[str]:
-        """The names of what is not as it was seen."""
+        """The names of the tensors and settings that have changed since."""
         now = self._now()
         return [name for name in self._state if name not in now or now[name] != self._state[name]]
 
     def _now(self) -> dict[str, Any]:
         if self._name is not None:
             return {self._name: _mark(_own(self._module).get(self._name))}
-        found: dict[str, Any] = {}
+        state: dict[str, Any] = {}
         for path, part in self._module.named_modules():
             for name, value in _own(part).items():
                 if name not in _NOTES and (isinstance(value, Tensor) or _plain(value)):
-                    found[f"{path}.{name}" if path else name] = _mark(value)
-        return found
+                    state[f"{path}.{name}" if path else name] = _mark(value)
+        return state
 
 
 def _own(module: nn.Module) -> dict[str, Any]:
-    """Its attributes, which a trace would answer for otherwise."""
+    """The attributes of a module, past its ``__getattr__``, which a trace replaces."""
     return {**module.__dict__, **module._parameters, **module._buffers}
 
 
@@ -53,7 +53,7 @@ def _plain(value: Any) -> bool:
 
 
 def _mark(value: Any) -> Any:
-    """A setting itself; of a tensor its shape and sums over its entries, which other numbers do not have."""
+    """A setting itself; of a tensor its shape and three sums over its entries, which other entries hardly share."""
     if not isinstance(value, Tensor):
         return value
     with torch.no_grad():
@@ -63,4 +63,4 @@ def _mark(value: Any) -> Any:
         flat = flat.to(torch.float64) if flat.is_floating_point() else flat.to(torch.int64)
         places = torch.arange(1, len(flat) + 1, device=flat.device).remainder(1009).to(flat.dtype)
         sums = torch.stack([flat.sum(), (flat * places).sum(), flat.abs().sum()]).tolist()
-        return tuple(value.shape), *map(repr, sums)  # NaN is as it was, too
+        return tuple(value.shape), *map(repr, sums)  # as text, so that NaN equals itself

@@ -2,8 +2,8 @@
 
 x = u / s with s > 0 is any point of R^n, in many ways. ReLUs, leaky ReLUs and max pools commute with factors s > 0, so with
 every bias times s the pre-activations at (u, s) are s times those of the network at u / s: of the same signs, and its
-Jacobian in u is the network's own at u / s. Without biases of its own this network is the same along every ray from the
-origin, so that what meets every ray, a few bounded boxes, has all of R^n in it.
+Jacobian in u is the network's own at u / s. The network in (u, s) has no biases, so its Jacobian is the same along every ray
+from the origin, and a few bounded boxes that together meet every ray cover all of R^n.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def homogenised(graph: Graph, unit: float) -> Graph:
 
     Args:
         graph: frozen.
-        unit: what biases are multiplied by beside s, a power of two, so that no weight is rounded.
+        unit: biases are multiplied by it too, a power of two, so that no weight is rounded.
     """
     nodes: list[Node] = [Input((math.prod(graph.input_shape) + 1,))]
     nodes += [_without_bias(node, graph, unit) if isinstance(node, Affine) else node for node in graph.nodes[1:]]
@@ -33,15 +33,18 @@ def homogenised(graph: Graph, unit: float) -> Graph:
 
 
 def kink_unit(graph: Graph) -> float:
-    """The power of two next to 1 / |x|_inf of the typical kink of the units that read the input; 1 without one."""
-    far = []
+    """The power of two nearest to 1 / d in the logarithm, with d the median of |bias| / |weights|_1 over units; else 1.
+
+    Only ReLUs that read the input itself count: d is the distance from the origin, in the maximum norm, of a typical kink.
+    """
+    distances_by_node = []
     for _, node in graph.relus():
         affine = graph.affine(node.source)
         if affine.sources == (0,):
             size = affine.maps[0].abs()(torch.ones(graph.input_shape, dtype=graph.dtype)).flatten()
             bias = affine.bias.abs().flatten()
-            far.append((bias / size)[(size > 0) & (bias > 0)])
-    distances = torch.cat(far) if far else torch.ones(0)
+            distances_by_node.append((bias / size)[(size > 0) & (bias > 0)])
+    distances = torch.cat(distances_by_node) if distances_by_node else torch.ones(0)
     distances = distances[torch.isfinite(distances) & (distances > 0)]
     return 1.0 if not len(distances) else 2.0 ** -round(math.log2(float(distances.median())))
 
@@ -67,14 +70,14 @@ def _beside(map: LinearMap, column: Dense) -> LinearMap:
         whole = Dense(torch.cat([map.weight, column.weight[:, -1:]], 1), (inputs + 1,), map.out_shape)
         if not (map.rounded or column.rounded):
             return whole
-        return replace(whole, made_of=Sum(Composed(map.exactly, reads), column.exactly))
+        return replace(whole, made_of=Sum(Composed(map.exact_form, reads), column.exact_form))
     of_u = compose(map, reads)
-    # maps that are put together stay so: written out their entries would be rounded
+    # maps that are composed stay so: written out, their entries would be rounded
     return Sum(of_u, column) if isinstance(of_u, Composed | Sum) else add(of_u, column)
 
 
 def _column(node: Affine, inputs: int, unit: float) -> Dense:
-    """(u, s) -> bias s, in units of s."""
+    """(u, s) -> unit bias s, with the exact parts of the bias where it has some."""
 
     def written(constant: Tensor) -> Dense:
         column = (constant * unit).flatten().unsqueeze(1)

@@ -1,6 +1,6 @@
-"""The layers of a chain as closed forms need them: W, |W| and their transposes on batches, and what pulls back to W.
+"""The layers of a chain as closed forms need them: W, |W| and their transposes on batches, and gradients for W.
 
-Everything here is to be called without autograd recording; the gradients are written down by hand.
+All of it is called without autograd; the gradients are written down by hand.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from lipreg.linalg import Convolution, Dense, LinearMap, Shape
 from lipreg.linalg.convolution import FORWARD
 
 _SMALL = 2**14
-"""Entries up to which a matrix is gone through sooner than its rows are picked."""
+"""Entries up to which reading a whole matrix is quicker than picking rows."""
 _NARROW = 16
 """Input channels below which the transpose of a strided convolution is taken by phases: a vector register's floats."""
 
@@ -30,8 +30,10 @@ class Layer(ABC):
     Attributes:
         weight: the tensor that W is made of, with its autograd history; gradients are in its shape.
         bias: ``(out,)``, one number a channel, or ``out_shape``; None for 0.
-        size: |W|'s own tensor as of the last ``measure``, in memory that the next one writes over: fresh memory costs
-            more than the magnitudes.
+        in_shape: of one input.
+        out_shape: of one output.
+        size: the magnitudes of ``weight`` as of the last ``measure``, which writes into the same memory again: new memory
+            would cost more than the magnitudes.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None, in_shape: Shape, out_shape: Shape) -> None:
@@ -39,7 +41,7 @@ class Layer(ABC):
         self.size = weight.new_empty(0)
 
     def measure(self) -> None:
-        """Reads |W|: before the first use of it in an evaluation."""
+        """Computes |W|; to be called before its first use in an evaluation."""
         weight, size = self.weight, self.size
         if size.shape != weight.shape or size.dtype != weight.dtype or size.device != weight.device:
             self.size = torch.empty_like(weight, requires_grad=False)
@@ -47,15 +49,15 @@ class Layer(ABC):
 
     @abstractmethod
     def affine(self, x: Tensor, scale: float = 1.0) -> Tensor:
-        """scale * W x + b, in fresh memory."""
+        """scale * W x + b, ``(batch, *out_shape)``, in new memory."""
 
     @abstractmethod
     def forward(self, x: Tensor, absolute: bool = False) -> Tensor:
-        """W x, or |W| x."""
+        """W x, or |W| x, ``(batch, *out_shape)``."""
 
     @abstractmethod
     def back(self, u: Tensor, absolute: bool = False) -> Tensor:
-        """W^T u, or |W|^T u."""
+        """W^T u, or |W|^T u, ``(batch, *in_shape)``."""
 
     @abstractmethod
     def row_sums(self) -> Tensor:
@@ -63,16 +65,16 @@ class Layer(ABC):
 
     @abstractmethod
     def outer(self, u: Tensor, v: Tensor) -> Tensor:
-        """The gradient of sum_i u_i . W v_i with respect to ``weight``; a factor of batch size 1 is meant for all."""
+        """The gradient of sum_i u_i . W v_i with respect to ``weight``; a v of batch size 1 counts for all i."""
 
     @abstractmethod
     def rows(self, index: Tensor, entries: Tensor | None, share: Tensor) -> Tensor:
         """The gradient of sum_i share_i sum_j |W|[index_i, j] entries_ij with respect to ``weight``.
 
         Args:
-            index: a flat output of each point, ``(batch,)``.
+            index: for each point i an output, as a flat position, ``(batch,)``.
             entries: ``(batch or 1, *in_shape)``; None for ones.
-            share: ``(batch,)``.
+            share: factors, ``(batch,)``.
         """
 
 
@@ -88,8 +90,8 @@ class DenseLayer(Layer):
         return self._shaped(linear_map(flat(x), self.size if absolute else self.weight))
 
     def back(self, u: Tensor, absolute: bool = False) -> Tensor:
-        found = flat(u) @ (self.size if absolute else self.weight)
-        return found.unflatten(1, self.in_shape) if len(self.in_shape) > 1 else found
+        product = flat(u) @ (self.size if absolute else self.weight)
+        return product.unflatten(1, self.in_shape) if len(self.in_shape) > 1 else product
 
     def row_sums(self) -> Tensor:
         return self.size.sum(1).reshape(1, *self.out_shape)
@@ -107,7 +109,7 @@ class DenseLayer(Layer):
             part = weight.index_select(0, index).sign_().mul_(share.unsqueeze(1))
             part = part if entries is None else part.mul_(entries)
             return torch.zeros_like(weight).index_add_(0, index, part)
-        if entries is None:  # the same inputs for all points: shares add up row by row, and few rows are the largest
+        if entries is None:  # the same entries for all points: shares add up row by row, and most rows have none
             total = weight.new_zeros(weight.shape[0]).index_add_(0, index, share)
             if weight.numel() <= _SMALL:
                 return weight.sign().mul_(total.unsqueeze(1))
@@ -121,16 +123,21 @@ class DenseLayer(Layer):
 
 
 class ConvolutionLayer(Layer):
-    """A convolution with zero padding; ``weight`` is its kernel, ``(out channels, in channels / groups, *kernel)``."""
+    """A convolution with zero padding; ``weight`` is its kernel, ``(out channels, in channels / groups, *kernel)``.
+
+    Args:
+        map: the convolution.
+        bias: as of ``Layer``.
+    """
 
     def __init__(self, map: Convolution, bias: Tensor | None) -> None:
         super().__init__(map.weight, bias, map.in_shape, map.out_shape)
         self.map = map
-        # what torch's own padding does not cover is padded before
+        # padding that torch's convolutions do not have is a call of its own before them
         self._even = all(low == high >= 0 for low, high in map.padding)
         self._ends = [end for pair in reversed(map.padding) for end in pair]
         self._padding = tuple(low if self._even else 0 for low, _ in map.padding)
-        self._known: tuple[Tensor, Tensor, int] | None = None
+        self._lattices: tuple[Tensor, Tensor, int] | None = None
 
     def affine(self, x: Tensor, scale: float = 1.0) -> Tensor:
         kernel = self.weight if scale == 1.0 else self.weight * scale
@@ -155,16 +162,16 @@ class ConvolutionLayer(Layer):
             u = u.sum(0, keepdim=True)
         map, v = self.map, v if self._even else F.pad(v, self._ends)
         geometry = (map.stride, self._padding, map.dilation, False, (0,) * map.dims, map.groups)
-        asked = (False, True, False)
-        return torch.ops.aten.convolution_backward(u, v, self.weight, None, *geometry, asked)[1]
+        output_mask = (False, True, False)
+        return torch.ops.aten.convolution_backward(u, v, self.weight, None, *geometry, output_mask)[1]
 
     def rows(self, index: Tensor, entries: Tensor | None, share: Tensor) -> Tensor:
         kernel, positions = self.weight, math.prod(self.out_shape[1:])
         channel = index // positions
-        found = torch.zeros_like(kernel)
+        gradient = torch.zeros_like(kernel)
         if entries is None and not any(self._ends):  # every window is full
-            total = found.new_zeros(len(kernel)).index_add_(0, channel, share)
-            return found.add_(total.reshape(-1, *(1,) * (kernel.dim() - 1))).mul_(kernel.sign())
+            total = gradient.new_zeros(len(kernel)).index_add_(0, channel, share)
+            return gradient.add_(total.reshape(-1, *(1,) * (kernel.dim() - 1))).mul_(kernel.sign())
         if entries is None:
             entries = kernel.new_ones(1, *self.in_shape)
         if any(self._ends):
@@ -173,13 +180,17 @@ class ConvolutionLayer(Layer):
         group = channel // (len(kernel) // self.map.groups)
         first = starts.index_select(0, index % positions) + group * (size // self.map.groups)
         where = first.unsqueeze(1) + taps
-        seen = entries.flatten(1).expand(len(where), -1).gather(1, where).mul_(share.unsqueeze(1))
-        return found.flatten(1).index_add_(0, channel, seen).mul_(kernel.flatten(1).sign()).reshape(kernel.shape)
+        read = entries.flatten(1).expand(len(where), -1).gather(1, where).mul_(share.unsqueeze(1))
+        return gradient.flatten(1).index_add_(0, channel, read).mul_(kernel.flatten(1).sign()).reshape(kernel.shape)
 
     def _windows(self, device: torch.device) -> tuple[Tensor, Tensor, int]:
-        """Where windows begin, ``(positions,)``, and their taps from there, ``(taps of a group,)``, in padded flat inputs
-        of so many entries."""
-        if self._known is None or self._known[0].device != device:
+        """The windows as flat positions in a padded input.
+
+        Returns:
+            Where each begins, ``(positions,)``; the taps from there, ``(taps of a group,)``; how many entries the padded
+            input has.
+        """
+        if self._lattices is None or self._lattices[0].device != device:
             map, kernel = self.map, self.weight.shape
             padded = [n + low + high for n, (low, high) in zip(self.in_shape[1:], map.padding, strict=True)]
             strides = [math.prod(padded[i + 1 :]) for i in range(map.dims)]
@@ -188,12 +199,14 @@ class ConvolutionLayer(Layer):
             area = math.prod(padded)
             starts = _lattice(self.out_shape[1:], steps)
             taps = _lattice((kernel[1], *kernel[2:]), [area, *spaces])
-            self._known = starts.to(device), taps.to(device), area * self.in_shape[0]
-        return self._known
+            self._lattices = starts.to(device), taps.to(device), area * self.in_shape[0]
+        return self._lattices
 
     def _back_by_phases(self, u: Tensor, kernel: Tensor) -> Tensor:
-        """The transpose as a convolution of stride 1 with one output channel for each remainder of a position by the
-        stride: x[s m + r] = sum_j u[m - j] K[s j + r]. Torch's own takes three times as long for a few channels."""
+        """The transpose for a stride s as a convolution of stride 1, with an output channel for each remainder r modulo s.
+
+        x[s m + r] = sum_j u[m - j] K[s j + r]. Torch's own transpose takes three times as long for a few channels.
+        """
         map, dims = self.map, self.map.dims
         taps = [-(-k // s) for k, s in zip(kernel.shape[2:], map.stride, strict=True)]
         missing = [t * s - k for t, s, k in zip(taps, map.stride, kernel.shape[2:], strict=True)]
@@ -202,16 +215,16 @@ class ConvolutionLayer(Layer):
         tap_axes, phase_axes = [2 + 2 * i for i in range(dims)], [3 + 2 * i for i in range(dims)]
         phased = kernel.reshape(*kernel.shape[:2], *split).permute(1, *phase_axes, 0, *tap_axes)
         phased = phased.reshape(-1, len(kernel), *taps).flip(tuple(range(2, 2 + dims)))
-        found = FORWARD[dims](u, phased, None, 1, tuple(t - 1 for t in taps))
-        found = found.unflatten(1, (self.in_shape[0], *map.stride))
-        found = found.permute(0, 1, *(axis for i in range(dims) for axis in (2 + dims + i, 2 + i)))
-        sizes = [m * s for m, s in zip(found.shape[2::2], map.stride, strict=True)]
+        phases = FORWARD[dims](u, phased, None, 1, tuple(t - 1 for t in taps))
+        phases = phases.unflatten(1, (self.in_shape[0], *map.stride))
+        phases = phases.permute(0, 1, *(axis for i in range(dims) for axis in (2 + dims + i, 2 + i)))
+        sizes = [m * s for m, s in zip(phases.shape[2::2], map.stride, strict=True)]
         ends = [
             end
             for n, size, (low, _) in zip(self.in_shape[:0:-1], sizes[::-1], map.padding[::-1], strict=True)
             for end in (-low, low + n - size)
         ]
-        return F.pad(found.reshape(len(u), self.in_shape[0], *sizes), ends)
+        return F.pad(phases.reshape(len(u), self.in_shape[0], *sizes), ends)
 
     def _convolve(self, x: Tensor, kernel: Tensor, bias: Tensor | None = None) -> Tensor:
         map, x = self.map, x if self._even else F.pad(x, self._ends)
@@ -219,7 +232,7 @@ class ConvolutionLayer(Layer):
 
 
 def flat(x: Tensor) -> Tensor:
-    """``(batch, n)``."""
+    """x with all axes but the first joined, ``(batch, n)``."""
     return x if x.dim() == 2 else x.flatten(1)
 
 

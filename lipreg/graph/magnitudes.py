@@ -15,26 +15,31 @@ from lipreg.identity import coefficient_sums
 from lipreg.problem import PlacedProblem
 
 LARGEST, LEAST = 1e120, 1e-120
-"""Row sums of magnitudes between which squares, and sums and quotients of them, stay in the range of float64."""
+"""Row sums of magnitudes between which their squares, and sums and quotients of these, stay in the range of float64."""
 PRODUCT = 1e150
-"""Products of the row sums of consecutive layers up to which their squares do."""
+"""Products of the row sums of consecutive layers up to which their squares stay in it."""
 VALUES = 1e250
-"""Values over the region up to which sums of them do; they are not squared."""
+"""Values over the region up to which sums of them stay in it; they are not squared."""
 
 
 def check_question(graph: Graph, placed: PlacedProblem, where: str) -> None:
-    """Raises InvalidInput where weights or a question lead beyond the range: region, functionals, values over the region.
+    """Raises InvalidInput where weights, region, functionals or values over the region leave the range of float64.
 
-    Values are bounded by what the magnitudes of weights make of the largest magnitudes of inputs.
+    Values are bounded by passing the largest magnitudes of the inputs through the magnitudes of the weights.
+
+    Args:
+        graph: frozen.
+        placed: the question at its points.
+        where: who asks, for messages.
     """
     least, most = check_magnitudes(graph, where)
     region = placed.region
-    ends, room = torch.maximum(region.lower.abs(), region.upper.abs()).to(graph.dtype), region.up - region.down
+    ends, slack = torch.maximum(region.lower.abs(), region.upper.abs()).to(graph.dtype), region.up - region.down
     if not region.bounded:  # points so far out that values overflow are as good as others on their rays
-        ends, room = region.center.abs().to(graph.dtype), torch.ones_like(room)
-    room = room[region.moves]
-    if not bool((ends <= PRODUCT).all()) or not bool((room >= 1.0 / PRODUCT).all()):
-        got = f"inputs up to {float(ends.max()):.3g}" + (f", moved by {float(room.min()):.3g}" if len(room) else "")
+        ends, slack = region.center.abs().to(graph.dtype), torch.ones_like(slack)
+    slack = slack[region.movable]
+    if not bool((ends <= PRODUCT).all()) or not bool((slack >= 1.0 / PRODUCT).all()):
+        got = f"inputs up to {float(ends.max()):.3g}" + (f", moved by {float(slack.min()):.3g}" if len(slack) else "")
         accepted = f"inputs up to {PRODUCT:g} that are moved by at least {1.0 / PRODUCT:g}"
         raise InvalidInput(got, where=where, accepted=accepted, todo="Choose another region, or rescale the inputs")
     for size in magnitudes(graph, ends, lambda _, node: node.bias.abs()).values():
@@ -42,7 +47,7 @@ def check_question(graph: Graph, placed: PlacedProblem, where: str) -> None:
             got = f"values that may reach {float(size.max()):.3g} over the region"
             todo = "Choose a smaller region, or rescale the layers"
             raise InvalidInput(got, where=where, accepted=f"up to {VALUES:g}", todo=todo)
-    rows, units = coefficient_sums(placed.given), placed.counts[placed.counts > 0]
+    rows, units = coefficient_sums(placed.coefficients), placed.counts[placed.counts > 0]
     small, large = float(rows[rows > 0].min()) if rows.any() else 1.0, float(rows.max())
     beyond = large > LARGEST or large * most > PRODUCT
     if beyond or small < LEAST or (least > 0 and small * least < LEAST):
@@ -57,29 +62,41 @@ def check_question(graph: Graph, placed: PlacedProblem, where: str) -> None:
 
 
 def check_magnitudes(graph: Graph, where: str) -> tuple[float, float]:
-    """Raises InvalidInput where weights are beyond the range, unless they are 0: of a layer, or of layers in a row.
+    """Raises InvalidInput where the weights of a layer, or of consecutive layers, are outside of the range and not 0.
 
-    Squares of them overflow or underflow, so that upper ends would be infinite, no numbers, or below the constant. Measured
-    are a layer's largest row sum of magnitudes, and the products of these over consecutive layers. Single tiny entries
-    beside ordinary ones are no matter: they are far below the rounding of the others.
+    Their squares overflow or underflow, so that upper ends would be infinite, no numbers, or below the constant. What is
+    measured are the largest row sum of magnitudes of each layer, and the products of these over consecutive layers. Single
+    tiny entries beside ordinary ones do not matter: they are far below the rounding of the others.
+
+    Args:
+        graph: live or frozen.
+        where: who asks, for messages.
 
     Returns:
-        The smallest and the largest product of layers in a row that end at the output.
+        The smallest and the largest product of consecutive layers that end at the output.
     """
     return graph.forward({0: (1.0, 1.0)}, _Products(graph, where))[len(graph.nodes) - 1]
 
 
 def magnitudes(graph: Graph, inputs: Tensor, own: Callable[[int, Affine], Tensor]) -> dict[int, Tensor]:
-    """What the magnitudes of all weights make of the magnitudes of inputs, at every node.
+    """Bounds on the magnitudes at every node from those of the inputs: |W| z at maps, z at ReLUs, the largest at pools.
+
+    At curves it is |f(0)| + L z, with L the Lipschitz constant of f.
 
     Args:
-        inputs: ``(batch, *input_shape)``.
-        own: of an Affine node, what it adds itself, ``(batch or nothing, *shape)``.
+        graph: live or frozen.
+        inputs: magnitudes ``(batch, *input_shape)``.
+        own: the magnitudes that an Affine node adds itself, by its index and node, ``(batch or nothing, *shape)``.
+
+    Returns:
+        By index of the node, ``(batch, *shape)``.
     """
     return graph.forward({0: inputs}, _Magnitudes(own))
 
 
 class _Magnitudes(Forward[Tensor]):
+    """The rules of ``magnitudes``."""
+
     def __init__(self, own: Callable[[int, Affine], Tensor]) -> None:
         self.own = own
 
@@ -97,17 +114,18 @@ class _Magnitudes(Forward[Tensor]):
         return curve.value(torch.zeros_like(value)).abs() + curve.steepest * value
 
 
-Ends = tuple[float, float]
+LeastAndMost = tuple[float, float]
+"""The smallest and the largest product of row sums."""
 
 
-class _Products(Forward[Ends]):
-    """The smallest and the largest product of row sums of layers in a row that end at a node."""
+class _Products(Forward[LeastAndMost]):
+    """The smallest and the largest product of row sums of consecutive layers that end at a node."""
 
     def __init__(self, graph: Graph, where: str) -> None:
         self.graph, self.where = graph, where
         self.followers = {node.source: repr(node.name) for _, node in graph.entrywise()}
 
-    def affine(self, index: int, node: Affine, values: Mapping[int, Ends]) -> Ends:
+    def affine(self, index: int, node: Affine, values: Mapping[int, LeastAndMost]) -> LeastAndMost:
         last = index == len(self.graph.nodes) - 1
         layer = "the last linear layer" if last else f"the linear layer before {self.followers.get(index, index)}"
         least = most = 0.0
@@ -124,13 +142,13 @@ class _Products(Forward[Ends]):
             self._refuse(f"layers whose row sums have the product {product:.3g}, up to {layer}")
         return least, most
 
-    def relu(self, index: int, node: Relu, value: Ends) -> Ends:
+    def relu(self, index: int, node: Relu, value: LeastAndMost) -> LeastAndMost:
         return value
 
-    def max_pool(self, index: int, node: MaxPool, value: Ends) -> Ends:
+    def max_pool(self, index: int, node: MaxPool, value: LeastAndMost) -> LeastAndMost:
         return value
 
-    def curved(self, index: int, node: Curved, value: Ends) -> Ends:
+    def curved(self, index: int, node: Curved, value: LeastAndMost) -> LeastAndMost:
         return value[0], value[1] * node.curve.steepest
 
     def _refuse(self, got: str) -> None:

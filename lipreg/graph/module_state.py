@@ -1,4 +1,4 @@
-"""What belongs to a module and its training, as it is while something else reads it: modes, buffers, computed weights."""
+"""Modes, buffers and computed weights of a module, which belong to its training: set for a block, and restored."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from torch.nn.utils.weight_norm import WeightNorm
 from lipreg.errors import UnsupportedModel
 
 OF_WEIGHTS = (SpectralNorm, WeightNorm, BasePruningMethod)
+"""The classes of torch's forward pre-hooks that compute weights."""
 
 
 @contextmanager
 def untouched(parts: list[nn.Module]) -> Iterator[None]:
-    """Restores attributes and buffers of modules after the block: some forwards count, cache or average."""
+    """Restores the attributes and buffers of modules after the block, in which a forward may count, cache or average."""
     attributes = [(part, dict(part.__dict__), dict(part._buffers)) for part in parts]
     buffers = [b for _, _, own in attributes for b in own.values() if b is not None]
     values = [(buffer, buffer._version, buffer.clone()) for buffer in buffers]
@@ -74,9 +75,9 @@ def evaluation_mode(module: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def computed_weights(module: nn.Module) -> Iterator[None]:
-    """Weights that torch's old hooks compute at each forward, computed anew for the block, with their gradient.
+    """The weights that torch's old hooks compute at each forward are computed anew for the block, with their gradient.
 
-    These are ``torch.nn.utils.spectral_norm`` and ``weight_norm``, and pruning masks. Outside of the block the
+    These hooks are ``torch.nn.utils.spectral_norm`` and ``weight_norm``, and pruning masks. Outside of the block the
     attributes are what they were: at best the weights of the last forward, whose graph its backward has used up.
 
     Raises:
@@ -98,7 +99,7 @@ def computed_weights(module: nn.Module) -> Iterator[None]:
             for name in set(plain) - {name for own, name, _ in before if own is part}:
                 raise UnsupportedModel(
                     f"its {name} is a plain tensor, computed at each forward by "
-                    f"{' or '.join(name_of(hook) for hook in hooks.values())}",
+                    f"{' or '.join(qualified_name(hook) for hook in hooks.values())}",
                     where=path or type(part).__name__,
                     accepted="weights that are computed when they are read",
                     todo="Use torch.nn.utils.parametrize.register_parametrization, or one of "
@@ -113,8 +114,8 @@ def computed_weights(module: nn.Module) -> Iterator[None]:
                 part.__dict__[name] = value
 
 
-def name_of(function: Any) -> str:
-    """What a function or hook is called."""
+def qualified_name(function: Any) -> str:
+    """The qualified name of a function or hook; of an object without one, its class."""
     return getattr(function, "__qualname__", type(function).__name__)
 
 

@@ -1,4 +1,4 @@
-"""A network as a graph: what it computes, its gradients, and what it says of itself."""
+"""A network as a graph: its values, its gradients, its fingerprint."""
 
 from __future__ import annotations
 
@@ -27,9 +27,12 @@ class Graph:
     Affine nodes never feed Affine nodes: chains of linear layers are folded together, so an Affine's sources are the
     Input, Relus, MaxPools and Curveds.
 
-    Of what it has the outputs is said in words, ``of``, where that is no network itself: the difference of two.
-
-    A graph that stands for another over some region has that one's fingerprint as ``original``, and as its own.
+    Attributes:
+        nodes: each reads nodes in front of it.
+        name: the class of the module, for messages.
+        original: the fingerprint of the network that this one stands for over some region, which is then its own too;
+            empty where it stands for itself.
+        of: whose outputs they are, in words, where it is not one network: "f - g" of a difference.
     """
 
     nodes: tuple[Node, ...]
@@ -39,20 +42,24 @@ class Graph:
 
     @property
     def input_shape(self) -> Shape:
+        """The shape of one input, without the batch axis."""
         return self.nodes[0].shape
 
     @property
     def output(self) -> Affine:
+        """The last node, which is the output."""
         last = self.nodes[-1]
         assert isinstance(last, Affine)
         return last
 
     @property
     def dtype(self) -> torch.dtype:
+        """The dtype of all weights and biases."""
         return self.output.bias.dtype
 
     @property
     def device(self) -> torch.device:
+        """The device of all weights and biases."""
         return self.output.bias.device
 
     @property
@@ -64,10 +71,10 @@ class Graph:
 
     @property
     def branches(self) -> bool:
-        """Whether it is anything but one chain, in which each node reads the one just before it and nothing else.
+        """Whether the graph is anything but a chain, in which each node reads the node just before it and nothing else.
 
-        Sums and several readers of one node branch; so do a constant, which reads nothing, and a node that nobody reads:
-        whoever takes the nodes one after another would be wrong there too.
+        Sums and several readers of one node branch. A constant, which reads nothing, and a node that nobody reads count as
+        branches too: to take the nodes one after another would be wrong there as well.
         """
         return any(read_nodes(node) != (before,) for before, node in enumerate(self.nodes[1:]))
 
@@ -104,37 +111,54 @@ class Graph:
         return self.affine(node.source)
 
     def forward(self, seed: Mapping[int, V], rules: Forward[V], until: int | None = None) -> dict[int, V]:
-        """A pass from the input on; see ``lipreg.graph.passes``."""
+        """A pass from the input on; see ``lipreg.graph.passes``.
+
+        Args:
+            seed: values of some nodes by index, of the Input as a rule.
+            rules: what happens at each kind of node.
+            until: the last node of the pass; None for all.
+
+        Returns:
+            By index, the values of all nodes that the seed reaches.
+        """
         return forward(self.nodes, seed, rules, until)
 
     def backward(self, seed: Iterable[tuple[int, V]], rules: Backward[V]) -> V | None:
-        """A pass from the output back; see ``lipreg.graph.passes``."""
+        """A pass from the output back; see ``lipreg.graph.passes``.
+
+        Args:
+            seed: values that flow into some nodes, by index, into the output as a rule.
+            rules: what happens at each kind of node.
+
+        Returns:
+            The value that flows into the Input; None where nothing does.
+        """
         return backward(self.nodes, seed, rules)
 
     def evaluate(self, x: N) -> list[N]:
         """The value of every node at x ``(..., *input_shape)``, in x's arithmetic."""
         return list(self.forward({0: x}, _Values(x)).values())
 
-    def differentiate(self, slopes: Mapping[int, Tensor | Numbers], rows: N, at: int | None = None) -> N:
-        """rows . J for given slopes of all units, in the arithmetic of ``rows``: one pass through the graph.
+    def differentiate(self, slopes: Mapping[int, Tensor | Numbers], functionals: N, at: int | None = None) -> N:
+        """functionals . J with given slopes of all units, in the arithmetic of the functionals: one pass through the graph.
 
         Args:
-            slopes: for each Relu and Curved, ``(..., 1, *shape)`` or ``(..., rows, *shape)``; for each MaxPool, the
+            slopes: for each Relu and Curved, ``(..., 1, *shape)`` or ``(..., k, *shape)``; for each MaxPool, the
                 weights of the members of its windows, ``(..., 1, outputs, window)``. Tensors are the exact numbers that
                 they hold.
-            rows: functionals of the output, ``(..., rows, outputs)``.
-            at: the node that ``rows`` are functionals of; None for the output.
+            functionals: k functionals of the outputs, ``(..., k, outputs)``.
+            at: the node whose entries they are functionals of; None for the output.
 
         Returns:
-            ``(..., rows, *input_shape)``.
+            ``(..., k, *input_shape)``.
         """
         start = len(self.nodes) - 1 if at is None else at
-        found = self.backward([(start, Flow.of(rows))], _Gradients(slopes))
-        if found is None:
-            zero, _ = rows.rounded()
+        flow = self.backward([(start, Flow.of(functionals))], _Gradients(slopes))
+        if flow is None:
+            zero, _ = functionals.rounded()
             shape = self.nodes[-1 if at is None else at].shape
-            return rows.like(zero.new_zeros(*zero.shape[: zero.dim() - len(shape)], *self.input_shape))
-        return found.total()
+            return functionals.like(zero.new_zeros(*zero.shape[: zero.dim() - len(shape)], *self.input_shape))
+        return flow.total()
 
     def values(self, x: Tensor) -> list[Tensor]:
         """The value of every node at x ``(..., *input_shape)``."""
@@ -142,31 +166,39 @@ class Graph:
         return [node.value for node in self.evaluate(Plain(x))]
 
     def __call__(self, x: Tensor) -> Tensor:
-        """The network's output at x, ``(..., *output shape)``."""
+        """The network's output at x ``(..., *input_shape)``, ``(..., *output shape)``."""
         return self.values(x)[-1]
 
-    def gradients(self, slopes: Mapping[int, Tensor | Numbers], rows: Tensor) -> Tensor:
-        """rows . J for given slopes of all units; see ``differentiate``."""
-        return self.differentiate(slopes, Plain(rows)).value
+    def gradients(self, slopes: Mapping[int, Tensor | Numbers], functionals: Tensor) -> Tensor:
+        """functionals . J in torch's own arithmetic, with its gradient; see ``differentiate``."""
+        return self.differentiate(slopes, Plain(functionals)).value
 
     def patterns(self, values: list[Tensor]) -> dict[int, Tensor]:
-        """The slopes at the point of ``values``, for ``gradients``.
+        """The slopes of all units at the points of ``values``, for ``gradients``.
 
-        Of a Relu, 1 where the pre-activation is positive; of a MaxPool, 1 for the largest member of each window;
-        of a Curved, the derivative.
+        They are 1 or the negative slope at a Relu, 1 for the largest member of each window and 0 for the others at a
+        MaxPool, and the derivative at a Curved.
+
+        Args:
+            values: of every node, as ``values`` returns them.
         """
         slopes = {}
         for i, node in self.relus():
             z = values[node.source]
             slopes[i] = torch.where(z > 0, torch.ones_like(z), torch.full_like(z, node.slope))
         for i, node in self.pools():
-            slopes[i] = node.chosen(values[node.source])
+            slopes[i] = node.largest_members(values[node.source])
         for i, node in self.curves():
             slopes[i] = node.curve.slope(values[node.source])
         return slopes
 
     def require(self, *kinds: type, who: str) -> None:
-        """Raises UnsupportedRequest when the graph holds a node kind that ``who`` does not handle."""
+        """Raises UnsupportedRequest where the graph holds a kind of node that a method does not handle.
+
+        Args:
+            *kinds: the kinds that it handles, beside the Input.
+            who: the method, for the message.
+        """
         others = {type(node).__name__ for node in self.nodes if not isinstance(node, (Input, *kinds))}
         if others:
             raise UnsupportedRequest(
@@ -189,7 +221,7 @@ class Graph:
             raise InvalidInput(f"input of dtype {x.dtype}", where=self.name, accepted=str(self.dtype))
 
     def fingerprint(self) -> str:
-        """A hash of structure and weights: equal fingerprints mean the same function was asked about."""
+        """A hash of structure and weights: networks with equal fingerprints are the same function."""
         if self.original:
             return self.original
         digest = hashlib.sha256()
@@ -215,7 +247,7 @@ class Graph:
 
 
 class _Values(Forward[N], Generic[N]):
-    """The function itself, in the arithmetic of x."""
+    """The rules of ``evaluate``: the function itself, in the arithmetic of x."""
 
     def __init__(self, x: N) -> None:
         self.x, self.products = x, Forth[N]()
@@ -234,7 +266,7 @@ class _Values(Forward[N], Generic[N]):
 
 
 class _Gradients(Backward[Flow[N]], Generic[N]):
-    """Functionals carried back with given slopes, in any arithmetic."""
+    """The rules of ``differentiate``: functionals carried back with given slopes, in any arithmetic."""
 
     def __init__(self, slopes: Mapping[int, Tensor | Numbers]) -> None:
         self.slopes, self.products = slopes, Back[N]()

@@ -19,7 +19,7 @@ def untouched_random_state() -> Iterator[Callable[[], bool]]:
     """Restores the global random states of Python, numpy and torch (CPU and, where started, CUDA) after the block.
 
     Yields:
-        Asked inside the block, whether something has drawn from them since it began.
+        A function that says, inside the block, whether something has drawn from them since it began.
     """
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
     before = _states(devices)
@@ -45,7 +45,7 @@ def no_network(name: str) -> UnsupportedModel:
 
 
 def _states(devices: Sequence[int]) -> tuple[Any, Any, list[Tensor]]:
-    """Of Python, of numpy, and of torch and its CUDA devices."""
+    """The states of Python, of numpy, and of torch and its CUDA devices."""
     cuda = [torch.cuda.get_rng_state(device) for device in devices]
     return random.getstate(), np.random.get_state(), [torch.random.get_rng_state(), *cuda]
 

@@ -14,14 +14,14 @@ _FACTORIES = ("zeros", "ones", "rand", "randn")
 
 
 class Answers(Protocol):
-    """What Python's functions say of traced values."""
+    """The results of Python's functions on traced values."""
 
     def length(self, value: torch.fx.Proxy) -> Any:
-        """``len``."""
+        """The result of ``len``."""
         ...
 
     def kind(self, value: torch.fx.Proxy) -> type:
-        """The class that ``isinstance`` goes by."""
+        """The class that ``isinstance`` compares with."""
         ...
 
 
@@ -29,13 +29,13 @@ class Answers(Protocol):
 def recorded(module: nn.Module, answers: Answers) -> Iterator[None]:
     """``torch.zeros(b, 5)``, ones, random numbers and ``constant.expand(b, 5)`` take traced values in the block.
 
-    torch refuses these, sizes as separate arguments, before torch.fx sees them. ``len(x)``, which must return a number, and
-    ``isinstance(x, Tensor)`` are answered: in the code of the forwards alone. torch's own code goes by what a traced value
-    is, and would take one that calls itself a tensor for the memory of one.
+    torch refuses traced sizes as separate arguments before torch.fx sees them. ``len(x)``, which must return a number, and
+    ``isinstance(x, Tensor)`` are replaced in the code of the forwards alone: torch's own code would take a traced value that
+    calls itself a tensor for one with memory.
 
     Args:
-        module: the code of its forwards is given other ``len`` and ``isinstance``, unless it has some of its own.
-        answers: what these are of a traced value.
+        module: the code of its forwards is given another ``len`` and ``isinstance``, unless it has some of its own.
+        answers: the results of these on traced values.
     """
 
     def factory(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -50,7 +50,7 @@ def recorded(module: nn.Module, answers: Answers) -> Iterator[None]:
     def expand(self: Tensor, *sizes: Any, **kwargs: Any) -> Any:
         traced = _traced(sizes)
         if traced is None:
-            return kept.expand(self, *sizes, **kwargs)
+            return base.expand(self, *sizes, **kwargs)
         return traced.tracer.create_proxy("call_method", "expand", (self, *sizes), kwargs)
 
     def counted(value: Any) -> Any:
@@ -60,7 +60,7 @@ def recorded(module: nn.Module, answers: Answers) -> Iterator[None]:
         traced = isinstance(value, torch.fx.Proxy) and not isinstance(value, kinds)
         return issubclass(answers.kind(value), kinds) if traced else isinstance(value, kinds)
 
-    kept: Any = torch._C.TensorBase
+    base: Any = torch._C.TensorBase
     functions = {name: _Recorded.inside(getattr(torch, name)) for name in _FACTORIES}
     scopes, is_tensor = _scopes(module), _Recorded.inside(torch.is_tensor)
     answered = {"len": counted, "isinstance": of_kind}
@@ -84,7 +84,7 @@ def recorded(module: nn.Module, answers: Answers) -> Iterator[None]:
 
 
 class _Recorded:
-    """A function of torch while a trace lasts; another trace at the same time finds the function itself in it."""
+    """The replacement of a function of torch while a trace lasts; another trace meanwhile reads the function from it."""
 
     def __init__(self, function: Callable[..., Any], call: Callable[..., Any]) -> None:
         self.function, self._call = function, call
@@ -102,10 +102,10 @@ def _traced(values: tuple[Any, ...]) -> torch.fx.Proxy | None:
 
 
 def _scopes(module: nn.Module) -> list[dict[str, Any]]:
-    """The global names that the code of all forwards reads, outside of torch."""
-    found: dict[int, dict[str, Any]] = {}
+    """The tables of global names that the code of all forwards reads, outside of torch."""
+    scopes: dict[int, dict[str, Any]] = {}
     for kind in {kind for part in module.modules() for kind in type(part).__mro__}:
         scope = getattr(kind.__dict__.get("forward"), "__globals__", None)
         if scope is not None and not str(scope.get("__name__")).startswith("torch."):
-            found[id(scope)] = scope
-    return list(found.values())
+            scopes[id(scope)] = scope
+    return list(scopes.values())

@@ -1,4 +1,4 @@
-"""What makes a module unreadable: all reasons at once, each with its place in the module tree and in the code."""
+"""Why a module cannot be read: all reasons at once, each with its place in the module tree and in the code."""
 
 from __future__ import annotations
 
@@ -24,11 +24,12 @@ _COVERED = (
 
 
 _OWN_NAME = re.compile(r"^lower\w*\(\)")
-"""Of a lowering, in what Python says of arguments that it does not take."""
+"""The name of a lowering at the beginning of Python's messages about its arguments."""
 OF_STACK = (
     "activations stacked before the batch axis (dim=0), of which their mean, their sum (dim=0) and each by its place are "
     "covered; torch.stack(..., dim=1) keeps the batch axis first"
 )
+"""Why activations stacked in front of the batch axis are refused."""
 _OF_BATCH = (
     "arithmetic with the number of points, which no network may depend on; it is covered as the first size of views, "
     "expand, zeros and ones; layers that act on the last axis need no view(batch * steps, ...) around them"
@@ -36,10 +37,10 @@ _OF_BATCH = (
 
 
 def check_input_is_one(trace: torch.fx.Graph, name: str) -> None:
-    """Refuses a forward that reads its input by names, as a dict of several.
+    """Refuses a forward that reads its input by names, as a dict of several inputs.
 
     Raises:
-        UnsupportedModel: the message says how one of them moves and the others are held fixed.
+        UnsupportedModel: the message says how to name the input that moves and to hold the others fixed.
     """
     given = next(node for node in trace.nodes if node.op == "placeholder")
     reads = [node for node in given.users if node.target is operator.getitem and isinstance(node.args[1], str)]
@@ -58,46 +59,56 @@ def check_input_is_one(trace: torch.fx.Graph, name: str) -> None:
 
 
 class Problems:
-    """The refusals of a network's calls.
+    """The refusals of a network's calls, collected.
 
     Args:
-        name: of the network.
+        name: of the network, for messages.
     """
 
     def __init__(self, name: str) -> None:
-        self._name, self._found = name, dict[str, None]()
-        self._behind, self._now = set[torch.fx.Node](), False
+        self._name, self._reasons = name, dict[str, None]()
+        self._after_refusal, self._now_after = set[torch.fx.Node](), False
 
     def add(self, node: torch.fx.Node, call: str, refusal: Refusal) -> None:
         """Notes why a call is refused; of a call that is made several times at one place, once.
 
-        Behind a refused one settings are not judged: of what it reads no more is known than the shape.
+        Behind a refused call refusals of settings are left out, for no more than the shapes is known there.
+
+        Args:
+            node: the call.
+            call: the name of what is called.
+            refusal: of which kind, and why.
         """
-        if self._now and refusal.kind == "settings":
+        if self._now_after and refusal.kind == "settings":
             return
         line = f" (at {node.meta[LINE]})" if node.meta.get(LINE) else ""
-        self._found[f"  {owner(node) or 'forward'}: {call} [{refusal.kind}] {refusal.why}{line}"] = None
+        self._reasons[f"  {owner(node) or 'forward'}: {call} [{refusal.kind}] {refusal.why}{line}"] = None
 
     def look_at(self, node: torch.fx.Node) -> None:
-        """Says which call comes next."""
-        self._now = bool(self._behind) and any(earlier in self._behind for earlier in node.all_input_nodes)
-        if self._now:
-            self._behind.add(node)
+        """Takes note of the call that comes next."""
+        self._now_after = not self._after_refusal.isdisjoint(node.all_input_nodes)
+        if self._now_after:
+            self._after_refusal.add(node)
 
     def is_refused(self, node: torch.fx.Node) -> None:
-        """Says that nothing is known of a call's result."""
-        self._behind.add(node)
+        """Takes note that no more than the shape is known of a call's result."""
+        self._after_refusal.add(node)
 
     def check(self) -> None:
-        """Raises UnsupportedModel where there are any."""
-        if self._found:
-            several = "s" if len(self._found) > 1 else ""
-            got = "\n".join((f"{len(self._found)} unsupported call{several}", *self._found))
+        """Raises UnsupportedModel where a call was refused, with all reasons."""
+        if self._reasons:
+            several = "s" if len(self._reasons) > 1 else ""
+            got = "\n".join((f"{len(self._reasons)} unsupported call{several}", *self._reasons))
             raise UnsupportedModel(got, where=self._name, accepted=_COVERED)
 
     def no_tensor(self, output: Any, module: nn.Module) -> UnsupportedModel:
-        """Of a module's forward that returns anything but one tensor that depends on the input."""
-        # torch.fx has kinds of its own
+        """The error of a forward that returns anything but one tensor that depends on the input.
+
+        Args:
+            output: what it returns.
+            module: the network, for advice on how to select an output.
+        """
+        # torch.fx has subclasses of its own
         kind = next((plain for plain in (dict, list) if isinstance(output, plain)), type(output))
         got, todo = f"forward returns {output.kind if isinstance(output, Named) else kind.__name__}", ""
         if isinstance(output, Symbol):
@@ -112,14 +123,14 @@ class Problems:
 
 
 def _written(module: nn.Module) -> str:
-    """A network as its user writes it, with what is selected of it already."""
+    """A network in the words of its user's code, with the outputs that were selected already."""
     if not isinstance(module, Select) or module.output is None:
         return "network"
     return f"lipreg.Select({_written(module.network)}, output={module.output!r}{', ...' * module.holds_more})"
 
 
 def _selected(output: Any, network: str) -> str:
-    """How to select the first tensor of what a network returns."""
+    """The code that selects the first tensor of what a network returns."""
     while isinstance(output, dict | tuple | list) and output:
         key, output = next(iter(output.items() if isinstance(output, dict) else enumerate(output)))
         network = f"lipreg.Select({network}, output={key!r})"
@@ -134,15 +145,15 @@ def owner(node: torch.fx.Node) -> str:
     return list(stack)[-1] if stack else ""
 
 
-def name_of(node: torch.fx.Node, module: nn.Module) -> str:
-    """What a call is of: the class of a layer, or the name of a function or method."""
+def callee(node: torch.fx.Node, module: nn.Module) -> str:
+    """The name of what is called: of a layer's class, a function or a method."""
     if node.op == "call_module":
         return type(module.get_submodule(str(node.target))).__name__
     return getattr(node.target, "__name__", str(node.target))
 
 
 def leaves(value: Any) -> list[Any]:
-    """All that is in lists, tuples and dicts."""
+    """The values in nested lists, tuples and dicts, in their order."""
     if isinstance(value, tuple | list):
         return [leaf for item in value for leaf in leaves(item)]
     if isinstance(value, dict):
@@ -151,7 +162,7 @@ def leaves(value: Any) -> list[Any]:
 
 
 def parts_in(value: Any) -> list[Part]:
-    """The steps to written-out activations among arguments."""
+    """The steps to written-out activations (``Part``) among arguments, nested ones too."""
     return [leaf for leaf in leaves(value) if isinstance(leaf, Part)]
 
 
@@ -159,7 +170,7 @@ def check_readable(module: nn.Module) -> None:
     """Refuses modules that have no forward in Python, no weights yet, or weights of whole numbers.
 
     Raises:
-        UnsupportedModel: the message names the first part that is one.
+        UnsupportedModel: the message names the first such part.
     """
     for path, part in module.named_modules():
         where = f"{type(module).__name__}, {path!r}" if path else type(module).__name__
@@ -190,7 +201,7 @@ def check_readable(module: nn.Module) -> None:
 
 
 def _strange(tensor: Tensor) -> bool:
-    """Whether a weight or a buffer holds no real numbers."""
+    """Whether a weight or a buffer holds anything but real numbers."""
     return not is_lazy(tensor) and (tensor.is_meta or tensor.is_complex())
 
 
@@ -201,7 +212,13 @@ def quantised(part: nn.Module) -> bool:
 
 
 def refusal_of_error(error: Exception, operands: list[Any], given: tuple[Any, ...]) -> Refusal:
-    """Why a call is not covered that its lowering, or torch, has failed at."""
+    """The reason for an error that a lowering, or torch, has raised at a call.
+
+    Args:
+        error: the error.
+        operands: all values among the arguments, nested ones too.
+        given: the arguments themselves.
+    """
     if any(isinstance(v, Places | Mask) for v in operands):
         return Refusal("never", "the places of sorted or largest entries, and comparisons, jump")
     if any(isinstance(v, Stacked) for v in given):

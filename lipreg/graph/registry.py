@@ -12,6 +12,7 @@ from lipreg.errors import InvalidInput
 from lipreg.options import other_owner
 
 Lowering = Callable[..., Any]
+"""What makes a symbolic tensor of a traced call; see ``lowers``."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Example:
     Args:
         build: makes the module.
         input_shape: of one input, without the batch axis.
-        accuracy: relative, of torch's own gradients in float64, where they are less accurate than that arithmetic.
+        accuracy: relative accuracy of torch's own gradients, which is lower for a few layers than that of float64.
     """
 
     build: Callable[[], nn.Module]
@@ -30,8 +31,11 @@ class Example:
 
 
 MODULES: dict[type[nn.Module], Lowering] = {}
+"""The lowerings of module classes."""
 CALLS: dict[Callable[..., Any] | str, Lowering] = {}
+"""The lowerings of functions, and of tensor methods by name."""
 EXAMPLES: dict[str, Example] = {}
+"""The examples of lowerings, by the names of the functions."""
 
 
 def lowers(*targets: type[nn.Module] | Callable[..., Any] | str, example: Example | None = None, replace: bool = False):
@@ -42,13 +46,13 @@ def lowers(*targets: type[nn.Module] | Callable[..., Any] | str, example: Exampl
     tensor, and raises ``Refusal`` for settings that it does not cover.
 
     Args:
-        targets: what this function lowers.
+        *targets: the classes, functions or names of methods that the function lowers.
         example: a module that uses it; the conformance suite compares graph and module on random inputs.
-        replace: whether it may take a target of another function; one that is defined anew, as a notebook's cell that runs
-            again does, takes its own.
+        replace: whether it may take a target from another function; a function that is defined again, by a notebook's cell
+            that runs again, may take its own.
 
     Raises:
-        InvalidInput: another function lowers a target already, or it is nothing that a network can call.
+        InvalidInput: another function lowers a target already, or a target is nothing that a network can call.
     """
 
     def register(function: Lowering) -> Lowering:
@@ -75,7 +79,7 @@ def _table(target: Any) -> dict[Any, Lowering]:
 
 
 def module_lowering(module: nn.Module) -> Lowering | None:
-    """The lowering of a module's class or of a base class whose ``forward`` it inherits unchanged."""
+    """The lowering of a module's class, or of a base class whose ``forward`` it inherits unchanged; None without one."""
     for base in type(module).__mro__:
         if base in MODULES:
             return MODULES[base] if type(module).forward is base.forward else None
@@ -83,9 +87,12 @@ def module_lowering(module: nn.Module) -> Lowering | None:
 
 
 class Refusal(Exception):
-    """A lowering's no: one of four kinds, with what to do.
+    """A lowering does not cover a call.
 
-    kind: "never" (not piecewise linear), "not yet", "replace" (by an equivalent that is covered), "settings".
+    Args:
+        kind: "never": it is neither continuous and piecewise linear nor a function of single entries with bounded slopes.
+            "not yet": no lowering is written. "replace": an equivalent is covered. "settings": other settings are covered.
+        why: the reason, and what to do.
     """
 
     def __init__(self, kind: str, why: str) -> None:
@@ -97,15 +104,19 @@ DRAWS = (
     "bernoulli bernoulli_ multinomial normal normal_ uniform_ exponential_ poisson rand rand_like randn randn_like randint "
     "randint_like randperm"
 )
+"""The functions that draw random numbers."""
 JUMPS = (
     "a comparison jumps; covered are x times a number for each side of 0, as in x * (x > 0) + 0.1 * x * (x <= 0), and "
     "torch.where of continuous choices"
 )
+"""Why comparisons are refused."""
 ALONE = "(pass it as the network; module=... in the callbacks)"
+"""How a part of a network is given, for messages."""
 NEVER: dict[str, str] = {
     name: f"its slopes grow without limit; ask about the part of the network before it, or behind it {ALONE}"
     for name in "exp exp_ log log_ log1p expm1 pow pow_ square square_ sqrt sqrt_ rsqrt reciprocal sinh cosh tan".split()
 }
+"""Why calls are refused that no lowering can cover, by their names."""
 NEVER |= {
     name: "it is the length of its input, or divides by it: no piece of it is linear; sums and the largest of |a - b| are "
     f"covered, as torch.norm with p=1 and p=inf, or ask about the part of the network before it {ALONE}"
@@ -128,6 +139,7 @@ OF_DEVIATION = (
     "it divides by the deviation of its own input, so no piece of it is linear; BatchNorm divides by a constant at "
     f"evaluation, or ask about the part of the network before it {ALONE}"
 )
+"""Why norms by the input's own statistics are refused."""
 NEVER |= {name: OF_DEVIATION for name in ("LayerNorm layer_norm GroupNorm group_norm RMSNorm rms_norm".split())}
 NEVER |= {
     name: "it multiplies activations with each other, and its slopes grow without limit; ask about a part of the network "
@@ -144,20 +156,28 @@ NEVER |= {
 }
 NEVER |= {name: "it draws random numbers" for name in DRAWS.split()}
 NOT_YET = "no lowering is registered; docs/extending.md shows how to write one in a few lines"
+"""Why a call without a lowering is refused, where nothing more is known of it."""
 SMOOTH = (
     "it bends without end, which none of lipreg's curves does; its slopes lie between -1 and 1 as those of tanh do, so the "
     "product of norms, estimator='spectral', of the same network with nn.Tanh() in its place bounds this one too; more is "
     f"said of the part of the network before it, or behind it {ALONE}"
 )
+"""Why sine and cosine are refused."""
 
 COARSE = (
     "a cast to 16 bits rounds its values, which jump; float32 and float64 are covered, and weights of 16 bits are read as "
     "the numbers that they are"
 )
+"""Why casts to 16 bits are refused."""
 
 
 def refusal_for(name: str, exported: bool = False) -> Refusal:
-    """Why a call without a lowering is refused, by its name; ``exported`` is one that an exported program makes."""
+    """The refusal of a call that has no lowering.
+
+    Args:
+        name: of what is called.
+        exported: whether an exported program makes the call.
+    """
     if exported:
         why = "a call of an exported program; give the program itself in place of program.module(), or the network it is of"
         return Refusal("replace", why)

@@ -1,4 +1,4 @@
-"""What is computed twice, computed once: calls of a trace, and nodes of a graph."""
+"""Calls of a trace and nodes of a graph that compute the same, so that it is computed once."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from lipreg.graph.nodes import Affine, Input, Node, read_nodes
 from lipreg.linalg import LinearMap
 
 
-def without_repeats(trace: torch.fx.Graph, *told_by: str) -> torch.fx.Graph:
-    """A trace, in place, in which whatever calls the same thing with the same arguments again reads the first call.
+def without_repeats(trace: torch.fx.Graph, *notes: str) -> torch.fx.Graph:
+    """A trace, changed in place, in which a repeated call of the same thing with the same arguments is the first call.
 
     So what two networks share is one part of their difference, with one gradient.
 
     Args:
         trace: calls that write nowhere (``without_writes``).
-        told_by: names of the notes on a call (``meta``) that make it another one.
+        *notes: names of notes on calls (``meta``) that have to agree too.
     """
     first: dict[Hashable, torch.fx.Node] = {}
     for node in list(trace.nodes):
         if node.op not in ("call_module", "call_function", "call_method", "get_attr"):
             continue
-        notes = tuple(bool(node.meta.get(name)) for name in told_by)
-        key = (node.op, node.target, _key(node.args), _key(node.kwargs), notes)
+        flags = tuple(bool(node.meta.get(name)) for name in notes)
+        key = (node.op, node.target, _key(node.args), _key(node.kwargs), flags)
         try:
             earlier = first.setdefault(key, node)
-        except TypeError:  # an argument that cannot be told from others
+        except TypeError:  # an argument that cannot be compared with others
             continue
         if earlier is not node:
             earlier.meta = {**node.meta, **earlier.meta}
@@ -40,42 +40,42 @@ def without_repeats(trace: torch.fx.Graph, *told_by: str) -> torch.fx.Graph:
     return trace
 
 
-def without_unread(trace: torch.fx.Graph, kept_by: str) -> torch.fx.Graph:
-    """A trace, in place, without calls whose results nobody reads: assertions and what they alone compute, other outputs.
+def without_unread(trace: torch.fx.Graph, note: str) -> torch.fx.Graph:
+    """A trace, changed in place, without assertions and without calls whose results nobody reads.
 
     Args:
         trace: calls that write nowhere (``without_writes``).
-        kept_by: name of the note on a call (``meta``) that something was read off it: it stays too.
+        note: the name of a note (``meta``); a call that has it stays, for Python code has read something of it.
     """
     for node in reversed(list(trace.nodes)):
         asserted = node.target is torch._assert
-        fixed = node.op in ("placeholder", "output") or kept_by in node.meta
+        fixed = node.op in ("placeholder", "output") or note in node.meta
         if asserted or not (node.users or fixed):
             trace.erase_node(node)
     return trace
 
 
 def without_unread_nodes(nodes: Sequence[Node]) -> tuple[Node, ...]:
-    """Nodes in their order, without those that neither are the last nor lead to it; the input stays."""
+    """The nodes that the last one needs, itself and the Input, in their order and with their new indices as sources."""
     read = {0, len(nodes) - 1}
     for index in reversed(range(len(nodes))):
         if index in read:
             read |= set(read_nodes(nodes[index]))
     place = {old: new for new, old in enumerate(sorted(read))}
-    found: list[Node] = []
+    renumbered: list[Node] = []
     for old in sorted(read):
         match nodes[old]:
             case Input() as node:
-                found.append(node)
+                renumbered.append(node)
             case Affine() as node:
-                found.append(replace(node, sources=tuple(place[source] for source in node.sources)))
+                renumbered.append(replace(node, sources=tuple(place[source] for source in node.sources)))
             case node:
-                found.append(replace(node, source=place[node.source]))
-    return tuple(found)
+                renumbered.append(replace(node, source=place[node.source]))
+    return tuple(renumbered)
 
 
 def _key(value: Any) -> Hashable:
-    """An argument as something to look up: numbers by type too, for 1, 1.0 and True are three arguments."""
+    """An argument as a key of a table, numbers with their types: 1, 1.0 and True are three arguments."""
     if isinstance(value, tuple | list):
         return tuple(map(_key, value))
     if isinstance(value, dict):
@@ -91,7 +91,17 @@ def same_affine(
     bias: Tensor,
     bias_of: Sequence[tuple[LinearMap | None, Tensor]] = (),
 ) -> list[int]:
-    """The Affine nodes that compute the same, to the last place of every weight, and train no other ones."""
+    """The Affine nodes that compute the same expression, equal to the last place of every weight, with the same parameters.
+
+    Args:
+        nodes: of a graph, in order.
+        terms: by source, the maps of the expression.
+        bias: its bias.
+        bias_of: the exact parts of the bias, where it is rounded.
+
+    Returns:
+        Indices of the nodes.
+    """
     return [
         i
         for i, node in enumerate(nodes)
@@ -106,7 +116,7 @@ def same_affine(
 def same_parts(
     first: Sequence[tuple[LinearMap | None, Tensor]], second: Sequence[tuple[LinearMap | None, Tensor]]
 ) -> bool:
-    """Whether two biases were added up from the same; see ``Affine``."""
+    """Whether two biases have the same exact parts; see ``Affine.bias_of``."""
     if len(first) != len(second):
         return False
     return all(
@@ -116,12 +126,12 @@ def same_parts(
 
 
 def _same_map(first: LinearMap, second: LinearMap) -> bool:
-    first, second = first.exactly, second.exactly
+    first, second = first.exact_form, second.exact_form
     return first.description == second.description and all(map(_same, first.entries, second.entries))
 
 
 def _same(first: Tensor, second: Tensor) -> bool:
-    """Whether two tensors are the same number by number, and one parameter where they are trained."""
+    """Whether two tensors are equal entry by entry, and one and the same where one of them is trained."""
     if first is second:
         return True
     trained = torch.is_grad_enabled() and (first.requires_grad or second.requires_grad)

@@ -1,4 +1,4 @@
-"""A network in a coarser arithmetic, by random signs: what rounding may do to its outputs, as a yardstick and no bound."""
+"""A network with random rounding errors of a coarser arithmetic: an estimate of their effect on outputs, and no bound."""
 
 from __future__ import annotations
 
@@ -12,7 +12,12 @@ from lipreg.graph.passes import Forward
 
 
 class Rounded(Forward[Tensor]):
-    """The function itself, with the rounding of a coarser arithmetic."""
+    """The function itself, with a rounding error of random sign at every sum and curve.
+
+    Args:
+        eps: of the coarser arithmetic; sums are off by eps times the magnitudes of their terms.
+        generator: of the signs.
+    """
 
     def __init__(self, eps: float, generator: torch.Generator) -> None:
         self.eps, self.generator = eps, generator
@@ -28,10 +33,10 @@ class Rounded(Forward[Tensor]):
         return node(value)
 
     def curved(self, index: int, node: Curved, value: Tensor) -> Tensor:
-        found = node(value)
-        signs = torch.randint(0, 2, found.shape, generator=self.generator).to(found) * 2.0 - 1.0
+        image = node(value)
+        signs = torch.randint(0, 2, image.shape, generator=self.generator).to(image) * 2.0 - 1.0
         # functions with tails are differences of numbers about as large as their argument, or as 1
-        return found + self.eps * signs * (found.abs() + value.abs().clamp(max=1.0))
+        return image + self.eps * signs * (image.abs() + value.abs().clamp(max=1.0))
 
     def max_pool(self, index: int, node: MaxPool, value: Tensor) -> Tensor:
         return node(value)

@@ -24,8 +24,9 @@ class Select(nn.Module):
         lipreg.Select(net, fixed={"goal": goal})                   # forward(state, goal): the state moves
         lipreg.Select(net, "y", input="image", fixed={"mask": m})  # forward(batch) that reads batch["image"], batch["mask"]
 
-    It is a network like any other for every question and every door. What is fixed is the same at all reference points;
-    where it belongs to a point, ask point by point, each with its own. Within another ``Select`` it reaches what is nested.
+    It is a network like any other for every question and every function of lipreg. What is fixed is the same at all
+    reference points; where it belongs to a point, ask point by point, each with its own. One ``Select`` in another selects
+    from nested outputs.
     As an attribute of a module it adds ``network.`` to the names of saved weights; made where it is used, in a property, a
     method or a forward, it adds nothing.
 
@@ -61,7 +62,7 @@ class Select(nn.Module):
         self._fixed = {**(fixed or {}), **{name: torch.as_tensor(value) for name, value in arrays.items()}}
         names, self._one_argument = _names(network), False
         self.holds_more = input is not None or bool(self._fixed)
-        """Whether more is said of it than its output."""
+        """Whether an input is named or others are held fixed, beside the choice of an output."""
         self._input = _moving(names, self._fixed, type(network).__name__) if input is None else input
         if self._input not in names and None not in names:
             self._one_argument = True
@@ -88,12 +89,12 @@ class Select(nn.Module):
             own = getattr(self, f"fixed_{name}") if isinstance(value, Tensor) else value
             given[name] = own.expand(x.shape[0], *own.shape[1:]) if isinstance(value, Tensor) and own.dim() else own
         if not self._one_argument:
-            found = self.network(**given)
+            outputs = self.network(**given)
         elif isinstance(self._input, int):
-            found = self.network(tuple(given[place] for place in range(len(given))))
+            outputs = self.network(tuple(given[place] for place in range(len(given))))
         else:
-            found = self.network(given)
-        return found if self.output is None else _taken(found, self.output)
+            outputs = self.network(given)
+        return outputs if self.output is None else _taken(outputs, self.output)
 
 
 def _names(network: nn.Module) -> list[str | None]:
@@ -115,16 +116,16 @@ def _moving(names: list[str | None], fixed: Mapping[Any, Any], kind: str) -> str
     return free[0]
 
 
-def _taken(found: Any, output: str | int) -> Any:
+def _taken(outputs: Any, output: str | int) -> Any:
     """One of several outputs."""
-    if isinstance(found, Tensor | torch.fx.Proxy):
+    if isinstance(outputs, Tensor | torch.fx.Proxy):
         raise InvalidInput(f"output={output!r} of a network that returns one tensor", where=_WHERE, todo="Leave it out")
-    parts: Mapping[Any, Any] = dict(enumerate(found)) if isinstance(found, tuple | list) else {}
-    if isinstance(found, Mapping):
-        parts = found
+    parts: Mapping[Any, Any] = dict(enumerate(outputs)) if isinstance(outputs, tuple | list) else {}
+    if isinstance(outputs, Mapping):
+        parts = outputs
     if output in parts:
         return parts[output]
-    if isinstance(output, str) and hasattr(found, output):
-        return getattr(found, output)
-    accepted = f"one of {', '.join(map(repr, parts))}" if parts else f"a field of {type(found).__name__}"
+    if isinstance(output, str) and hasattr(outputs, output):
+        return getattr(outputs, output)
+    accepted = f"one of {', '.join(map(repr, parts))}" if parts else f"a field of {type(outputs).__name__}"
     raise InvalidInput(f"output={output!r}", where=_WHERE, accepted=accepted)

@@ -1,9 +1,9 @@
-"""Products with maps, and sums, that several terms have in common, once for all of them.
+"""Products with maps, and sums, that several terms share, computed once for all of them.
 
-After n residual blocks a layer A reads x + B_1 r_1 + ... + B_n r_n, so it is n maps A B_i, and all layers together have some
-n^2 / 2. In float64 each of them is one matrix. An arithmetic that knows its rounding acts by what they were made of, and
-then A acts once, on the sum; each B_i acts once for all layers, and each of their sums is the one before and one term more.
-From the output back it is likewise.
+After n residual blocks a layer A reads x + B_1 r_1 + ... + B_n r_n, so its node has n maps A B_i, and all layers together
+have some n^2 / 2. In float64 each of them is one matrix. An arithmetic that bounds its rounding acts by the factors instead:
+then A acts once, on the sum; each B_i acts once for all layers; and the sum of a layer is that of the layer before it and
+one term more. From the output back it is the same.
 """
 
 from __future__ import annotations
@@ -21,28 +21,29 @@ from lipreg.linalg.numbers import N
 
 
 class _Sums(Generic[N]):
-    """Sums of two by the identities of both; what has an identity here is kept, so that it stays its own."""
+    """Sums of two values by the identities of both; the values are kept, so that no other value gets their identities."""
 
     def __init__(self) -> None:
-        self._found: dict[tuple[int, int], tuple[N, N, N]] = {}
+        self._made: dict[tuple[int, int], tuple[N, N, N]] = {}
 
     def plus(self, one: N, other: N) -> N:
+        """The sum of two values, the same object each time."""
         key = id(one), id(other)
-        if key not in self._found:
-            self._found[key] = one, other, one + other
-        return self._found[key][2]
+        if key not in self._made:
+            self._made[key] = one, other, one + other
+        return self._made[key][2]
 
 
 class Forth(Generic[N]):
-    """Affine nodes of one pass from the input on."""
+    """The values of Affine nodes in one pass from the input on."""
 
     def __init__(self) -> None:
         self._sums = _Sums[N]()
-        # by the identities of maps and of what they act on: both, the place in which they came, and the product
+        # by the identities of a map and of what it acts on: both, their rank by order of arrival, and the product
         self._inner: dict[tuple[int, int], tuple[LinearMap | None, N | Tensor, int, N]] = {}
 
     def combine(self, node: Affine, values: Mapping[int, N]) -> N:
-        """``Affine.combine``."""
+        """The value of ``Affine.combine``, with shared products and sums computed once."""
         like = next(iter(values.values())).like
         first = like(node.bias)
         if isinstance(first, Plain):
@@ -51,7 +52,7 @@ class Forth(Generic[N]):
         outer: dict[int, tuple[LinearMap, list[tuple[int, N]]]] = {}
         terms = [(map, values[i]) for i, map in node.terms() if i in values]
         for map, of in [*node.bias_of, *terms]:
-            exact = None if map is None else map.exactly
+            exact = None if map is None else map.exact_form
             if exact is None:
                 parts.append(like(of) if isinstance(of, Tensor) else of)
                 continue
@@ -67,15 +68,15 @@ class Forth(Generic[N]):
         return self._inner[key][2:]
 
     def _total(self, parts: list[tuple[int, N]]) -> N:
-        """The sum in the order in which the parts came, so that what a layer adds up begins with what the one before did."""
+        """The sum in the order of arrival, so that the sum of a layer begins with the sum of the layer before it."""
         return reduce(self._sums.plus, (part for _, part in sorted(parts, key=lambda part: part[0])))
 
 
 class Flow(Generic[N]):
-    """What flows back into a node: what it is itself, and what it is once it has gone through maps.
+    """The value that flows back into a node, as a sum of values, some of which have yet to go through a map.
 
     Args:
-        parts: by the identities of the maps, and 0 for none.
+        parts: maps and values, by the identities of the maps; None with the key 0 for no map.
     """
 
     def __init__(self, parts: Mapping[int, tuple[LinearMap | None, N]]) -> None:
@@ -83,30 +84,31 @@ class Flow(Generic[N]):
 
     @classmethod
     def of(cls, value: N) -> Flow[N]:
+        """A value that has gone through all its maps."""
         return cls({0: (None, value)})
 
     def total(self) -> N:
-        """All of it."""
+        """The whole value, with all maps applied."""
         return reduce(add, (value if map is None else value.back(map) for map, value in self.parts.values()))
 
 
 class Back(Generic[N]):
-    """Affine nodes of one pass from the output back."""
+    """What flows through Affine nodes in one pass from the output back."""
 
     def __init__(self) -> None:
         self._sums = _Sums[N]()
 
     def join(self, one: Flow[N], other: Flow[N]) -> Flow[N]:
-        """Both."""
-        found = dict(one.parts)
+        """The sum of what flows into a node along two paths."""
+        parts = dict(one.parts)
         for key, (map, value) in other.parts.items():
-            if key in found:
-                value = self._sums.plus(found[key][1], value) if key else found[key][1] + value
-            found[key] = map, value
-        return Flow(found)
+            if key in parts:
+                value = self._sums.plus(parts[key][1], value) if key else parts[key][1] + value
+            parts[key] = map, value
+        return Flow(parts)
 
     def flows(self, node: Affine, value: N) -> Iterable[tuple[int, Flow[N]]]:
-        """What flows into each source of an Affine node."""
+        """What flows into each source of an Affine node, by index of the source."""
         if isinstance(value, Plain):
             return [(source, Flow.of(value.back(map))) for source, map in node.terms()]
         return self._flows(node, value)
@@ -114,7 +116,7 @@ class Back(Generic[N]):
     def _flows(self, node: Affine, value: N) -> Iterator[tuple[int, Flow[N]]]:
         outer: dict[int, tuple[LinearMap, N]] = {}
         for source, map in node.terms():
-            exact = map.exactly
+            exact = map.exact_form
             if isinstance(exact, Composed):
                 key = id(exact.outer)
                 if key not in outer:

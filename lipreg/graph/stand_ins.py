@@ -1,4 +1,4 @@
-"""What stands for the results of calls that are refused, so that the calls behind them are looked at too."""
+"""Activations in place of the results of refused calls, so that the calls behind them are checked too."""
 
 from __future__ import annotations
 
@@ -8,21 +8,22 @@ import torch
 import torch.fx
 from torch import Tensor, nn
 
-from lipreg.graph.calls import run_call, zeros
+from lipreg.graph.calls import run_call, zero_input
+from lipreg.graph.context import Context
 from lipreg.graph.nodes import Input
 from lipreg.graph.random_state import untouched_random_state
-from lipreg.graph.symbols import Context, Symbol, Unknown
+from lipreg.graph.symbols import Symbol, Unknown
 from lipreg.linalg import Shape, identity
 
 POINTS = 2
-"""Of the zeros that tell shapes."""
+"""Points of the zeros by which shapes are found."""
 
 
 class StandIns:
-    """Anything of the same shapes as what calls return; the graph that they get into is never built.
+    """Activations of the same shapes as the results of calls; the graph that they get into is never built.
 
     Args:
-        trace: the calls, of which a first one has been refused.
+        trace: the calls of the forward.
         module: whose forward was traced, in evaluation mode.
         input_shape: of one input, without the batch axis.
     """
@@ -31,7 +32,7 @@ class StandIns:
         self._trace, self._module, self._input_shape = trace, module, input_shape
 
     def of(self, call: torch.fx.Node, context: Context) -> Symbol | Unknown:
-        """An activation of the shape of a call's result; nothing is known of one without, and of several results."""
+        """An activation of the shape of a call's result; Unknown where there is no shape, or several results."""
         shape = self._shapes.get(call)
         if shape is None:
             return Unknown()
@@ -50,9 +51,9 @@ class StandIns:
                             call,
                             self._module,
                             values.__getitem__,
-                            lambda: zeros(self._module, POINTS, self._input_shape),
+                            lambda: zero_input(self._module, POINTS, self._input_shape),
                         )
-                    except Exception:  # zeros are no discrete inputs, say: what comes behind is not known then
+                    except Exception:  # zeros are no discrete inputs, say; the calls behind are then unknown too
                         continue
                     values[call] = made.clone() if isinstance(made, Tensor) and call.op == "get_attr" else made
         tensors = ((call, value) for call, value in values.items() if isinstance(value, Tensor) and value.dim())

@@ -1,7 +1,7 @@
 """The calls that a module's forward makes, traced by torch.fx; Python code in it may ask activations for their shapes.
 
-Every axis answers with a number (``Examples``), except those that grow with the batch, which stay symbolic: no number in a
-trace is one of points. What was answered is noted on the call, and whoever lowers it compares.
+The size of an axis is a number (``Examples``), unless it grows with the batch: that stays symbolic, so that no number in a
+trace depends on how many points there are. Sizes that were read are noted on the call, and compared when it is lowered.
 """
 
 from __future__ import annotations
@@ -40,22 +40,23 @@ _TODO = "Move the piecewise linear part into a submodule and pass that (module=.
 def trace(module: nn.Module, input_shape: Shape) -> torch.fx.Graph:
     """The calls of a module's forward on its first argument, at evaluation; further arguments keep their defaults.
 
-    What it computes of its buffers is traced like what it computes of its weights, but of those that Python goes by.
+    What a forward computes of its buffers is traced as what it computes of its weights, except for the buffers of which it
+    makes Python numbers or branches.
 
     Raises:
         UnsupportedModel: torch.fx cannot trace it, or it needs further arguments.
     """
     if not any(buffer.is_floating_point() for buffer in module.buffers()):
         return _traced(module, _Tracer(module, input_shape), input_shape)
-    asked = set[int]()
+    number_buffers = set[int]()
     while True:
-        tracer = _Tracer(module, input_shape, buffers=True, asked=asked)
+        tracer = _Tracer(module, input_shape, buffers=True, number_buffers=number_buffers)
         try:
             return _traced(module, tracer, input_shape)
         except UnsupportedModel:
-            if tracer.asked == asked:
+            if tracer.number_buffers == number_buffers:
                 return _traced(module, _Tracer(module, input_shape), input_shape)
-            asked = tracer.asked
+            number_buffers = tracer.number_buffers
 
 
 def _traced(module: nn.Module, tracer: _Tracer, input_shape: Shape) -> torch.fx.Graph:
@@ -66,16 +67,16 @@ def _traced(module: nn.Module, tracer: _Tracer, input_shape: Shape) -> torch.fx.
             warnings.simplefilter("ignore")
             parts = list(module.modules())
             with recorded(module, tracer), untouched(parts), _as_written(), untouched_random_state() as drawn:
-                found = tracer.trace(module)
-                if tracer.refused is not None:  # which an except clause of its own has let pass
+                graph = tracer.trace(module)
+                if tracer.refused is not None:  # an except clause of the forward has caught it
                     raise tracer.refused
                 if drawn():
                     raise no_network(type(module).__name__)
-                _keep_constants(found, module, own)
+                _keep_constants(graph, module, own)
             tracer.check_held()
-            check_input_is_one(found, type(module).__name__)
-            found = without_writes(found, module, input_shape)
-        return without_unread(without_repeats(found, CONSTANT), ANSWERED)
+            check_input_is_one(graph, type(module).__name__)
+            graph = without_writes(graph, module, input_shape)
+        return without_unread(without_repeats(graph, CONSTANT), ANSWERED)
     except LipregError:
         raise
     except Exception as error:
@@ -88,14 +89,14 @@ def _traced(module: nn.Module, tracer: _Tracer, input_shape: Shape) -> torch.fx.
 
 
 def _as_written() -> AbstractContextManager[Any]:
-    """Functions that ``torch.compile`` has wrapped run as they were written; torch.fx would refuse them."""
-    compiler = sys.modules.get("torch._dynamo")  # which is loaded where something is compiled, and takes seconds
+    """A block in which functions that ``torch.compile`` has wrapped run as they were written; torch.fx would refuse them."""
+    compiler = sys.modules.get("torch._dynamo")  # loaded where something is compiled; its import takes seconds
     return nullcontext() if compiler is None else compiler.config.patch(error_on_nested_fx_trace=False)
 
 
-def _keep_constants(found: torch.fx.Graph, module: nn.Module, own: set[str]) -> None:
-    """Tensors that a forward makes for itself, which torch.fx leaves in the module as attributes, moved to their calls."""
-    for node in found.nodes:
+def _keep_constants(graph: torch.fx.Graph, module: nn.Module, own: set[str]) -> None:
+    """Moves tensors that a forward makes for itself from the module, where torch.fx puts them, to notes on their calls."""
+    for node in graph.nodes:
         if node.op == "get_attr" and node.target in module.__dict__ and node.target not in own:
             node.meta[VALUE] = module.__dict__[node.target]
     for name in [name for name in module.__dict__ if name not in own and name.startswith("_tensor_constant")]:
@@ -103,25 +104,29 @@ def _keep_constants(found: torch.fx.Graph, module: nn.Module, own: set[str]) -> 
 
 
 class _Tracer(Tracing):
-    """Stops at modules that have a lowering; looks inside all others that have Python code of their own."""
+    """The tracer that stops at modules with a lowering and looks inside all others that have Python code of their own.
+
+    Attributes:
+        number_buffers: identities of the buffers that a number or a branch was made of, those of earlier traces too.
+        refused: the first error that was raised within the forward.
+    """
 
     def __init__(
-        self, module: nn.Module, input_shape: Shape, buffers: bool = False, asked: Collection[int] = ()
+        self, module: nn.Module, input_shape: Shape, buffers: bool = False, number_buffers: Collection[int] = ()
     ) -> None:
         super().__init__()
         self.buffers = buffers
-        self.asked = set(asked)
-        """Identities of buffers that are not traced, and of those that a number or a branch was made of."""
-        self._untraced = frozenset(asked)
+        self.number_buffers = set(number_buffers)
+        self._untraced = frozenset(number_buffers)
         self.examples = Examples(module, input_shape)
         self.refused: UnsupportedModel | None = None
         self._seen: list[tuple[str, str, Seen]] = []
 
     def check_held(self) -> None:
-        """Refuses a forward that called a layer, or read a tensor, when it was not as it is.
+        """Refuses a forward that changes a layer or a tensor that it uses.
 
         Raises:
-            UnsupportedModel: the message names what it changes, and where.
+            UnsupportedModel: the message names what is changed, and where.
         """
         for path, line, seen in self._seen:
             if changed := seen.changed():
@@ -136,7 +141,7 @@ class _Tracer(Tracing):
         return Activation(node, self)
 
     def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
-        """Weights are traced, and with ``buffers`` numbers that are none; integers are often positions and counts."""
+        """Traces weights, and with ``buffers`` floating point buffers; those of integers are often positions and counts."""
         numbers = isinstance(attr_val, Tensor) and attr_val.is_floating_point()
         self.proxy_buffer_attributes = self.buffers and numbers and id(attr_val) not in self._untraced
         return super().getattr(attr, attr_val, parameter_proxy_cache)
@@ -145,13 +150,11 @@ class _Tracer(Tracing):
         return module_lowering(m) is not None or super().is_leaf_module(m, module_qualified_name)
 
     def call_module(self, m: nn.Module, forward: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Reads a module without its hooks, and one that is wrapped, or compiled in place, as what it was before."""
+        """Traces a module without its hooks, and a wrapped or compiled one as the module inside."""
         m = unwrap(m)
         try:
             self.path_of_module(m)
-        except (
-            NameError
-        ):  # made or held elsewhere: its calls are those of whoever calls it, as of a Select in a property
+        except NameError:  # no part of the root, as a Select made in a property: its calls are its caller's
             own = {id(weight) for weight in self.root.parameters()}  # type: ignore[union-attr]
             if any(id(weight) not in own for weight in m.parameters()):
                 raise self._refusing(
@@ -164,18 +167,18 @@ class _Tracer(Tracing):
         return super().call_module(m, m.forward, args, kwargs)
 
     def create_node(self, *args: Any, **kwargs: Any) -> torch.fx.Node:
-        """Notes where a call stands, and whether that is under ``torch.no_grad``."""
+        """Notes the line of code of a call, and whether it is under ``torch.no_grad``."""
         node = super().create_node(*args, **kwargs)
         if not torch.is_grad_enabled():
             node.meta[CONSTANT] = True
         node.meta[LINE] = line_below(trace.__code__)
         path, _, name = str(node.target).rpartition(".")
-        if node.op == "get_attr" and not name.startswith("_tensor_constant"):  # of which the trace keeps the values
+        if node.op == "get_attr" and not name.startswith("_tensor_constant"):  # whose values the trace keeps
             self._seen.append((path, self._here(), Seen(self.root.get_submodule(path), name)))  # type: ignore[union-attr]
         return node
 
     def create_arg(self, a: Any) -> Any:
-        """Numbers and arrays of numpy are constants like those of torch."""
+        """Takes numbers and arrays of numpy as constants, like those of torch."""
         if isinstance(a, torch.fx.Proxy):
             return a.node
         if isinstance(a, np.generic):
@@ -183,30 +186,30 @@ class _Tracer(Tracing):
         return super().create_arg(torch.as_tensor(a) if isinstance(a, np.ndarray) else a)
 
     def create_args_for_root(self, root_fn: Any, is_module: bool, concrete_args: Any = None) -> Any:
-        """The first argument is the input; flags and masks keep their defaults, which Python code may branch on."""
+        """Makes the first argument the input; flags and masks keep their defaults, which Python code may branch on."""
         name = _first_argument(root_fn, type(self.root).__name__)
         return root_fn, [self.root, self.create_proxy("placeholder", name, (), {})]
 
     def length(self, value: torch.fx.Proxy) -> Any:
-        """``len`` of a traced value: a number of results, or of points, which stays symbolic."""
+        """The ``len`` of a traced value: a number of results, or the number of points, which stays symbolic."""
         count = self.examples.count(value.node)
         return self.create_proxy("call_function", len, (value,), {}) if count is None else count
 
     def kind(self, value: torch.fx.Proxy) -> type:
-        """What ``isinstance`` is told of a traced value: a tensor, or a tuple of several."""
+        """The class of a traced value for ``isinstance``: a tensor, or a tuple of several results."""
         if self.examples.count(value.node) is not None:
             return tuple
         return type(value) if self.examples.tensors(value.node) is None else Tensor
 
     def _note_buffers(self, node: torch.fx.Node) -> None:
-        """Enters the buffers that a call's result is computed of."""
+        """Notes the buffers that a call's result is computed of."""
         behind = [node]
         while behind:
             call = behind.pop()
             behind += call.all_input_nodes
             if call.op == "get_attr":
                 path, _, name = str(call.target).rpartition(".")
-                self.asked.add(id(getattr(self.root.get_submodule(path), name)))  # type: ignore[union-attr]
+                self.number_buffers.add(id(getattr(self.root.get_submodule(path), name)))  # type: ignore[union-attr]
 
     def to_bool(self, obj: torch.fx.Proxy) -> bool:
         self._note_buffers(obj.node)
@@ -216,16 +219,16 @@ class _Tracer(Tracing):
         )
 
     def _refusing(self, got: str, accepted: str, todo: str = _TODO, noted: bool = True) -> UnsupportedModel:
-        """An error to raise within a forward; it is noted, for a forward may catch it."""
+        """An error to raise within a forward; it is noted as well, for the forward may catch it."""
         error = UnsupportedModel(got, where=type(self.root).__name__, accepted=accepted, todo=todo)
         self.refused = self.refused or (error if noted else None)
         return error
 
-    def no_number(self, value: torch.fx.Proxy, asked: bool = True) -> UnsupportedModel:
+    def no_number(self, value: torch.fx.Proxy, explicit: bool = True) -> UnsupportedModel:
         self._note_buffers(value.node)
         got = f"its forward makes a number of activations, or of how many points there are{self._here()}: {value.node.name}"
         accepted = "x.shape[0] as it is, without int(...), and calls on the whole batch in place of range(x.shape[0])"
-        return self._refusing(got, accepted, noted=asked)
+        return self._refusing(got, accepted, noted=explicit)
 
     def iter(self, obj: torch.fx.Proxy) -> Iterator[Any]:
         raise self._refusing(

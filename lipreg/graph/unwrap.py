@@ -1,7 +1,7 @@
-"""Networks inside of what training wraps around them: processes, devices, precision, compilation, averages of weights.
+"""Networks out of the wrappers of training: for processes, devices, precision, compilation, averages of weights.
 
-A wrapper changes how a network is run, and nothing of what it computes; but its own forward talks to other processes, or
-cannot be traced. So bounds are about what is inside.
+A wrapper changes how a network is run, and not what it computes; but its own forward talks to other processes, or cannot be
+traced. So bounds are about the network inside.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from torch.optim.swa_utils import AveragedModel
 from lipreg.errors import UnsupportedModel
 
 _AS_MODULE = (nn.DataParallel, nn.parallel.DistributedDataParallel, AveragedModel)
-"""Those of torch, which keep the network as their ``module``."""
+"""The wrappers of torch, which keep the network as their ``module``."""
 _BY_NAME = {"OptimizedModule": "_orig_mod", "_FabricModule": "_original_module", "DeepSpeedEngine": "module"}
-"""Where others keep it, by the names of their classes: to look for them must not import them."""
+"""The attribute in which other wrappers keep it, by the names of their classes, which need not be imported."""
 _SHARDED = ("FullyShardedDataParallel", "FSDPModule")
 
 
@@ -22,8 +22,8 @@ def unwrap(module: nn.Module) -> nn.Module:
     """The network itself, out of any number of wrappers.
 
     These are ``DistributedDataParallel``, ``DataParallel``, what Fabric's ``setup`` and ``torch.compile`` return, and
-    ``torch.optim.swa_utils.AveragedModel``: a bound of that one is of the averaged weights, its ``module``, not of those
-    that are trained.
+    ``torch.optim.swa_utils.AveragedModel``, whose bounds are those of the averaged weights, its ``module``, not of the
+    weights that are trained.
 
     Args:
         module: any module; one that wraps nothing is returned as it is.

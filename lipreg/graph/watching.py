@@ -1,4 +1,4 @@
-"""What decides which function a module computes is watched, so that its structure is read again where that changes."""
+"""Watches on modules, so that a structure is read again where the module's function may have changed."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from torch.nn.modules import module as torch_modules
 
 
 class Watch:
-    """What decides which function a module computes, apart from its tensors, as it is now.
+    """The state of a module that decides its function, apart from its tensors, as it is now.
 
     That is its submodules, their classes and replaced forwards; the forward hooks; and attributes that are plain numbers
-    or texts, which a trace holds as constants. A look at a small network takes a few microseconds.
+    or texts, which a trace holds as constants. A comparison of a small network takes a few microseconds.
 
     Args:
-        module: what to watch.
+        module: the module to watch.
         ignored: attributes to leave out, ``(number of the submodule, name)``.
     """
 
@@ -45,10 +45,10 @@ class Watch:
         return all([now == then for now, then in self._hooks])
 
     def changed(self) -> frozenset[tuple[int, str]]:
-        """Attributes that are others than they were."""
-        found = []
+        """The attributes that have changed, ``(number of the submodule, name)``."""
+        changed = []
         for i, own, name, value in self._plain:
             now = own.get(name)
             if now is not value and (type(now) is not type(value) or now != value):
-                found.append((i, name))
-        return frozenset(found)
+                changed.append((i, name))
+        return frozenset(changed)

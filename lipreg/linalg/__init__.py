@@ -1,9 +1,9 @@
 """Matrix-free linear maps, their norms, and vector norms by name."""
 
-from lipreg.linalg.composition import add, compose, is_proof, moves_exactly
+from lipreg.linalg.composition import add, compose, is_proof, is_signed_selection
 from lipreg.linalg.convolution import Convolution
 from lipreg.linalg.diagonal import Diagonal, identity
-from lipreg.linalg.differences import gap
+from lipreg.linalg.differences import map_difference
 from lipreg.linalg.joined import Composed, Sum
 from lipreg.linalg.limbs import Limbs, digit_bits
 from lipreg.linalg.maps import Dense, LinearMap, Shape, feed, same_entries
@@ -12,7 +12,7 @@ from lipreg.linalg.numbers import Numbers, Plain
 from lipreg.linalg.operators import attained_norm, best_direction, best_signs, has_formula, operator_norm, sign_vectors
 from lipreg.linalg.places import Places
 from lipreg.linalg.power import PowerIteration
-from lipreg.linalg.rows import Entries, Rows, Whole, entries
+from lipreg.linalg.rows import Entries, Rows, WholeRows, entries
 from lipreg.linalg.running import Running
 from lipreg.linalg.selection import Gather, Repeated, Transposed, gather
 from lipreg.linalg.spectral import SpectralNorm, spectral_norm
@@ -38,7 +38,7 @@ __all__ = [
     "SpectralNorm",
     "Sum",
     "Transposed",
-    "Whole",
+    "WholeRows",
     "add",
     "attained_norm",
     "best_direction",
@@ -48,12 +48,12 @@ __all__ = [
     "dual_norm",
     "entries",
     "feed",
-    "gap",
     "gather",
     "has_formula",
     "identity",
     "is_proof",
-    "moves_exactly",
+    "is_signed_selection",
+    "map_difference",
     "norm_name",
     "operator_norm",
     "parse_norm",

@@ -20,18 +20,19 @@ from lipreg.linalg.selection import Gather
 def compose(outer: LinearMap, inner: LinearMap) -> LinearMap:
     """outer after inner, as one map wherever possible, so that its norms stay exact.
 
-    In copies of which something can be proved it remembers what it was made of: see ``exactly``.
+    Where its numbers admit a proof (``is_proof``) it keeps the maps that it was made of: see ``LinearMap.exact_form``.
     """
-    found = _composed(outer, inner)
-    if found is outer or found is inner or not _remembers(found):
-        return found
-    exact = moves_exactly(outer) or (moves_exactly(inner) and inner.single_columns)
-    if exact and outer.exactly is outer and inner.exactly is inner:
-        return found
-    return replace(found, made_of=Composed(outer.exactly, inner.exactly))
+    product = _composed(outer, inner)
+    if product is outer or product is inner or not _keeps_parts(product):
+        return product
+    exact = is_signed_selection(outer) or (is_signed_selection(inner) and inner.single_columns)
+    if exact and outer.exact_form is outer and inner.exact_form is inner:
+        return product
+    return replace(product, made_of=Composed(outer.exact_form, inner.exact_form))
 
 
-def _remembers(map: LinearMap) -> TypeGuard[Dense | Diagonal | Convolution]:
+def _keeps_parts(map: LinearMap) -> TypeGuard[Dense | Diagonal | Convolution]:
+    """Whether the map has a field for what it was made of, and numbers of which something can be proved."""
     return isinstance(map, Dense | Diagonal | Convolution) and is_proof(map.entries[0])
 
 
@@ -40,15 +41,16 @@ def is_proof(numbers: Tensor) -> bool:
     return numbers.dtype == torch.float64 and numbers.device.type == "cpu" and not numbers.requires_grad
 
 
-def moves_exactly(map: LinearMap) -> bool:
+def is_signed_selection(map: LinearMap) -> bool:
     """Whether each entry of A x is one of x, the negative of one, or 0."""
     if not isinstance(map, Diagonal):
         return isinstance(map, Gather)
-    # numbers elsewhere are not worth waiting for
+    # numbers on another device are not read: that would wait for it
     return map.unit or (map.scale.device.type == "cpu" and bool((map.scale.detach().abs() == 1.0).all()))
 
 
 def _composed(outer: LinearMap, inner: LinearMap) -> LinearMap:
+    """outer after inner, fused with what stands next to it inside of compositions."""
     one = fused(outer, inner)
     if one is not None:
         return one
@@ -67,14 +69,14 @@ def _composed(outer: LinearMap, inner: LinearMap) -> LinearMap:
 def add(first: LinearMap, second: LinearMap) -> LinearMap:
     """The sum of two maps between the same shapes, as one map wherever possible: parallel branches may cancel.
 
-    It remembers what it was made of, as in ``compose``.
+    It keeps the maps that it was made of, as in ``compose``.
     """
-    found = _added(first, second)
-    if not _remembers(found) or _cancel(first, second):
-        return found
-    if first.exactly is first and second.exactly is second and _exact_sum(first, second, found):
-        return found
-    return replace(found, made_of=Sum(first.exactly, second.exactly))
+    total = _added(first, second)
+    if not _keeps_parts(total) or _cancel(first, second):
+        return total
+    if first.exact_form is first and second.exact_form is second and _exact_sum(first, second, total):
+        return total
+    return replace(total, made_of=Sum(first.exact_form, second.exact_form))
 
 
 def _exact_sum(first: LinearMap, second: LinearMap, total: LinearMap) -> bool:
@@ -87,18 +89,18 @@ def _exact_sum(first: LinearMap, second: LinearMap, total: LinearMap) -> bool:
 
 def _cancel(first: LinearMap, second: LinearMap) -> bool:
     """Whether two maps are each other's negatives, number by number."""
-    (sign, own), (other, rest) = _signed(first.exactly), _signed(second.exactly)
-    if sign != other:
-        return same_entries(own, rest)
-    plain = isinstance(own, Dense | Convolution | Diagonal) and own.description == rest.description
-    return plain and torch.equal(own.entries[0], -rest.entries[0])
+    (sign, first_map), (second_sign, second_map) = _signed(first.exact_form), _signed(second.exact_form)
+    if sign != second_sign:
+        return same_entries(first_map, second_map)
+    plain = isinstance(first_map, Dense | Convolution | Diagonal) and first_map.description == second_map.description
+    return plain and torch.equal(first_map.entries[0], -second_map.entries[0])
 
 
 def _signed(map: LinearMap) -> tuple[float, LinearMap]:
     """A sign and the map that it stands before."""
     match map:
         case Composed(outer=Diagonal() as outer, inner=inner) if (
-            moves_exactly(outer) and outer.scale.numel() == 1 and outer.in_shape == outer.out_shape
+            is_signed_selection(outer) and outer.scale.numel() == 1 and outer.in_shape == outer.out_shape
         ):
             sign, rest = _signed(inner)
             return sign * float(outer.scale), rest
@@ -106,6 +108,7 @@ def _signed(map: LinearMap) -> tuple[float, LinearMap]:
 
 
 def _added(first: LinearMap, second: LinearMap) -> LinearMap:
+    """The sum as one map, or as a Sum where it would be too large a matrix."""
     match first, second:
         case Diagonal(), Diagonal():
             return Diagonal(first.scale + second.scale, first.in_shape, first.out_shape)
@@ -120,7 +123,7 @@ def _added(first: LinearMap, second: LinearMap) -> LinearMap:
 
 
 def _written_out(map: LinearMap) -> LinearMap:
-    """As a matrix, where it is small enough; else the map, with upper bounds for its norms."""
+    """The map as a matrix, where it is small enough; else itself, with upper bounds for its norms."""
     if map.in_size * map.out_size > WRITTEN_OUT:
         return map
     return Dense(map.dense(), map.in_shape, map.out_shape)

@@ -16,7 +16,7 @@ FORWARD: dict[int, Callable[..., Tensor]] = {1: F.conv1d, 2: F.conv2d, 3: F.conv
 BACKWARD: dict[int, Callable[..., Tensor]] = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
 
 WINDOWS = 2**20
-"""Numbers of the windows that are written down at once."""
+"""Numbers of the windows that torch writes out at a time."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ class Convolution(Weighted):
 
     @property
     def out_shape(self) -> Shape:  # type: ignore[override]  # the geometry decides it
+        """``(out channels, *size)``."""
         kernel = self.weight.shape[2:]
         spatial = zip(self.in_shape[1:], kernel, self.stride, self.padding, self.dilation, strict=True)
         sizes = ((n + low + high - d * (k - 1) - 1) // s + 1 for n, k, s, (low, high), d in spatial)
@@ -51,6 +52,7 @@ class Convolution(Weighted):
 
     @property
     def dims(self) -> int:
+        """The number of spatial dimensions."""
         return len(self.stride)
 
     @property
@@ -71,8 +73,8 @@ class Convolution(Weighted):
     def transpose(self, y: Tensor) -> Tensor:
         batch, flat = leading(y, self.out_shape), y.reshape(-1, *self.out_shape)
         padding = tuple(low for low, _ in self.padding) if self._even else (0,) * self.dims
-        # what the stride left over at the far end
-        left = tuple(
+        # entries at the far end that no window reads, because of the stride
+        unread = tuple(
             n + low + high - ((out - 1) * s + d * (k - 1) + 1)
             for n, (low, high), out, s, d, k in zip(
                 self.in_shape[1:],
@@ -85,7 +87,9 @@ class Convolution(Weighted):
             )
         )
         x = self._in_parts(
-            lambda y: BACKWARD[self.dims](y, self.weight, None, self.stride, padding, left, self.groups, self.dilation),
+            lambda y: BACKWARD[self.dims](
+                y, self.weight, None, self.stride, padding, unread, self.groups, self.dilation
+            ),
             flat,
         )
         if not self._even:
@@ -93,24 +97,24 @@ class Convolution(Weighted):
         return x.reshape(*batch, *self.in_shape)
 
     def _in_parts(self, convolve: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-        """What a convolution makes of a batch, in float64 on the CPU a part of it after the other.
+        """The convolution of a batch, in float64 on the CPU a part of the batch at a time.
 
-        There torch writes down every window of the whole batch: as many times the batch as a kernel has taps. Windows that
+        There torch writes out every window of the whole batch: as many times the batch as a kernel has taps. Windows that
         stay in a processor's cache take half of the time.
         """
         plain = x.dtype == torch.float64 and x.device.type == "cpu"
         windows = self.weight[0].numel() * self.groups * math.prod(self.out_shape[1:])
         at_once = max(1, WINDOWS // max(1, windows))
-        kept = torch.is_grad_enabled() and (x.requires_grad or self.weight.requires_grad)
-        if not plain or kept or len(x) <= at_once:
+        recorded = torch.is_grad_enabled() and (x.requires_grad or self.weight.requires_grad)
+        if not plain or recorded or len(x) <= at_once:
             return convolve(x)
-        found: Tensor | None = None
+        result: Tensor | None = None
         for start in range(0, len(x), at_once):
             part = convolve(x[start : start + at_once])
-            found = part.new_empty(len(x), *part.shape[1:]) if found is None else found
-            found[start : start + at_once] = part
-        assert found is not None
-        return found
+            result = part.new_empty(len(x), *part.shape[1:]) if result is None else result
+            result[start : start + at_once] = part
+        assert result is not None
+        return result
 
     @property
     def layout(self) -> str:
@@ -125,9 +129,9 @@ class Convolution(Weighted):
         if order != math.inf:
             return super().row_norms(order, columns)
         # the largest weighted tap of each window: windows side by side, one output channel after another
-        moved, kernel = self._windows(columns), self.weight.abs().flatten(1)
+        read, kernel = self._windows(columns), self.weight.abs().flatten(1)
         per_group = self.weight.shape[0] // self.groups
-        rows = [(moved[:, o // per_group] * kernel[o].unsqueeze(-1)).amax(1) for o in range(len(kernel))]
+        rows = [(read[:, o // per_group] * kernel[o].unsqueeze(-1)).amax(1) for o in range(len(kernel))]
         return torch.stack(rows, 1).reshape(-1, *self.out_shape)
 
     def _windows(self, x: Tensor) -> Tensor:
@@ -144,7 +148,13 @@ class Convolution(Weighted):
 
 
 def channel_scaled(map: Convolution, factor: Tensor, outputs: bool) -> Convolution:
-    """The convolution after (outputs) or before a scaling by one factor a channel, ``(channels,)`` or one number."""
+    """The convolution after (outputs) or before a scaling by one factor a channel.
+
+    Args:
+        map: the convolution.
+        factor: ``(channels,)``, or one number for all.
+        outputs: whether it scales the output channels, or else the input channels.
+    """
     weight, spatial = map.weight, (1,) * map.dims
     if factor.numel() == 1:
         return replace(map, weight=weight * factor.reshape(()), made_of=None)
@@ -160,10 +170,10 @@ def chained(outer: Convolution, inner: Convolution) -> Convolution | None:
         return None
     first, second = _ungrouped(inner), _ungrouped(outer)
     flipped = first.transpose(0, 1).flip(tuple(range(2, first.dim())))
-    kernel = _spread(second, _product(outer.dilation, inner.stride))
-    taps = _spread(flipped, inner.dilation)
-    reach = tuple(k - 1 for k in taps.shape[2:])
-    fused = FORWARD[inner.dims](kernel, taps, None, 1, reach)
+    kernel = _dilated(second, _product(outer.dilation, inner.stride))
+    taps = _dilated(flipped, inner.dilation)
+    overlap = tuple(k - 1 for k in taps.shape[2:])
+    fused = FORWARD[inner.dims](kernel, taps, None, 1, overlap)
     one = (1,) * inner.dims
     return Convolution(fused, _product(outer.stride, inner.stride), inner.padding, one, 1, inner.in_shape)
 
@@ -174,7 +184,7 @@ def parallel(first: Convolution, second: Convolution) -> Convolution | None:
         return None
     if first.layout == second.layout and first.weight.shape == second.weight.shape:
         return replace(first, weight=first.weight + second.weight, made_of=None)
-    kernels = [_spread(_ungrouped(map), map.dilation) for map in (first, second)]
+    kernels = [_dilated(_ungrouped(map), map.dilation) for map in (first, second)]
     pads = [[max(a[end], b[end]) for end in (0, 1)] for a, b in zip(first.padding, second.padding, strict=True)]
     grown = []
     for map, kernel in zip((first, second), kernels, strict=True):
@@ -196,7 +206,7 @@ def parallel(first: Convolution, second: Convolution) -> Convolution | None:
 
 
 def as_convolution(scale: Tensor, shape: Shape) -> Convolution | None:
-    """A scaling by one number a channel as a convolution of kernel size 1."""
+    """A scaling by one number a channel as a convolution of kernel size 1; None for other scalings."""
     channels, dims = shape[0], len(shape) - 1
     if not 1 <= dims <= 3 or math.prod(scale.shape[-dims:]) != 1:
         return None
@@ -219,7 +229,7 @@ def _ungrouped(map: Convolution) -> Tensor:
     return full.flatten(2, 3).flatten(0, 1)
 
 
-def _spread(kernel: Tensor, dilation: Shape) -> Tensor:
+def _dilated(kernel: Tensor, dilation: Shape) -> Tensor:
     """The kernel with zeros in place of its dilation."""
     if all(d == 1 for d in dilation):
         return kernel

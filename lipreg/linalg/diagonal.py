@@ -1,4 +1,4 @@
-"""Scaling entry by entry, and what only changes the shape."""
+"""Scaling entry by entry, and pure changes of shape."""
 
 from __future__ import annotations
 
@@ -16,8 +16,11 @@ from lipreg.linalg.maps import LinearMap, Shape, leading
 class Diagonal(LinearMap):
     """Entrywise scaling followed by a reshape.
 
-    ``scale`` broadcasts to ``in_shape``, so one number a channel is one number a channel. ``unit`` says that it is 1: a
-    pure reshape or identity. ``made_of`` is as of ``Dense``.
+    Attributes:
+        scale: the factors, which broadcast to ``in_shape``: one a channel is ``(channels, 1, ...)``.
+        in_shape, out_shape: of as many entries.
+        unit: whether the scale is 1: an identity or a mere reshape.
+        made_of: as of ``Dense``.
     """
 
     scale: Tensor
@@ -38,7 +41,7 @@ class Diagonal(LinearMap):
         return self if self.unit else replace(self, scale=change(self.scale), made_of=None)
 
     @property
-    def exactly(self) -> LinearMap:
+    def exact_form(self) -> LinearMap:
         return self.made_of or self
 
     @property
@@ -68,5 +71,10 @@ class Diagonal(LinearMap):
 
 
 def identity(shape: Shape, out_shape: Shape, like: Tensor) -> Diagonal:
-    """The identity, or a reshape, in the dtype and on the device of ``like``."""
+    """The identity, or a reshape.
+
+    Args:
+        shape, out_shape: of as many entries.
+        like: of the dtype and on the device that the map is to have.
+    """
     return Diagonal(torch.ones((), dtype=like.dtype, device=like.device), shape, out_shape, unit=True)

@@ -1,4 +1,4 @@
-"""Arithmetic on floats that knows what rounding did to it: sums with their errors, and ends rounded to the safe side."""
+"""Arithmetic on floats that accounts for its rounding: sums with their errors, and ends rounded to the safe side."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ EPS = 2.0**-52
 TINY = 2.0**-1000
 """More than what products that underflow can lose together."""
 SPARE = 16
-"""Roundings beside those of a sum's terms that are allowed for: products, quotients, roots and the allowance itself."""
+"""Roundings allowed for beside those of a sum's terms: of products, quotients, roots and the allowance itself."""
 
 
 def two_sum(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:

@@ -54,8 +54,8 @@ def fused(outer: LinearMap, inner: LinearMap) -> LinearMap | None:
             factor = _by_channel(inner)
             return None if factor is None else channel_scaled(outer, factor, outputs=False)
         case Convolution(), Convolution():
-            reach = math.prod(a + b for a, b in zip(outer.weight.shape[2:], inner.weight.shape[2:], strict=True))
-            small = outer.weight.shape[0] * inner.in_shape[0] * reach <= WRITTEN_OUT
+            overlap = math.prod(a + b for a, b in zip(outer.weight.shape[2:], inner.weight.shape[2:], strict=True))
+            small = outer.weight.shape[0] * inner.in_shape[0] * overlap <= WRITTEN_OUT
             return chained(outer, inner) if small else None
     return None
 

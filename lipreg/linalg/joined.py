@@ -1,4 +1,4 @@
-"""Maps put together from others and kept so: one after another, and sums. Each part is done once, however many share it.
+"""Maps put together from others and kept so: one after another, and sums. Each part acts once, however many share it.
 
 x + B x, over and over, makes of x a sum whose terms are twice as many after every step, and that of n maps in all. So a map
 is put together from what acts on what, each once, and goes through that in order (``Joined.steps``).
@@ -22,6 +22,10 @@ class Step(NamedTuple):
     """``map`` of the value ``first``; or, without one, the sum of the values ``first`` and ``second``.
 
     Values are counted from 0, what the whole acts on; step i gives value i + 1.
+
+    Attributes:
+        map: what acts, None for a sum.
+        first, second: the values that the step reads; of a map both are the one.
     """
 
     map: LinearMap | None
@@ -30,7 +34,7 @@ class Step(NamedTuple):
 
 
 class Joined(LinearMap):
-    """What sums and compositions have in common."""
+    """A map put together from two others: what sums and compositions have in common."""
 
     @property
     @abstractmethod
@@ -39,41 +43,41 @@ class Joined(LinearMap):
 
     @cached_property
     def steps(self) -> tuple[Step, ...]:
-        """All that acts, each once on the same, in an order in which it can be done; the last gives the whole."""
-        found: dict[tuple[int, int], int] = {}
+        """The maps and sums that act, each once on each value, in an order that works; the last one gives the whole."""
+        value_of: dict[tuple[int, int], int] = {}
         steps: list[Step] = []
         waiting: list[tuple[LinearMap, int]] = [(self, 0)]
         while waiting:
             map, at = waiting[-1]
             key, needed = (id(map), at), None
-            if key in found:
+            if key in value_of:
                 waiting.pop()
                 continue
             match map:
                 case Composed(outer=outer, inner=inner):
                     needed = (inner, at)
-                    if (id(inner), at) in found:
-                        needed = (outer, found[id(inner), at])
-                        end = found.get((id(outer), needed[1]))
+                    if (id(inner), at) in value_of:
+                        needed = (outer, value_of[id(inner), at])
+                        end = value_of.get((id(outer), needed[1]))
                         needed = needed if end is None else None
-                        found |= {} if end is None else {key: end}
+                        value_of |= {} if end is None else {key: end}
                 case Sum(first=first, second=second):
-                    ends = [found.get((id(part), at)) for part in (first, second)]
+                    ends = [value_of.get((id(part), at)) for part in (first, second)]
                     if None not in ends:
                         steps.append(Step(None, *cast(list[int], ends)))
-                        found[key] = len(steps)
+                        value_of[key] = len(steps)
                     else:
                         needed = (first if ends[0] is None else second, at)
                 case _:
                     steps.append(Step(map, at, at))
-                    found[key] = len(steps)
+                    value_of[key] = len(steps)
             if needed is not None:
                 waiting.append(needed)
         return tuple(steps)
 
     @cached_property
     def _last_uses(self) -> tuple[tuple[int, ...], ...]:
-        """For each step, the values that none after it reads."""
+        """The values, for each step, that no later step reads."""
         last = {value: i for i, step in enumerate(self.steps) for value in step[1:]}
         return tuple(
             tuple(value for value in {step.first, step.second} if last[value] == i) for i, step in enumerate(self.steps)
@@ -94,12 +98,12 @@ class Joined(LinearMap):
             values[value] = values[value] + more if value in values else more
 
         for i, (map, first, second) in reversed(list(enumerate(self.steps))):
-            own = values.pop(i + 1)
+            image = values.pop(i + 1)
             if map is None:
-                pour(first, own)
-                pour(second, own)
+                pour(first, image)
+                pour(second, image)
             else:
-                pour(first, map.back(own, act))
+                pour(first, map.back(image, act))
         return values[0]
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -112,45 +116,41 @@ class Joined(LinearMap):
         return cast(Self, self._rebuilt(lambda map: map.with_entries(change)))
 
     @cached_property
-    def _exactly(self) -> LinearMap:
-        return self._rebuilt(lambda map: map.exactly)
-
-    @property
-    def exactly(self) -> LinearMap:
-        return self._exactly
+    def exact_form(self) -> LinearMap:  # type: ignore[override]  # computed once
+        return self._rebuilt(lambda map: map.exact_form)
 
     @property
     def rounded(self) -> bool:
         return True
 
     def _rebuilt(self, change: Callable[[LinearMap], LinearMap]) -> LinearMap:
-        """It with other maps in place of those that are not put together; itself where all stay."""
-        found: dict[int, LinearMap] = {}
+        """The map with other ones in place of those that are not put together; itself where all stay."""
+        replacement: dict[int, LinearMap] = {}
         for map in self._inside():
             if not isinstance(map, Joined):
-                found[id(map)] = change(map)
+                replacement[id(map)] = change(map)
                 continue
-            one, other = (found[id(part)] for part in map.parts)
+            one, other = (replacement[id(part)] for part in map.parts)
             same = one is map.parts[0] and other is map.parts[1]
-            found[id(map)] = map if same else cast(Any, type(map))(one, other)
-        return found[id(self)]
+            replacement[id(map)] = map if same else cast(Any, type(map))(one, other)
+        return replacement[id(self)]
 
     def _inside(self) -> list[LinearMap]:
         """All maps that it is put together from, each once, parts before wholes; itself last."""
-        found: dict[int, LinearMap] = {}
+        inside: dict[int, LinearMap] = {}
         waiting: list[LinearMap] = [self]
         while waiting:
             map = waiting[-1]
-            left = [part for part in map.parts if id(part) not in found] if isinstance(map, Joined) else []
-            if not left:
-                found.setdefault(id(map), map)
+            missing = [part for part in map.parts if id(part) not in inside] if isinstance(map, Joined) else []
+            if not missing:
+                inside.setdefault(id(map), map)
                 waiting.pop()
-            waiting += left[::-1]
-        return list(found.values())
+            waiting += missing[::-1]
+        return list(inside.values())
 
     @cached_property
     def _written(self) -> tuple[str, tuple[Tensor, ...]]:
-        """``layout`` and ``entries``: of a map that stands in several places, in the first; in the others, which it was."""
+        """``layout`` and ``entries``; a map in several places is written in the first and a number in the others."""
         layouts: dict[int, str] = {}
         entries: dict[int, tuple[Tensor, ...]] = {}
         names: dict[int, str] = {}
@@ -165,14 +165,14 @@ class Joined(LinearMap):
 
         for map in self._inside():
             if isinstance(map, Joined):
-                (one, own), (other, rest) = (use(part) for part in map.parts)
-                layouts[id(map)], entries[id(map)] = f"{one} {map.word} {other}", own + rest
+                (one, first), (other, second) = (use(part) for part in map.parts)
+                layouts[id(map)], entries[id(map)] = f"{one} {map.word} {other}", first + second
         return layouts[id(self)], entries[id(self)]
 
     @property
     @abstractmethod
     def word(self) -> str:
-        """What stands between the parts."""
+        """The word between the two parts in ``layout``."""
 
     @property
     def layout(self) -> str:
@@ -195,20 +195,12 @@ class Joined(LinearMap):
         return ways[-1] + 2 * sums
 
     @cached_property
-    def _roundings(self) -> int:
+    def roundings(self) -> int:  # type: ignore[override]  # computed once
         return self._longest(lambda map: map.roundings)
 
     @cached_property
-    def _lengths(self) -> int:
+    def lengths(self) -> int:  # type: ignore[override]  # computed once
         return self._longest(lambda map: map.lengths)
-
-    @property
-    def roundings(self) -> int:
-        return self._roundings
-
-    @property
-    def lengths(self) -> int:
-        return self._lengths
 
 
 def _plain(map: LinearMap, x: Tensor, back: bool) -> Tensor:
@@ -221,6 +213,9 @@ class Composed(Joined):
 
     Exact (see ``LinearMap.exact``) where every entry of the product is one product of entries, as beside a permutation;
     else |outer| |inner| and the norms that follow from it are upper bounds.
+
+    Attributes:
+        outer, inner: the maps, inner first.
     """
 
     outer: LinearMap
@@ -236,10 +231,12 @@ class Composed(Joined):
 
     @property
     def in_shape(self) -> Shape:  # type: ignore[override]
+        """That of the inner map."""
         return self.inner.in_shape
 
     @property
     def out_shape(self) -> Shape:  # type: ignore[override]
+        """That of the outer map."""
         return self.outer.out_shape
 
     @property
@@ -265,7 +262,11 @@ class Composed(Joined):
 
 @dataclass(frozen=True)
 class Sum(Joined):
-    """The sum of two maps between the same shapes; |first| + |second| is an upper bound of its magnitude."""
+    """The sum of two maps between the same shapes; |first| + |second| is an upper bound of its magnitude.
+
+    Attributes:
+        first, second: the maps.
+    """
 
     first: LinearMap
     second: LinearMap
@@ -280,10 +281,12 @@ class Sum(Joined):
 
     @property
     def in_shape(self) -> Shape:  # type: ignore[override]
+        """That of both maps."""
         return self.first.in_shape
 
     @property
     def out_shape(self) -> Shape:  # type: ignore[override]
+        """That of both maps."""
         return self.first.out_shape
 
     def square(self) -> LinearMap:

@@ -13,9 +13,11 @@ from torch import Tensor
 STARTS = 3
 """Independent random starts of a bound: all of them must fail together, so each may be the less careful."""
 MAX_STEPS = 1500
+"""The number of steps after which a bound is taken as it is."""
 LONG = 2**18
-"""Entries of the vectors beyond which every step is looked at."""
+"""Entries of the vectors beyond which the ends are computed after every step."""
 TRAINING_STEPS = 16
+"""The number of steps of an estimate without a bound."""
 
 
 def lanczos_bound(
@@ -26,9 +28,9 @@ def lanczos_bound(
     width: float,
     failure: float,
     seed: int,
-    ended: Callable[[], object] = lambda: None,
+    is_over: Callable[[], object] = lambda: None,
 ) -> tuple[Tensor, Tensor, int]:
-    """Lower and upper bounds on the largest eigenvalue of G, and the number of steps.
+    """Lower and upper bounds on the largest eigenvalue of G, by Lanczos (derivation: ``linalg/spectral.py``).
 
     Args:
         apply: x -> G x for x ``(batch, k, *shape)``, in memory of its own, which is written over.
@@ -38,7 +40,10 @@ def lanczos_bound(
         width: relative width to stop at.
         failure: probability over the starts that an upper bound may fail with.
         seed: of the starts, up to 256 bits. The probability is over seeds that G does not depend on: draw a fresh one.
-        ended: says, after a step, that there is no time for another one: the bound is then as wide as it is.
+        is_over: whether, after a step, there is no time for another one: the bound is then as wide as it is.
+
+    Returns:
+        Lower and upper bounds, ``(batch,)`` each, and the number of steps.
     """
     dims = support.dim() - 1
     normal = np.random.default_rng(seed).standard_normal((len(support), STARTS, *support.shape[1:]))
@@ -54,22 +59,22 @@ def lanczos_bound(
         # in place: on large maps the vectors' own arithmetic costs memory traffic like the maps themselves
         image = apply(vector)
         alpha = _dot(image, vector)
-        image.addcmul_(_spread(alpha, dims), vector, value=-1.0)
+        image.addcmul_(_broadcast(alpha, dims), vector, value=-1.0)
         if betas:
-            image.addcmul_(_spread(betas[-1], dims), previous, value=-1.0)
+            image.addcmul_(_broadcast(betas[-1], dims), previous, value=-1.0)
         beta = image.flatten(2).norm(dim=-1)
-        # below the rounding error the space is exhausted: what is left counts as error, and the recurrence ends
+        # below the rounding error the space is exhausted: the rest counts as error, and the recurrence ends
         alive = beta > eta.unsqueeze(1)
         beta = torch.where(alive, beta, 0.0)
         alphas.append(alpha)
         betas.append(beta)
-        previous, vector = vector, image.mul_(_spread(torch.where(alive, 1.0 / beta, 0.0), dims))
-        over = step == MAX_STEPS or not bool(alive.any()) or bool(ended())
+        previous, vector = vector, image.mul_(_broadcast(torch.where(alive, 1.0 / beta, 0.0), dims))
+        over = step == MAX_STEPS or not bool(alive.any()) or bool(is_over())
         if over or step == check:
             a, b = torch.stack(alphas, -1).cpu(), torch.stack(betas, -1).cpu()
             # an exhausted space leaves one error more in the last row
-            found, bound = _ends(a, b, 2.0 * eta.cpu(), overlap)
-            low = torch.maximum(low, found.to(low))
+            ritz, bound = _ends(a, b, 2.0 * eta.cpu(), overlap)
+            low = torch.maximum(low, ritz.to(low))
             high = torch.minimum(high, bound.to(high))
             if over or bool((high <= low * (1.0 + width)).all()):
                 return torch.minimum(low, high), high, step
@@ -94,18 +99,18 @@ def top_vector(apply: Callable[[Tensor], Tensor], weights: Tensor) -> Tensor:
         basis.append(vector)
         image = apply(vector)
         alphas.append((image * vector).flatten(2).sum(-1))
-        image = image - _spread(alphas[-1], dims) * vector
+        image = image - _broadcast(alphas[-1], dims) * vector
         if betas:
-            image = image - _spread(betas[-1], dims) * previous
+            image = image - _broadcast(betas[-1], dims) * previous
         beta = image.flatten(2).norm(dim=-1)
         betas.append(beta)
         tiny = beta <= 1e-6 * alphas[0].abs()
-        previous, vector = vector, image / _spread(torch.where(tiny, 1.0, beta), dims) * _spread(~tiny, dims)
+        previous, vector = vector, image / _broadcast(torch.where(tiny, 1.0, beta), dims) * _broadcast(~tiny, dims)
     a, b = torch.stack(alphas, -1)[:, 0], torch.stack(betas, -1)[:, 0]
     tridiagonal = torch.diag_embed(a) + torch.diag_embed(b[:, :-1], 1) + torch.diag_embed(b[:, :-1], -1)
     parts = torch.linalg.eigh(tridiagonal).eigenvectors[..., -1]
     stacked = torch.cat(basis, 1)  # (batch, steps, *shape)
-    ritz = (stacked * _spread(parts, dims)).sum(1)
+    ritz = (stacked * _broadcast(parts, dims)).sum(1)
     size = ritz.flatten(1).norm(dim=1)
     return ritz / torch.where(size > 0, size, 1.0).reshape(-1, *(1,) * dims)
 
@@ -114,7 +119,7 @@ def _starts(normal: Tensor, support: Tensor) -> Tensor:
     """Unit vectors, uniform on the sphere of the support, from normal numbers ``(batch, count, *shape)``."""
     normal = normal.to(support.device) * support.unsqueeze(1)
     size = normal.flatten(2).norm(dim=-1)
-    return normal / _spread(torch.where(size > 0, size, 1.0), support.dim() - 1)
+    return normal / _broadcast(torch.where(size > 0, size, 1.0), support.dim() - 1)
 
 
 def _ends(alphas: Tensor, betas: Tensor, eta: Tensor, overlap: Tensor) -> tuple[Tensor, Tensor]:
@@ -130,7 +135,7 @@ def _ends(alphas: Tensor, betas: Tensor, eta: Tensor, overlap: Tensor) -> tuple[
     scale = torch.where(top > 0, top, torch.ones_like(top)).unsqueeze(-1)
     grid = torch.logspace(-9, 2, 67, dtype=torch.float64)
     best = _smallest(alphas, betas, eta, overlap, scale * (1.0 + grid))
-    # between the grid point found and the one before it
+    # between that grid point and the one before it
     before = (best / scale.expand_as(best) - 1.0) / 10.0 ** (11 / 66)
     fine = torch.linspace(0.0, 1.0, 32, dtype=torch.float64)
     ratio = 1.0 + before.unsqueeze(-1) * (10.0 ** (11 / 66)) ** fine
@@ -165,8 +170,8 @@ def _smallest(alphas: Tensor, betas: Tensor, eta: Tensor, overlap: Tensor, t: Te
         entry = forward[j] / pivots[j] + b[..., j, :] / pivots[j] * entry
         total = total + entry
     # the last vector is a unit vector to rounding; 1.001 covers that and the rounding of this evaluation
-    reached = 1.001 * (b[..., -1, :] * last + eta.reshape(-1, 1, 1) * total)
-    good = valid & (reached <= overlap.reshape(-1, 1, 1))
+    least = 1.001 * (b[..., -1, :] * last + eta.reshape(-1, 1, 1) * total)
+    good = valid & (least <= overlap.reshape(-1, 1, 1))
     return torch.where(good, t, torch.inf).amin(-1)
 
 
@@ -175,5 +180,5 @@ def _dot(x: Tensor, y: Tensor) -> Tensor:
     return torch.einsum("bkn,bkn->bk", x.flatten(2), y.flatten(2))
 
 
-def _spread(x: Tensor, dims: int) -> Tensor:
+def _broadcast(x: Tensor, dims: int) -> Tensor:
     return x.reshape(*x.shape, *(1,) * dims)

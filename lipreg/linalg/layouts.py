@@ -13,8 +13,12 @@ from lipreg.errors import InvalidInput
 def check_plain_tensor(x: Any, where: str, what: str) -> None:
     """Refuses what is no tensor of numbers in memory, entry by entry: arrays, lists, sparse, mkldnn and meta tensors.
 
+    Args:
+        x: the value.
+        where, what: where it was passed, and what it is called, for the message.
+
     Raises:
-        InvalidInput: the message says what to write.
+        InvalidInput: the message has a call that converts it.
     """
     if not isinstance(x, Tensor):
         todo = "Write torch.as_tensor(x), in the dtype that the network takes"

@@ -3,10 +3,10 @@
 A number is cut into digits of a few bits, and so are the entries of a map. Products of two digits, and sums of as many of
 them as a map's sums are long, are integers that float64 holds exactly, so a pass of the map whose entries are one digit,
 over tensors of one digit, is exact in whatever order a library adds up. What the passes give is added up in 64-bit integers
-and carried. Only digits beyond a stated number are dropped; a bound on what was dropped goes along.
+and carried. Only digits beyond a stated number are dropped, each number with a bound on what was.
 
-It takes direct or im2col sums: a fast convolution (Winograd, FFT) or product (Strassen) has other terms. In float64 on the
-CPU torch uses none.
+The sums have to be direct or im2col: a fast convolution (Winograd, FFT) or product (Strassen) has other terms. In float64 on
+the CPU torch uses none of them.
 
 Source: Ozaki, Ogita, Oishi & Rump 2012, error-free splitting; here in fixed point with carries.
 """
@@ -28,8 +28,9 @@ from lipreg.linalg.numbers import Image, Numbers
 from lipreg.linalg.places import Places, size_bits
 
 LIMBS = 10
-"""Digits that are kept, where nothing else is said: some 200 bits."""
+"""Digits that are kept by default: some 200 bits."""
 MOST_BITS = 25
+"""The most bits of a digit."""
 LEAST = 5e-324
 """The smallest float64 number above 0."""
 
@@ -40,8 +41,8 @@ def digit_bits(terms: int) -> int:
 
 
 @dataclass(frozen=True)
-class Limbs:
-    """sum_i digits[i] 2^(bits (top - i)), within ``error`` of the number that is meant.
+class Limbs(Numbers):
+    """sum_i digits[i] 2^(bits (top - i)), within ``error`` of the exact number.
 
     Attributes:
         digits: ``(digits, *shape)`` int64, of magnitude at most 2^(bits - 1).
@@ -59,12 +60,17 @@ class Limbs:
 
     @classmethod
     def of(cls, x: Tensor, bits: int, limbs: int = LIMBS) -> Limbs:
-        """A finite float64 tensor; exact where ``limbs`` digits from the largest entry on hold all the entries."""
+        """A finite float64 tensor; exact where ``limbs`` digits from the largest entry on hold all the entries.
+
+        Args:
+            x: the tensor.
+            bits: of a digit.
+            limbs: digits that are kept.
+        """
         digits, top, error = _cut(x, bits, limbs)
         return cls(torch.stack(digits).long(), top, torch.zeros_like(x) if error is None else error, bits, limbs)
 
     def like(self, x: Tensor) -> Limbs:
-        """Another tensor in the same arithmetic."""
         return Limbs.of(x, self.bits, self.limbs)
 
     @property
@@ -72,16 +78,14 @@ class Limbs:
         return self.error.shape
 
     def through(self, map: LinearMap) -> Limbs:
-        """A x."""
-        return map.exactly.through(self, _act)
+        return map.exact_form.through(self, _act)
 
     def back(self, map: LinearMap) -> Limbs:
-        """A^T x."""
-        return map.exactly.back(self, _act)
+        return map.exact_form.back(self, _act)
 
     def times(self, factor: Tensor | Numbers) -> Limbs:
-        """The product with finite float64 numbers that broadcast, or with those that are meant by numbers with errors."""
-        own = self._expanded(broadcast(self.shape, factor.shape))
+        """The product with finite float64 numbers that broadcast, or with the exact numbers behind ones with errors."""
+        expanded = self._expanded(broadcast(self.shape, factor.shape))
         if isinstance(factor, Tensor):
             size = factor.abs()
             digits, top, lost = _cut(factor, self.bits, self.limbs)
@@ -93,11 +97,11 @@ class Limbs:
             size = _above(value.abs() + off, 1)
             digits, top, lost = _cut(value, self.bits, self.limbs)
             lost = off if lost is None else _above(lost + off, 1)
-        error, unknown = own.error * size, (own.error > 0) & (size != 0)
+        error, unknown = expanded.error * size, (expanded.error > 0) & (size != 0)
         if lost is not None and bool(lost.any()):
-            error, unknown = error + own._magnitude() * lost, unknown | (lost > 0)
-        products = [own.digits.double() * digit for digit in digits]
-        return own._sum(products, top, _above(error, 2, unknown))
+            error, unknown = error + expanded._magnitude() * lost, unknown | (lost > 0)
+        products = [expanded.digits.double() * digit for digit in digits]
+        return expanded._sum(products, top, _above(error, 2, unknown))
 
     def moved(self, move: Callable[[Tensor], Tensor], copies: int = 1) -> Limbs:
         """Entries elsewhere, or sums of at most ``copies`` of them: ``move`` acts on trailing dimensions, in any dtype."""
@@ -116,11 +120,11 @@ class Limbs:
         return replace(self, digits=-self.digits)
 
     def relu(self, slope: float) -> Limbs:
-        """max(z, slope z), 0 <= slope < 1; it moves no further than z does."""
+        """max(z, slope z), 0 <= slope < 1, whose error is at most that of z."""
         value, error = self.rounded()
-        found = self.times(torch.full_like(value, slope).masked_fill(self._total() > 0, 1.0))
+        image = self.times(torch.full_like(value, slope).masked_fill(self._total() > 0, 1.0))
         sure = (value.abs() > error) | (error == 0)
-        return replace(found, error=torch.where(sure, found.error, torch.maximum(found.error, error)))
+        return replace(image, error=torch.where(sure, image.error, torch.maximum(image.error, error)))
 
     def image(self, function: Image) -> Limbs:
         """A function of every entry, in decimals that have as many digits as are kept."""
@@ -128,7 +132,7 @@ class Limbs:
         least = self.top - len(self.digits) + 1
         with places.context():
             exact = function.in_places(places.decimals(self.whole(least), self.bits * least), places)
-            # whatever there is below the first digit fits into the others
+            # all that lies below the first digit fits into the others
             top = math.ceil((size_bits(exact) + 1) / self.bits) - 1
             last = top - self.limbs + 1
             whole, hit = places.whole(exact, self.bits * last)
@@ -138,17 +142,17 @@ class Limbs:
         return self._of_whole(whole, last, _above(off + missed * _power(self.bits * last), 1))
 
     def largest(self) -> Limbs:
-        """The largest over the last dimension; it moves no further than what moves most."""
+        """The largest over the last dimension, whose error is at most the largest of its entries' errors."""
         each = [self.moved(lambda t, i=i: t[..., i]) for i in range(self.shape[-1])]
         best = each[0]
         for other in each[1:]:
             larger = (other + -best)._total() > 0
-            kept = best.moved(lambda t, larger=larger: t.masked_fill(larger, 0))
-            best = other.moved(lambda t, larger=larger: t.masked_fill(~larger, 0)) + kept
+            rest = best.moved(lambda t, larger=larger: t.masked_fill(larger, 0))
+            best = other.moved(lambda t, larger=larger: t.masked_fill(~larger, 0)) + rest
         return replace(best, error=self.error.amax(-1))
 
     def rounded(self) -> tuple[Tensor, Tensor]:
-        """The number in float64, within a unit in its last place, and a bound on how far it is from the one meant."""
+        """The number in float64, within a unit in its last place, and a bound on how far it is from the exact one."""
         total = self._total()
         value = _times_power(total, self.bits * self.top)
         return value, _above(self.error + EPS * value.abs(), 4, (self.error > 0) | (total != 0))
@@ -182,6 +186,7 @@ class Limbs:
         return replace(self, digits=digits.expand(-1, *shape), error=self.error.expand(shape))
 
     def _magnitude(self) -> Tensor:
+        """An upper bound on the magnitude of the exact number."""
         value, error = self.rounded()
         return _above(value.abs() + error, 1)
 
@@ -205,14 +210,14 @@ class Limbs:
             total, top = carry, top + 1
             carry = (total + half) >> bits
             digits.append(total - (carry << bits))
-        found = np.stack(digits[::-1])
-        used = np.flatnonzero(found.reshape(len(found), -1).any(1)).tolist() or [0]
+        carried = np.stack(digits[::-1])
+        used = np.flatnonzero(carried.reshape(len(carried), -1).any(1)).tolist() or [0]
         first, end = used[0], min(used[-1] + 1, used[0] + self.limbs)
-        dropped = found[end:].any(0)
+        dropped = carried[end:].any(0)
         if dropped.any():  # less than a unit in the last place that is kept
             more = error + _power(bits * (top - end + 1))
             error = _above(torch.where(torch.as_tensor(dropped), more, error), 1)
-        return replace(self, digits=torch.from_numpy(found[first:end]), top=top - first, error=error)
+        return replace(self, digits=torch.from_numpy(carried[first:end]), top=top - first, error=error)
 
 
 def _act(map: LinearMap, x: Limbs, back: bool) -> Limbs:
@@ -223,7 +228,7 @@ def _act(map: LinearMap, x: Limbs, back: bool) -> Limbs:
 
     assert digit_bits(map.roundings) >= x.bits, "digits too wide for the map's sums"
     entries: list[Tensor] = []
-    map.with_entries(lambda own: entries.append(own) or own)
+    map.with_entries(lambda weight: entries.append(weight) or weight)
     parts, top, lost = [map], 0, None
     if entries:
         digits, top, lost = _cut(entries[0], x.bits, x.limbs)
@@ -234,7 +239,7 @@ def _act(map: LinearMap, x: Limbs, back: bool) -> Limbs:
     unknown = error > 0
     if bool(x.error.any()):
         error = run(map.abs(), x.error)
-        unknown = run(map.with_entries(lambda own: (own != 0).double()), (x.error > 0).double()) > 0
+        unknown = run(map.with_entries(lambda weight: (weight != 0).double()), (x.error > 0).double()) > 0
     if lost is not None:
         error = error + run(map.with_entries(lambda _, lost=lost: lost), x._magnitude())
         unknown = torch.ones_like(unknown)
@@ -242,8 +247,8 @@ def _act(map: LinearMap, x: Limbs, back: bool) -> Limbs:
 
 
 def _cut(x: Tensor, bits: int, limbs: int) -> tuple[list[Tensor], int, Tensor | None]:
-    """At most so many digits of a finite float64 tensor, as float64; the first one's place; a bound on what is left, or
-    None where nothing is."""
+    """At most ``limbs`` digits of a finite float64 tensor, as float64; the place of the first; a bound on the rest, or None
+    where there is none."""
     size = _size(x)
     top = math.ceil((math.frexp(size)[1] - bits + 1) / bits)
     rest = _times_power(x, -bits * top) if top else x.clone()
@@ -257,8 +262,8 @@ def _cut(x: Tensor, bits: int, limbs: int) -> tuple[list[Tensor], int, Tensor | 
             break
     error = None
     if _size(rest) > 0:
-        left = _times_power(rest.abs(), bits * (top - len(digits)))
-        error = torch.where(rest != 0, left * (1.0 + EPS) + LEAST, left)
+        size = _times_power(rest.abs(), bits * (top - len(digits)))
+        error = torch.where(rest != 0, size * (1.0 + EPS) + LEAST, size)
     if lost is not None and bool(lost.any()):
         error = torch.zeros_like(x) if error is None else error
         error = torch.where(lost, error + _power(bits * top - 1000), error)
@@ -272,9 +277,9 @@ def _size(x: Tensor) -> float:
 
 
 def _above(bound: Tensor, terms: int, unknown: Tensor | None = None) -> Tensor:
-    """A bound that so many terms >= 0 were summed up to in float64, rounded up.
+    """A bound that is a float64 sum of ``terms`` terms >= 0, rounded up.
 
-    ``unknown`` says where it is above 0, if products may have underflowed; elsewhere it is 0.
+    ``unknown`` has the places where it is above 0, if products may have underflowed; elsewhere it is 0.
     """
     unknown = bound != 0 if unknown is None else unknown
     above = (bound * (1.0 + (terms + 4) * EPS) + terms * LEAST).nan_to_num(nan=math.inf, posinf=math.inf)

@@ -1,7 +1,7 @@
 """Matrix-free linear maps between shaped tensors: what an Affine node holds.
 
-A map acts on the trailing dimensions, so any number of batch dimensions may stand before them. Bounds ask a map for a few
-things only: itself, its transpose, its entrywise magnitude, and weighted norms of its rows and columns.
+A map acts on the trailing dimensions, so any number of batch dimensions may stand before them. Bounds need a few things of
+a map only: itself, its transpose, its entrywise magnitude, and weighted norms of its rows and columns.
 """
 
 from __future__ import annotations
@@ -19,12 +19,14 @@ from lipreg.linalg.norms import safe_sqrt
 from lipreg.linalg.spectral import spectral_norm
 
 Shape = tuple[int, ...]
+"""A shape without batch dimensions."""
 
 
 class Digest(Protocol):
-    """What ``hashlib``'s functions return."""
+    """A hash that is being computed, as ``hashlib``'s functions return it."""
 
-    def update(self, data: Any, /) -> None: ...
+    def update(self, data: Any, /) -> None:
+        """Appends bytes to what is hashed."""
 
 
 def as_bytes(tensor: Tensor) -> memoryview:
@@ -42,7 +44,7 @@ def feed(digest: Digest, tensor: Tensor) -> None:
 
 
 class Additive(Protocol):
-    """What values have in common, in whatever arithmetic."""
+    """Values that can be added, in whatever arithmetic."""
 
     def __add__(self, other: Any, /) -> Any: ...
 
@@ -51,7 +53,11 @@ V = TypeVar("V", bound=Additive)
 
 
 class LinearMap(ABC):
-    """A linear map from tensors of ``in_shape`` to tensors of ``out_shape``."""
+    """A linear map A between shaped tensors.
+
+    Attributes:
+        in_shape, out_shape: of its inputs and outputs, without batch dimensions.
+    """
 
     in_shape: Shape
     out_shape: Shape
@@ -68,7 +74,7 @@ class LinearMap(ABC):
     def with_entries(self, change: Callable[[Tensor], Tensor]) -> Self:
         """The same map with other numbers in its places: ``change`` of each tensor of them, in the same shape.
 
-        Ones that only say where numbers go are no numbers of the map, and stay. Of a map that is neither put together from
+        Tensors of positions are no numbers of the map, and stay. Of a map that is neither put together from
         others nor a mere rearrangement there is one such tensor, and the map is linear in it.
         """
 
@@ -109,30 +115,30 @@ class LinearMap(ABC):
         return True
 
     @property
-    def exactly(self) -> LinearMap:
+    def exact_form(self) -> LinearMap:
         """The same map without a rounding: of one that was multiplied out in float64, what it was made of.
 
-        The numbers of the others are taken as they are. Digits act on this one, and what rounding may do is read off it.
+        The numbers of the others count as exact. ``Limbs`` act on this form, and bounds on rounding are read off it.
         """
         return self
 
     @property
     def rounded(self) -> bool:
-        """Whether rows read off the map are rounded ones: it was multiplied out, or will be when it is read."""
-        return self.exactly is not self
+        """Whether the matrix of the map is rounded: it was multiplied out, or will be when its rows are read."""
+        return self.exact_form is not self
 
     def sizes(self) -> LinearMap:
         """|A| with magnitudes multiplied and added up before anything cancels: what roundings are in proportion to."""
-        return self.exactly.abs()
+        return self.exact_form.abs()
 
     @property
     def lengths(self) -> int:
         """``roundings``, with those of multiplying the map out."""
-        return self.roundings + (self.exactly.roundings if self.rounded else 0)
+        return self.roundings + (self.exact_form.roundings if self.rounded else 0)
 
     @property
     def is_matrix(self) -> bool:
-        """Whether the map is held as a written-out matrix."""
+        """Whether the map is a written-out matrix."""
         return False
 
     @property
@@ -147,26 +153,28 @@ class LinearMap(ABC):
 
     @property
     def layout(self) -> str:
-        """What tells the map apart from another of its class with the same shapes and entries, for fingerprints."""
+        """A text that differs between maps of one class with the same shapes and entries, for fingerprints."""
         return ""
 
     @property
     def description(self) -> str:
-        """All that decides the map beside its entries, in one unambiguous text."""
+        """One unambiguous text of all that determines the map beside its entries."""
         return f"{type(self).__name__}({self.in_shape} {self.out_shape} {self.layout})"
 
     def feed(self, digest: Digest) -> None:
-        """Feeds all that decides the map to a digest."""
+        """Feeds all that determines the map to a digest."""
         digest.update(f"{self.description};".encode())
         for entries in self.entries:
             feed(digest, entries)
 
     @property
     def in_size(self) -> int:
+        """How many entries an input has."""
         return math.prod(self.in_shape)
 
     @property
     def out_size(self) -> int:
+        """How many entries an output has."""
         return math.prod(self.out_shape)
 
     def dense(self) -> Tensor:
@@ -222,21 +230,22 @@ def leading(x: Tensor, shape: Shape) -> tuple[int, ...]:
 
 
 class Weighted(LinearMap):
-    """A map whose entries are those of one tensor, moved about and repeated; so are those of |A| and of A * A."""
+    """A map whose entries are those of one tensor, rearranged and repeated; so are those of |A| and of A * A.
+
+    Attributes:
+        weight: the tensor.
+        made_of: the maps whose product or sum it is, up to rounding; None where it is exact.
+    """
 
     weight: Tensor
     made_of: LinearMap | None = None
 
     def with_entries(self, change: Callable[[Tensor], Tensor]) -> Self:
-        other = (
-            {"weight": change(self.weight)}
-            if self.made_of is None
-            else {"weight": change(self.weight), "made_of": None}
-        )
-        return replace(self, **other)  # type: ignore[type-var]  # subclasses are dataclasses
+        parts = {} if self.made_of is None else {"made_of": None}  # which not every subclass has as a field
+        return replace(self, weight=change(self.weight), **parts)  # type: ignore[type-var]  # subclasses are dataclasses
 
     @property
-    def exactly(self) -> LinearMap:
+    def exact_form(self) -> LinearMap:
         return self.made_of or self
 
     @property
@@ -250,6 +259,7 @@ class Dense(Weighted):
 
     Attributes:
         weight: ``(prod out_shape, prod in_shape)``.
+        in_shape, out_shape: of its inputs and outputs.
         made_of: the maps whose product or sum it is, up to rounding; None where it is exact.
     """
 
@@ -280,7 +290,7 @@ class Dense(Weighted):
 
 def same_entries(first: LinearMap, second: LinearMap) -> bool:
     """Whether two maps are the same, number by number, in all that they were made of."""
-    first, second = first.exactly, second.exactly
+    first, second = first.exact_form, second.exact_form
     pairs = zip(first.entries, second.entries, strict=False)
     return first.description == second.description and all(
         one is other or (one.shape == other.shape and bool(torch.equal(one, other))) for one, other in pairs

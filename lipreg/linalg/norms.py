@@ -10,6 +10,7 @@ from torch import Tensor
 from lipreg.errors import InvalidInput
 
 NORMS = (1.0, 2.0, math.inf)
+"""The p of the vector norms that lipreg measures in."""
 
 
 def parse_norm(value: float | str, where: str = "norm") -> float:
@@ -44,7 +45,13 @@ def safe_sqrt(x: Tensor) -> Tensor:
 
 
 def vector_norm(x: Tensor, p: float, dims: int = 1) -> Tensor:
-    """|x|_p over the last ``dims`` dimensions, differentiable everywhere (subgradient 0 at zero)."""
+    """|x|_p over the last dimensions, differentiable everywhere (subgradient 0 at zero).
+
+    Args:
+        x: ``(..., *vector)``.
+        p: 1, 2 or inf.
+        dims: how many dimensions a vector has.
+    """
     flat = x.flatten(-dims) if dims > 1 else x
     if p == 1.0:
         return flat.abs().sum(-1)

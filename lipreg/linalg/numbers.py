@@ -1,6 +1,6 @@
-"""Tensors of numbers in some arithmetic, which maps and passes through a graph act on without knowing which.
+"""Tensors of numbers in some arithmetic, which maps and passes through a graph act on whatever it is.
 
-``Plain`` is torch's own; ``Running`` carries a bound on its rounding along; ``Limbs`` has digits enough to need none.
+``Plain`` is torch's own; ``Running`` carries a bound on its rounding along; ``Limbs`` has digits enough to round nothing.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from lipreg.linalg.places import Places
 
 
 class Image(Protocol):
-    """A function of one number."""
+    """A function of one number, such as a curve: its values in every arithmetic of ``Numbers``."""
 
     def value(self, z: Tensor, /) -> Tensor:
-        """As torch computes it."""
+        """The values as torch computes them."""
         ...
 
     def enclosed(self, z: Tensor, error: Tensor, /) -> tuple[Tensor, Tensor]:
-        """The value of a number within ``error`` of z, and what that is off by at most."""
+        """The value at a number within ``error`` of z, and a bound on the error of that."""
         ...
 
     def in_places(self, z: Sequence[Decimal], places: Places, /) -> list[Decimal]:
@@ -33,8 +33,14 @@ class Image(Protocol):
         ...
 
     def off(self, z: Tensor, error: Tensor, width: Tensor, promised: int, /) -> Tensor:
-        """What values in so many places are off by at most, where the numbers lie within ``width`` of those that are meant,
-        and both within ``error`` of z."""
+        """A bound on the errors of values computed ``in_places``.
+
+        Args:
+            z: the numbers as floats.
+            error: the numbers, and the exact ones that they stand for, lie within this of z.
+            width: the numbers lie within this of the exact ones.
+            promised: places of the values.
+        """
         ...
 
 
@@ -42,7 +48,9 @@ class Numbers(Protocol):
     """A tensor in some arithmetic."""
 
     @property
-    def shape(self) -> torch.Size: ...
+    def shape(self) -> torch.Size:
+        """The shape of the tensor."""
+        ...
 
     def like(self, x: Tensor, /) -> Self:
         """Another tensor in the same arithmetic."""
@@ -57,12 +65,12 @@ class Numbers(Protocol):
         ...
 
     def times(self, factor: Tensor | Numbers, /) -> Self:
-        """The entrywise product with a tensor of the same depth that broadcasts: of the exact numbers that it holds, or of
-        those that are meant by numbers in any arithmetic."""
+        """The entrywise product with a tensor of as many dimensions that broadcasts: with its exact numbers, or with those
+        that numbers in any arithmetic stand for."""
         ...
 
     def image(self, function: Image, /) -> Self:
-        """A function of every entry."""
+        """The values of a function at every entry."""
         ...
 
     def moved(self, move: Callable[[Tensor], Tensor], /, copies: int = 1) -> Self:
@@ -78,7 +86,7 @@ class Numbers(Protocol):
         ...
 
     def rounded(self) -> tuple[Tensor, Tensor]:
-        """The numbers as a tensor, and a bound on what it is off by; 0 where nothing is said of it."""
+        """The numbers as a tensor, and a bound on its error; 0 where the arithmetic has none."""
         ...
 
     def __add__(self, other: Self, /) -> Self: ...
@@ -89,8 +97,12 @@ N = TypeVar("N", bound=Numbers)
 
 
 @dataclass(frozen=True)
-class Plain:
-    """A tensor as torch computes it, differentiable, in its own dtype; of its rounding nothing is said."""
+class Plain(Numbers):
+    """A tensor as torch computes it, differentiable, in its own dtype, without a bound on its rounding.
+
+    Attributes:
+        value: the tensor.
+    """
 
     value: Tensor
 

@@ -1,7 +1,7 @@
 """Operator norms |M|_{p -> q} = max of s . M y over |y|_p <= 1 and |s|_{q*} <= 1, of batches of small matrices.
 
 Six of the nine have a formula. The other three, p = inf with q = 1 or 2 and p = 2 with q = 1, are a largest value over
-signs, of the columns or of the rows (s -> -s changes nothing): up to ``SIGNS`` of these they are tried one after another.
+signs, of the columns or of the rows (s -> -s changes nothing): up to ``SIGNS`` of these every combination is tried.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from lipreg.errors import UnsupportedRequest
 from lipreg.linalg.norms import dual_norm, norm_name, safe_sqrt, squared_norm, vector_norm
 
 SIGNS = 16
-"""Rows or columns whose signs are tried one after another: 2^15 vectors."""
+"""Rows or columns up to which all their signs are tried: 2^15 vectors."""
 NUMBERS = 2**24
-"""Numbers that may be held at once meanwhile."""
+"""Numbers in memory at once while signs are tried."""
 TURNS = 8
 """Turns of the alternation that looks for a good vector where signs are too many."""
 
@@ -37,15 +37,27 @@ def signed_side(p: float, q: float) -> int | None:
 
 
 def has_formula(p: float, q: float, shape: torch.Size | tuple[int, ...]) -> bool:
-    """Whether ``operator_norm`` is exact for matrices of that shape."""
+    """Whether ``operator_norm`` is exact for matrices of that shape.
+
+    Args:
+        p, q: the norms of inputs and outputs.
+        shape: ``(..., rows, columns)``.
+    """
     side = signed_side(p, q)
     return side is None or shape[side] <= SIGNS
 
 
 def operator_norm(matrix: Tensor, p: float, q: float) -> Tensor:
-    """|M|_{p -> q} of ``(..., rows, columns)``; beyond ``SIGNS`` signs what ``attained_norm`` finds.
+    """|M|_{p -> q}; beyond ``SIGNS`` signs the lower bound of ``attained_norm``.
 
-    Matrices without negative entries have their norm in any number: at the vector of ones.
+    Of matrices without negative entries that is the norm too, whatever their size: at the vector of ones.
+
+    Args:
+        matrix: M, ``(..., rows, columns)``.
+        p, q: the norms of inputs and outputs.
+
+    Returns:
+        ``(...)``.
     """
     side = signed_side(p, q)
     if side is None or matrix.shape[side] > SIGNS:
@@ -63,7 +75,15 @@ def best_signs(matrix: Tensor, norm: float) -> tuple[Tensor, Tensor]:
 
 
 def attained_norm(matrix: Tensor, p: float, q: float) -> Tensor:
-    """What |M y|_q / |y|_p comes to at a good y: the norm itself where it has a formula."""
+    """|M y|_q / |y|_p at a good y, a lower bound on |M|_{p -> q}: the norm itself where it has a formula.
+
+    Args:
+        matrix: M, ``(..., rows, columns)``.
+        p, q: the norms of inputs and outputs.
+
+    Returns:
+        ``(...)``.
+    """
     if q == math.inf:
         return vector_norm(matrix, dual_norm(p)).amax(-1)
     if p == 1.0:
@@ -74,9 +94,13 @@ def attained_norm(matrix: Tensor, p: float, q: float) -> Tensor:
 
 
 def best_direction(matrix: Tensor, p: float, q: float) -> Tensor:
-    """A y with |y|_p <= 1 and large |M y|_q, for p = inf or q = 1, ``(..., columns)``: alternately best against best.
+    """A y with |y|_p <= 1 and large |M y|_q, for p = inf or q = 1, ``(..., columns)``, by alternation.
 
-    From the vector of ones and from every row on its own.
+    In s . M y the s and the y are maximised in turn, from the vector of ones and from every row of M.
+
+    Args:
+        matrix: M, ``(..., rows, columns)``.
+        p, q: the norms of inputs and outputs.
     """
     starts = _aligned(torch.cat([torch.ones_like(matrix[..., :1, :]), matrix], -2), p)
     y = starts
@@ -96,7 +120,16 @@ def _aligned(gradient: Tensor, p: float) -> Tensor:
 
 
 def refuse_many_signs(p: float, q: float | None, outputs: int, where: str) -> None:
-    """Raises UnsupportedRequest where an operator norm into l1 would need the signs of more than SIGNS outputs."""
+    """Refuses operator norms into l1 that need the signs of more than SIGNS outputs.
+
+    Args:
+        p, q: the norms of inputs and outputs.
+        outputs: how many there are.
+        where: what needs the norm, for the message.
+
+    Raises:
+        UnsupportedRequest: there are more.
+    """
     if q == 1.0 and p != 1.0 and outputs > SIGNS:
         raise UnsupportedRequest(
             f"the operator norm from l{norm_name(p)} to l1 of {outputs} outputs",

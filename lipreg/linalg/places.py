@@ -1,8 +1,8 @@
 """Decimals with a stated number of places, and the functions in them that curves are made of.
 
 Sums, products and quotients of Python's decimals are correctly rounded, so each is off by at most u = 10^(1 - p) of itself,
-p the digits that are carried. p is GUARD more than the places that are promised: no function here is off by more than some
-hundred u where it is told so, and no formula of a curve makes 10^GUARD of that.
+p the digits that are carried. p is GUARD more than the places that are promised: no function here is off by more than the
+few hundred u that its docstring states, and no formula of a curve makes 10^GUARD of that.
 
 Source: argument reduction and Taylor series as in Brent & Zimmermann 2010, Modern Computer Arithmetic, section 4.3 and 4.4.
 """
@@ -25,12 +25,12 @@ ZERO, ONE = Decimal(0), Decimal(1)
 
 
 class Places:
-    """Arithmetic that promises so many places after the point; to be entered as a context.
+    """Arithmetic of decimals with a promised number of places; ``with places.context()`` around all that is computed in it.
 
     Attributes:
-        promised: places.
-        carried: p.
-        far: arguments of e^-y from which on it is 0 here: 10^(-1.3 p) at most.
+        promised: the number of places.
+        carried: p, the digits of every number.
+        far: the y from which on e^-y counts as 0: it is at most 10^(-1.3 p).
     """
 
     def __init__(self, promised: int) -> None:
@@ -41,7 +41,7 @@ class Places:
         )
 
     def context(self):
-        """In which decimals are computed with so many digits."""
+        """The context in which decimals have p digits."""
         return decimal.localcontext(self._context)
 
     @cached_property
@@ -72,13 +72,13 @@ class Places:
 
     @cached_property
     def _taylor(self) -> list[Decimal]:
-        """1 / n!, the last n first, down to n = 1: what is left of (e^r - 1) / r for |r| <= 2^-HALVED is below u."""
-        found, share, size = [ONE], ONE, 0.0
+        """1 / n!, the last n first, down to n = 1: the rest of (e^r - 1) / r for |r| <= 2^-HALVED is below u."""
+        shares, share, size = [ONE], ONE, 0.0
         while size < self.carried + 2:
-            share /= len(found) + 1
-            found.append(share)
-            size = HALVED * math.log10(2.0) * len(found) - share.adjusted()
-        return found[::-1]
+            share /= len(shares) + 1
+            shares.append(share)
+            size = HALVED * math.log10(2.0) * len(shares) - share.adjusted()
+        return shares[::-1]
 
     def expm1(self, y: Decimal) -> Decimal:
         """e^y - 1 for y <= 0, within 100 u of itself.
@@ -104,11 +104,11 @@ class Places:
     def log1p(self, s: Decimal) -> Decimal:
         """log(1 + s) for 0 <= s <= 1, within 300 u of itself: w + log(1 + d), w a float near it, d = (1 + s) e^-w - 1."""
         near = Decimal(math.log1p(float(s)))
-        left = s + (1 + s) * self.expm1(-near)
-        total, power, n = ZERO, left, 1
+        d = s + (1 + s) * self.expm1(-near)
+        total, power, n = ZERO, d, 1
         while power and power.adjusted() > s.adjusted() - self.carried - 2:
             total += power / n
-            power *= -left
+            power *= -d
             n += 1
         return near + total
 
@@ -132,17 +132,17 @@ class Places:
         return 2 * x / self.root_pi * (Decimal(total) / (1 << bits))
 
     def _bits(self, growth: float) -> int:
-        """Bits of whole numbers, where terms of e^growth and some thousand roundings are between them and the result."""
+        """Bits of whole numbers in a sum with terms up to e^growth and some thousand roundings."""
         return math.ceil(self.carried * math.log2(10.0) + growth / math.log(2.0)) + 24
 
     def decimals(self, whole: np.ndarray, exponent: int) -> list[Decimal]:
-        """Whole numbers, times 2^exponent, each rounded once at most."""
+        """Whole numbers times 2^exponent as decimals, each rounded once at most."""
         power = Decimal(1 << abs(exponent))  # as it is, whatever the context
         numbers = whole.flatten().tolist()
         return [number * power for number in numbers] if exponent >= 0 else [Decimal(n) / power for n in numbers]
 
     def whole(self, numbers: Sequence[Decimal], exponent: int) -> tuple[list[int], list[bool]]:
-        """In units of 2^exponent, cut towards 0; and which numbers are such units exactly."""
+        """Numbers in units of 2^exponent, cut towards 0; and which of them were whole."""
         power = Decimal(1 << abs(exponent))
         scaled = [n / power for n in numbers] if exponent >= 0 else [n * power for n in numbers]
         whole = [int(n) for n in scaled]

@@ -11,7 +11,7 @@ from lipreg.linalg.subspace import Apply, followed, normalised, orthonormal, pro
 
 
 class PowerIteration:
-    """Estimates of |diag(rows) A diag(columns)|_2 that go on where the last ones stopped.
+    """Estimates of |diag(rows) A diag(columns)|_2, each started from the vectors of the last.
 
     One step is v = A^T u / |A^T u|, sigma = |A v|, u = A v / sigma, of the weighted map: two passes. From a vector that
     followed the weights through training a step is enough; the first estimate of a map takes ``first`` steps. sigma is
@@ -22,7 +22,7 @@ class PowerIteration:
         shared: keep a few directions a map, for points that change from batch to batch; each point starts from the
             combination of them that is best for its weights (see ``subspace``). Otherwise one vector for each point of a
             fixed batch.
-        first: steps where nothing is known.
+        first: steps of the first estimate.
     """
 
     def __init__(self, shared: bool, first: int = 8) -> None:
@@ -49,7 +49,7 @@ class PowerIteration:
     def iterate(
         self, name: str, rows: Tensor, columns: Tensor, forward: Apply, back: Apply
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Steps without gradient.
+        """The vectors and the estimate of |diag(rows) A diag(columns)|_2 after this call's steps, without a gradient.
 
         Args:
             name: of the map, the same at every call.
@@ -90,7 +90,7 @@ class PowerIteration:
         for _ in range(steps):
             v = normalised(columns * back(rows * u))[0]
             u, sigma = normalised(rows * forward(columns * v))
-        # entries that are off keep what they had: from 0 a map, or a block of one, would never come back
+        # entries that became 0 keep their value before: from 0 a map, or a block of one, would never come back
         self.vectors[name] = torch.where(u == 0, before, u)
         return sigma.flatten(), u, v
 

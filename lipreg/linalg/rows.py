@@ -1,4 +1,4 @@
-"""Rows of linear forms over a node's entries, as bounds carry them through maps: whole, or a window of each."""
+"""Rows of linear forms over a node's entries, as bounds carry them through maps: whole, or a window of each row."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ class Entries:
     """Numbers of a node's entries, in the forms in which rows read them; each is made once.
 
     Attributes:
-        numbers: some for each entry, ``(sorts, batch, *shape)``.
+        numbers: ``sorts`` numbers for each entry, ``(sorts, batch, *shape)``.
     """
 
     numbers: Tensor
 
     @cached_property
     def table(self) -> Tensor:
-        """Those of an image by place, and 0 at one place more: ``(sorts, batch, places + 1, channels)``."""
+        """The numbers of an image by place, and 0 at one more place: ``(sorts, batch, places + 1, channels)``."""
         return F.pad(self.numbers.flatten(3).transpose(2, 3), (0, 0, 0, 1)).contiguous()
 
 
 def entries(*numbers: Tensor) -> Entries:
-    """Numbers ``(batch, *shape)`` each, to be read together."""
+    """Entries from tensors ``(batch, *shape)``, which are read together."""
     return Entries(torch.stack(numbers))
 
 
@@ -40,18 +40,18 @@ class Rows(ABC):
     """k rows at each point of a batch.
 
     Attributes:
-        values: their coefficients as they are held, the batch first; entries that are not held are 0.
+        values: the stored coefficients, the batch first; all others are 0.
     """
 
     values: Tensor
 
     @abstractmethod
     def read(self, entries: Entries) -> Sequence[Tensor]:
-        """Numbers of the node's entries where the coefficients are; they broadcast with ``values``."""
+        """The numbers of the node's entries at the places of ``values``, with which they broadcast."""
 
     @abstractmethod
     def replaced(self, values: Tensor) -> Self:
-        """Other coefficients in the same places: products with what was read there."""
+        """Rows with other coefficients in the same places, such as products with numbers that were ``read``."""
 
     @abstractmethod
     def act(self, map: LinearMap, transposed: bool) -> Rows:
@@ -59,11 +59,11 @@ class Rows(ABC):
 
     @abstractmethod
     def flat(self, parts: Tensor) -> Tensor:
-        """Numbers that are where the coefficients are, those of a row in one last dimension."""
+        """Numbers in the places of ``values``, those of a row in one last dimension."""
 
     @abstractmethod
     def mirrored(self) -> Self:
-        """These rows and their negatives, 2 k in all: of each window first the ones, then the others."""
+        """The rows and their negatives, 2 k in all: of each window first the rows, then the negatives."""
 
     @abstractmethod
     def whole(self) -> Tensor:
@@ -73,7 +73,7 @@ class Rows(ABC):
     def __add__(self, other: Any) -> Rows: ...
 
     def sums(self, parts: Tensor) -> Tensor:
-        """Sums over the entries of each row, ``(batch, k)``, of numbers that are where the coefficients are."""
+        """Sums over the entries of each row, ``(batch, k)``, of numbers in the places of ``values``."""
         return self.flat(parts).sum(-1).flatten(1)
 
     def through(self, map: LinearMap) -> Rows:
@@ -90,8 +90,8 @@ def _act(map: LinearMap, rows: Rows, transposed: bool) -> Rows:
 
 
 @dataclass(frozen=True)
-class Whole(Rows):
-    """Rows of which every coefficient is held.
+class WholeRows(Rows):
+    """Rows of which every coefficient is stored.
 
     Attributes:
         values: ``(batch, k, *shape)``.
@@ -102,20 +102,20 @@ class Whole(Rows):
     def read(self, entries: Entries) -> Sequence[Tensor]:
         return entries.numbers.unsqueeze(2).unbind()
 
-    def replaced(self, values: Tensor) -> Whole:
-        return Whole(values)
+    def replaced(self, values: Tensor) -> WholeRows:
+        return WholeRows(values)
 
-    def act(self, map: LinearMap, transposed: bool) -> Whole:
-        return Whole(map.transpose(self.values) if transposed else map(self.values))
+    def act(self, map: LinearMap, transposed: bool) -> WholeRows:
+        return WholeRows(map.transpose(self.values) if transposed else map(self.values))
 
     def flat(self, parts: Tensor) -> Tensor:
         return parts.flatten(2)
 
-    def mirrored(self) -> Whole:
-        return Whole(torch.cat([self.values, -self.values], 1))
+    def mirrored(self) -> WholeRows:
+        return WholeRows(torch.cat([self.values, -self.values], 1))
 
     def whole(self) -> Tensor:
         return self.values
 
-    def __add__(self, other: Rows) -> Whole:
-        return Whole(self.values + other.whole())
+    def __add__(self, other: Rows) -> WholeRows:
+        return WholeRows(self.values + other.whole())

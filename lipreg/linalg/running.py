@@ -1,4 +1,4 @@
-"""Tensors of float64 numbers, each with a bound on how far rounding has taken it from the number that is meant.
+"""Tensors of float64 numbers, each with a bound on how far rounding has taken it from the exact number.
 
 A computed sum of n products is off by at most n u (|A| |x|), u = 2^-53, plus n underflows (Higham 2002, section 3.1). So
 one pass of |A| carries bound and rounding on together: |A| (error + n 2u |x|). The interface is that of ``Limbs``, for
@@ -20,8 +20,13 @@ from lipreg.linalg.numbers import Image, Numbers
 
 
 @dataclass(frozen=True)
-class Running:
-    """``value`` within ``error`` of the number that is meant, ``(*shape)`` each; ``error`` 0 where they are equal."""
+class Running(Numbers):
+    """Floats with running bounds on their errors.
+
+    Attributes:
+        value: the floats.
+        error: a bound on how far they are from the exact numbers, of the same shape; 0 where they are equal.
+    """
 
     value: Tensor
     error: Tensor
@@ -36,19 +41,16 @@ class Running:
         return self.value.shape
 
     def like(self, x: Tensor) -> Running:
-        """Another tensor's numbers in the same arithmetic."""
         return Running.of(x)
 
     def through(self, map: LinearMap) -> Running:
-        """A x."""
-        return map.exactly.through(self, _act)
+        return map.exact_form.through(self, _act)
 
     def back(self, map: LinearMap) -> Running:
-        """A^T x."""
-        return map.exactly.back(self, _act)
+        return map.exact_form.back(self, _act)
 
     def times(self, factor: Tensor | Numbers) -> Running:
-        """The product with finite float64 numbers that broadcast, or with those that are meant by numbers with errors."""
+        """The product with finite float64 numbers that broadcast, or with the exact numbers behind ones with errors."""
         if not isinstance(factor, Tensor):
             factor, off = factor.rounded()
             value = self.value * factor
@@ -65,7 +67,7 @@ class Running:
         return Running(move(self.value), _above(move(self.error + copies * EPS * self.value.abs()), copies))
 
     def relu(self, slope: float) -> Running:
-        """max(z, slope z), 0 <= slope < 1; it moves no further than z does."""
+        """max(z, slope z), 0 <= slope < 1, whose error is at most that of z and a rounding."""
         if slope == 0:
             return Running(self.value.clamp(min=0.0), self.error.masked_fill(self.value < -self.error, 0.0))
         value = torch.where(self.value > 0, self.value, slope * self.value)
@@ -76,7 +78,7 @@ class Running:
         return Running(*function.enclosed(self.value, self.error))
 
     def largest(self) -> Running:
-        """The largest over the last dimension; it moves no further than what moves most."""
+        """The largest over the last dimension, whose error is at most the largest of its entries' errors."""
         return Running(self.value.amax(-1), self.error.amax(-1))
 
     def __add__(self, other: Running) -> Running:
@@ -104,5 +106,5 @@ def _act(map: LinearMap, x: Running, back: bool) -> Running:
 
 
 def _above(bound: Tensor, terms: int) -> Tensor:
-    """A bound that so many terms >= 0 were summed up to in float64, rounded up, underflow included."""
+    """A bound that is a float64 sum of ``terms`` terms >= 0, rounded up, underflow included."""
     return bound * (1.0 + (terms + 4) * EPS) + (terms + 2) * LEAST

@@ -1,4 +1,4 @@
-"""Maps that move numbers about, or repeat one small matrix."""
+"""Maps that rearrange numbers, or repeat one small matrix."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ from lipreg.linalg.maps import LinearMap, Shape, V, Weighted, leading
 class Gather(LinearMap):
     """Each output is one entry of the input, or 0: permutations, slices, nearest upsampling, padding, places in a sum.
 
-    ``index`` holds the flat position that each output reads, ``(prod out_shape,)`` int64, -1 for a constant 0; ``one`` is
-    the number 1 in the map's dtype and on its device.
+    Attributes:
+        index: the flat position that each output reads, ``(prod out_shape,)`` int64, -1 for a constant 0.
+        in_shape, out_shape: of its inputs and outputs.
+        one: the number 1 in the map's dtype and on its device.
     """
 
     index: Tensor
@@ -66,13 +68,24 @@ class Gather(LinearMap):
 
 
 def gather(index: Tensor, in_shape: Shape, out_shape: Shape, like: Tensor) -> Gather:
-    """A Gather in the dtype and on the device of ``like``."""
+    """A Gather from its index.
+
+    Args:
+        index: the flat position that each output reads, -1 for a constant 0; of any shape.
+        in_shape, out_shape: of its inputs and outputs.
+        like: of the dtype and on the device that the map is to have.
+    """
     return Gather(index.flatten().to(like.device), in_shape, out_shape, like.new_ones(()))
 
 
 @dataclass(frozen=True)
 class Repeated(Weighted):
-    """The same matrix on every row: ``weight`` ``(outputs, inputs)`` on the input read as (copies, inputs)."""
+    """The same matrix on every row of the input, which is read as (copies, inputs).
+
+    Attributes:
+        weight: ``(outputs, inputs)``.
+        in_shape, out_shape: of copies times inputs, and of copies times outputs, entries.
+    """
 
     weight: Tensor
     in_shape: Shape
@@ -88,7 +101,7 @@ class Repeated(Weighted):
 
     @property
     def _copies(self) -> int:
-        """Told, not left to be inferred: of a batch of no points it cannot be."""
+        """How many rows there are; reshape cannot infer it for a batch of no points."""
         return math.prod(self.in_shape) // self.weight.shape[1]
 
     @property
@@ -104,16 +117,22 @@ class Repeated(Weighted):
 
 @dataclass(frozen=True)
 class Transposed(LinearMap):
-    """The transpose of a map, as a map: a transposed convolution."""
+    """The transpose of a map, as a map: a transposed convolution.
+
+    Attributes:
+        map: the map that it transposes.
+    """
 
     map: LinearMap
 
     @property
     def in_shape(self) -> Shape:  # type: ignore[override]
+        """The out_shape of the map."""
         return self.map.out_shape
 
     @property
     def out_shape(self) -> Shape:  # type: ignore[override]
+        """The in_shape of the map."""
         return self.map.in_shape
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -126,8 +145,8 @@ class Transposed(LinearMap):
         return replace(self, map=self.map.with_entries(change))
 
     @property
-    def exactly(self) -> LinearMap:
-        return replace(self, map=self.map.exactly) if self.map.rounded else self
+    def exact_form(self) -> LinearMap:
+        return replace(self, map=self.map.exact_form) if self.map.rounded else self
 
     def through(self, x: V, act: Callable[[LinearMap, V, bool], V]) -> V:
         return self.map.back(x, act)

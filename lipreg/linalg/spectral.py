@@ -48,6 +48,10 @@ SVD_ENTRIES = 2**16
 """Entries of a written-out batch up to which a full SVD is the quickest way."""
 GRAM_SIDE = 512
 """Smaller side up to which the eigenvalues of the Gram matrix are computed."""
+CUBES = 4
+"""Multiplications for the eigenvalues of a symmetric matrix, as a multiple of the third power of its side."""
+QUICK = 2**28
+"""Multiplications up to which a decomposition is done whatever the time."""
 GRAM_ENTRIES = 2**24
 """Entries of a written-out batch beyond which nothing is written out."""
 
@@ -58,11 +62,12 @@ class SpectralNorm:
 
     Attributes:
         upper: an upper bound, if ``certified``; else the differentiable estimate.
-        lower: what the method has seen attained.
-        certified: float64 and no gradient asked for.
+        lower: a lower bound that the method has attained.
+        certified: whether ``upper`` is proved: in float64 and without gradients.
         failure: probability over the random starts that ``upper`` is too small; 0 for the direct methods.
         steps: of Lanczos; 0 for the direct methods.
         entropy: what its starts were drawn from beside the map; empty for the direct methods.
+        cut: whether the interval is wider than requested, because there was no time for more steps.
     """
 
     upper: Tensor
@@ -71,6 +76,7 @@ class SpectralNorm:
     failure: float = 0.0
     steps: int = 0
     entropy: str = ""
+    cut: bool = False
 
 
 def spectral_norm(
@@ -80,7 +86,7 @@ def spectral_norm(
     width: float = WIDTH,
     failure: float = FAILURE,
     entropy: str | None = None,
-    ended: Callable[[], object] = lambda: None,
+    is_over: Callable[[], object] = lambda: None,
 ) -> SpectralNorm:
     """The largest singular value of diag(rows) A diag(columns).
 
@@ -96,7 +102,7 @@ def spectral_norm(
         width: relative width to stop at.
         failure: probability over the random starts that the bound may fail with.
         entropy: to repeat a run; None draws it afresh, which the stated probability takes for granted.
-        ended: says that there is no time for another step of Lanczos.
+        is_over: whether there is no time for a large decomposition, or for another step of Lanczos.
     """
     batch = broadcast(rows.shape[:1], columns.shape[:1])[0]
     rows, columns = rows.expand(batch, *map.out_shape), columns.expand(batch, *map.in_shape)
@@ -108,16 +114,27 @@ def spectral_norm(
     certified = columns.dtype == torch.float64 and not live
     if size <= SVD_ENTRIES or (not certified and (map.is_matrix or size <= GRAM_ENTRIES // 16)):
         matrix = _written_out(map, rows, columns)
-        kept = torch.promote_types(matrix.dtype, torch.float32)  # LAPACK has no narrower numbers
-        norm = torch.linalg.matrix_norm(matrix.to(kept), ord=2).to(matrix.dtype)
+        dtype = torch.promote_types(matrix.dtype, torch.float32)  # LAPACK has no narrower numbers
+        norm = torch.linalg.matrix_norm(matrix.to(dtype), ord=2).to(matrix.dtype)
         return SpectralNorm(norm, norm, certified)
     if not certified:
         estimate = _rayleigh(map, rows, columns)
         return SpectralNorm(estimate, estimate, False)
-    if min(map.in_size, map.out_size) <= GRAM_SIDE and map.in_size * map.out_size <= GRAM_ENTRIES:
+    direct = direct_work(map)
+    if direct and (direct <= QUICK or not is_over()):
         ends = [_gram(map, rows[i : i + 1], columns[i : i + 1]) for i in range(batch)]
         return SpectralNorm(torch.cat([high for _, high in ends]), torch.cat([low for low, _ in ends]), True)
-    return _lanczos(map, rows, columns, width, failure, fresh_entropy() if entropy is None else entropy, ended)
+    return _lanczos(map, rows, columns, width, failure, fresh_entropy() if entropy is None else entropy, is_over)
+
+
+def direct_work(map: LinearMap) -> float:
+    """Multiplications that the decomposition for a norm takes; 0 for one by Lanczos, which stops when its time is over."""
+    if map.single_rows and map.single_columns:
+        return 0.0
+    short, long = sorted((map.in_size, map.out_size))
+    if short * long > SVD_ENTRIES and (short > GRAM_SIDE or short * long > GRAM_ENTRIES):
+        return 0.0
+    return float(short * short * (long + CUBES * short))
 
 
 def fresh_entropy() -> str:
@@ -130,7 +147,7 @@ def _written_out(map: LinearMap, rows: Tensor, columns: Tensor) -> Tensor:
 
 
 def _gram(map: LinearMap, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
-    """From the eigenvalues of the smaller Gram matrix, widened by the rounding of the product and of the solver."""
+    """Both bounds, from the eigenvalues of the smaller Gram matrix, widened by the product's and the solver's rounding."""
     matrix = _written_out(map, rows, columns)
     if map.in_size < map.out_size:
         matrix = matrix.transpose(1, 2)
@@ -156,7 +173,7 @@ def _lanczos(
     width: float,
     failure: float,
     entropy: str,
-    ended: Callable[[], object],
+    is_over: Callable[[], object],
 ) -> SpectralNorm:
     digest = hashlib.sha256(entropy.encode())
     map.feed(digest)
@@ -164,8 +181,9 @@ def _lanczos(
     ceiling = _magnitude(map, rows, columns)
     eta = ceiling * (map.roundings + 16) * torch.finfo(torch.float64).eps
     weights, apply = _gram_operator(map, rows, columns)
-    low, high, steps = lanczos_bound(apply, weights > 0, eta, ceiling, 2.0 * width, failure, seed, ended)
-    return SpectralNorm(high.sqrt(), low.sqrt(), True, failure, steps, entropy)
+    low, high, steps = lanczos_bound(apply, weights > 0, eta, ceiling, 2.0 * width, failure, seed, is_over)
+    cut = bool((high > low * (1.0 + 2.0 * width)).any()) and bool(is_over())
+    return SpectralNorm(high.sqrt(), low.sqrt(), True, failure, steps, entropy, cut)
 
 
 def _gram_operator(map: LinearMap, rows: Tensor, columns: Tensor):

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 DIRECTIONS = 4
-"""Shared by all points; a power of two."""
+"""How many directions the points share; a power of two."""
 PROBE = 1e-6
-"""How much of a fixed vector of no particular direction every shared one keeps: what no point has seen for long (a unit
-that was off, say) is then not lost for good, and what many points see is not disturbed."""
+"""The share of a fixed random vector in every shared direction: a component that no point has used for long (of a unit that
+was inactive, say) can then come back, and the others are hardly disturbed."""
 
 Apply = Callable[[Tensor], Tensor]
 
@@ -33,7 +33,7 @@ def probes(rows: Tensor, columns: Tensor) -> Tensor:
 
 
 def orthonormal(vectors: Tensor) -> Tensor:
-    """An orthonormal basis of what ``(k, *shape)`` span, the first along the first."""
+    """An orthonormal basis of the span of vectors ``(k, *shape)``, its first along the first of them."""
     return torch.linalg.qr(vectors.flatten(1).T)[0].T.reshape(vectors.shape)
 
 
@@ -76,9 +76,9 @@ def followed(basis: Tensor, v: Tensor, probes: Tensor) -> Tensor:
         basis, probes: ``(k, *in_shape)``.
         v: ``(batch, *in_shape)``, of length 1 or 0.
     """
-    seen = v.flatten(1)
-    weights = seen @ basis.flatten(1).T
-    return orthonormal(torch.add(weights.T @ seen, probes.flatten(1), alpha=PROBE).reshape(basis.shape))
+    flat = v.flatten(1)
+    weights = flat @ basis.flatten(1).T
+    return orthonormal(torch.add(weights.T @ flat, probes.flatten(1), alpha=PROBE).reshape(basis.shape))
 
 
 def normalised(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -99,8 +99,8 @@ def _longest(gram: Tensor) -> Tensor:
     if k == 1:
         return torch.ones_like(gram[0])
     flat = gram.reshape(k * k, -1)
-    own, mixed = flat[:: k + 1], flat[1 :: 2 * k + 2]  # entries (i, i) and (2 i, 2 i + 1)
-    angle = torch.atan2(2.0 * mixed, own[::2] - own[1::2]).mul_(0.5)
+    diagonal, mixed = flat[:: k + 1], flat[1 :: 2 * k + 2]  # entries (i, i) and (2 i, 2 i + 1)
+    angle = torch.atan2(2.0 * mixed, diagonal[::2] - diagonal[1::2]).mul_(0.5)
     c, s = angle.cos(), angle.sin()
     turn = torch.stack([c, s], 1)
     if k == 2:

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 LANES = 4
-"""Numbers that a processor works on together at least."""
+"""Numbers that a processor computes with together, at the least."""
 
 
 @dataclass(frozen=True)
@@ -22,11 +22,11 @@ class Steps:
     """How a kernel moves along one dimension.
 
     Attributes:
-        extent: places that result.
-        taps: for each tap which places it reads and to which it adds.
-        before: results before the one at the first place.
+        extent: the number of results.
+        taps: for each tap the places that it reads and the results that it adds to.
+        before: the number of results before the one at the first place.
         stride, dilation: of the convolution.
-        collects: whether it is one, or else its transpose.
+        collects: whether it is a convolution, or else a transposed one.
     """
 
     extent: int
@@ -37,15 +37,27 @@ class Steps:
     collects: bool
 
 
-def spread(length: int, taps: int, stride: int, dilation: int) -> Steps:
-    """Of a transposed convolution: place i of the window goes to stride i + dilation t."""
+def scatter_steps(length: int, taps: int, stride: int, dilation: int) -> Steps:
+    """The steps of a transposed convolution: place i of the window goes to stride i + dilation t for tap t.
+
+    Args:
+        length: of the window.
+        taps: of the kernel.
+        stride, dilation: of the convolution.
+    """
     last = (length - 1) * stride
     places = [(slice(None), slice(dilation * t, dilation * t + last + 1, stride)) for t in range(taps)]
     return Steps(last + dilation * (taps - 1) + 1, places, 0, stride, dilation, collects=False)
 
 
-def collect(length: int, taps: int, stride: int, dilation: int) -> Steps:
-    """Of a convolution, from a window that begins at a step: place i goes to (i - dilation t) / stride if that is whole."""
+def gather_steps(length: int, taps: int, stride: int, dilation: int) -> Steps:
+    """The steps of a convolution: place i of the window goes to (i - dilation t) / stride for tap t, if that is whole.
+
+    Args:
+        length: of the window, which begins where the kernel does at some step.
+        taps: of the kernel.
+        stride, dilation: of the convolution.
+    """
     before, extent, places = dilation * (taps - 1) // stride, 0, []
     for t in range(taps):
         first = dilation * t % stride
@@ -73,7 +85,7 @@ def shifted(values: Tensor, weight: Tensor, steps: list[Steps]) -> Tensor:
 
 
 def _tapped(values: Tensor, weight: Tensor, steps: list[Steps]) -> Tensor:
-    """Tap by tap."""
+    """``shifted`` in general: one product a tap."""
     groups, _, channels = weight.shape[:3]
     out = values.new_zeros(*values.shape[: -1 - len(steps)], *(s.extent for s in steps), groups * channels)
     for taps in itertools.product(*(enumerate(s.taps) for s in steps)):
@@ -90,7 +102,7 @@ def _tapped(values: Tensor, weight: Tensor, steps: list[Steps]) -> Tensor:
 
 
 def _striding(values: Tensor, weight: Tensor, steps: list[Steps]) -> Tensor:
-    """Of a transposed convolution, not dilated along its last dimension: the taps along that are one product.
+    """``shifted`` of a transposed convolution, not dilated along its last dimension: the taps along it are one product.
 
     Each place goes to a run of numbers, added to the results a stride at a time.
     """
@@ -109,7 +121,7 @@ def _striding(values: Tensor, weight: Tensor, steps: list[Steps]) -> Tensor:
 
 
 def _packed(values: Tensor, weight: Tensor) -> Tensor:
-    """Of a transposed convolution without strides: the taps along the last dimension are one product, added in place.
+    """``shifted`` without strides and dilation: the taps along the last dimension are one product, added in place.
 
     In a grid of the results' size all windows are one sequence of positions, and each position adds to its own and the ones
     after it: a run of numbers. Of every so many positions as there are taps these runs are apart, so that they are the rows
@@ -118,13 +130,13 @@ def _packed(values: Tensor, weight: Tensor) -> Tensor:
     kernel, wanted = weight.shape[2:], weight.shape[1]
     channels = -(-wanted // LANES) * LANES  # of zeros: with ragged rows products take twice as long
     weight = F.pad(weight, [0] * (2 * len(kernel)) + [0, channels - wanted])
-    leading, held = values.shape[: -1 - len(kernel)], values.shape[-1 - len(kernel) : -1]
-    width, extent = kernel[-1], [n + taps - 1 for n, taps in zip(held, kernel, strict=True)]
+    leading, window = values.shape[: -1 - len(kernel)], values.shape[-1 - len(kernel) : -1]
+    width, extent = kernel[-1], [n + taps - 1 for n, taps in zip(window, kernel, strict=True)]
     positions = leading.numel() * math.prod(extent)
     runs = -(-positions // width)
     grid = values.new_zeros(runs * width, values.shape[-1])
     inside = grid[:positions].view(*leading, *extent, -1)
-    inside[(..., *(slice(n) for n in held), slice(None))] = values
+    inside[(..., *(slice(n) for n in window), slice(None))] = values
     grid = grid.view(runs, width, -1)
     last = sum((taps - 1) * math.prod(extent[axis + 1 :]) for axis, taps in enumerate(kernel))
     length = runs * width * channels

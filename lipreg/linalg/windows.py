@@ -18,16 +18,16 @@ from torch import Tensor
 from lipreg.linalg.convolution import Convolution
 from lipreg.linalg.diagonal import Diagonal
 from lipreg.linalg.maps import Dense, LinearMap, Shape
-from lipreg.linalg.rows import Entries, Rows, Whole, entries
-from lipreg.linalg.taps import collect, shifted, spread
+from lipreg.linalg.rows import Entries, Rows, WholeRows, entries
+from lipreg.linalg.taps import gather_steps, scatter_steps, shifted
 
 CUT = 16
-"""Products that take as long as cutting one entry out of a matrix does."""
+"""How many products take as long as copying one entry of a matrix."""
 
 
 @dataclass(frozen=True)
 class Frame:
-    """Where the windows of rows lie.
+    """The places of the windows of rows.
 
     Attributes:
         origin: the first position of each window, ``(batch, windows, dims)`` int64; they may hang over the image's edges.
@@ -41,6 +41,7 @@ class Frame:
 
     @property
     def size(self) -> Shape:
+        """The size of the image, without channels."""
         return self.shape[1:]
 
     @cached_property
@@ -76,8 +77,9 @@ class Windows(Rows):
 
     Attributes:
         values: the coefficients in the windows, channels last: ``(batch, windows, rows of each, *extent, channels)``. Those
-            outside the image mean nothing.
-        clean: whether these are 0.
+            outside the image are arbitrary.
+        frame: the places of the windows.
+        clean: whether the coefficients outside the image are 0.
     """
 
     values: Tensor
@@ -91,8 +93,8 @@ class Windows(Rows):
         places = self.frame.places
         first = torch.arange(table.shape[:2].numel(), device=places.device).reshape(table.shape[:2]) * table.shape[2]
         index = places + first.reshape(*first.shape, *(1,) * (places.dim() - 1))
-        found = table.flatten(0, 2).index_select(0, index.flatten())
-        return found.reshape(*index.shape, -1).unsqueeze(3).unbind()
+        read = table.flatten(0, 2).index_select(0, index.flatten())
+        return read.reshape(*index.shape, -1).unsqueeze(3).unbind()
 
     def replaced(self, values: Tensor) -> Windows:
         return Windows(values, self.frame, clean=True)
@@ -111,7 +113,7 @@ class Windows(Rows):
                 return self if map.unit else replace(self, values=self.values * self._scales(map))
             case Dense() if not transposed and self._few(map):
                 return self._multiplied(map)
-        return Whole(self.whole()).act(map, transposed)
+        return WholeRows(self.whole()).act(map, transposed)
 
     def _scales(self, map: Diagonal) -> Tensor:
         channels, *size = map.in_shape
@@ -142,7 +144,7 @@ class Windows(Rows):
         return Windows(one.values + two.values, frame, one.clean and two.clean)
 
     def moved(self, frame: Frame) -> Windows:
-        """The same rows in other windows; what these leave out is lost."""
+        """The same rows in other windows; coefficients outside of these are dropped."""
         if frame is self.frame:
             return self
         shift, clean = frame.origin - self.frame.origin, self.clean or self.frame.full
@@ -152,15 +154,15 @@ class Windows(Rows):
                 return self
             ends = [(-s, s + new - old) for s, new, old in zip(first, frame.extent, self.frame.extent, strict=True)]
             if all(end <= 0 for pair in ends for end in pair):
-                held = (slice(-low, size + high) for (low, high), size in zip(ends, self.frame.extent, strict=True))
-                return Windows(self.values[(..., *held, slice(None))], frame, clean)
+                common = (slice(-low, size + high) for (low, high), size in zip(ends, self.frame.extent, strict=True))
+                return Windows(self.values[(..., *common, slice(None))], frame, clean)
             pads = [0, 0, *(end for pair in reversed(ends) for end in pair)]
             return Windows(F.pad(self.values, pads), frame, clean)
         index, n = _flat(shift, frame.extent, self.frame.extent), math.prod(self.frame.extent)
-        held = (index < n).unsqueeze(2).unsqueeze(-1)
+        inside = (index < n).unsqueeze(2).unsqueeze(-1)
         index = self._numbered(index.clamp(max=n - 1), n)
         values = self.values.reshape(-1, self.values.shape[-1]).index_select(0, index.flatten())
-        return Windows(values.reshape(*index.shape, -1) * held, frame, clean)
+        return Windows(values.reshape(*index.shape, -1) * inside, frame, clean)
 
     def _cleaned(self) -> Windows:
         if self.clean or self.frame.full:
@@ -172,7 +174,9 @@ class Windows(Rows):
         rows, kernel = self._cleaned(), map.weight.shape[2:]
         origin, lows = rows.frame.origin.unbind(-1), [low for low, _ in map.padding]
         if transposed:
-            steps = [spread(*step) for step in zip(rows.frame.extent, kernel, map.stride, map.dilation, strict=True)]
+            steps = [
+                scatter_steps(*step) for step in zip(rows.frame.extent, kernel, map.stride, map.dilation, strict=True)
+            ]
             origin = [first * stride - low for first, stride, low in zip(origin, map.stride, lows, strict=True)]
             frame = Frame(torch.stack(origin, -1), tuple(s.extent for s in steps), map.in_shape)
         else:
@@ -183,7 +187,7 @@ class Windows(Rows):
                 extent = tuple(length + int(more.amax()) for length, more in extents)
                 rows = rows.moved(Frame(rows.frame.origin - torch.stack(late, -1), extent, map.in_shape))
             extents = zip(rows.frame.extent, kernel, map.stride, map.dilation, strict=True)
-            steps, origin = [collect(*step) for step in extents], rows.frame.origin.unbind(-1)
+            steps, origin = [gather_steps(*step) for step in extents], rows.frame.origin.unbind(-1)
             origin = [
                 torch.div(first + low, stride, rounding_mode="floor") - step.before
                 for first, stride, low, step in zip(origin, map.stride, lows, steps, strict=True)
@@ -195,28 +199,28 @@ class Windows(Rows):
 
     def _few(self, map: Dense) -> bool:
         """Whether multiplying the columns that windows touch is less work than all, cutting them out included."""
-        rows, held = self.values.shape[:3].numel(), math.prod(self.frame.extent)
+        rows, window = self.values.shape[:3].numel(), math.prod(self.frame.extent)
         places = len(self.frame.origin.flatten(0, 1).unique(dim=0))
-        return (rows + CUT * places) * held < rows * math.prod(self.frame.size)
+        return (rows + CUT * places) * window < rows * math.prod(self.frame.size)
 
-    def _multiplied(self, map: Dense) -> Whole:
+    def _multiplied(self, map: Dense) -> WholeRows:
         """A row for a written-out matrix: rows with the same window share its columns."""
         weight = map.weight.reshape(-1, *map.in_shape)
         rows = self._cleaned()
         values, origins = rows.values.flatten(0, 1), rows.frame.origin.flatten(0, 1)
         places, which = origins.unique(dim=0, return_inverse=True)
         order = which.argsort()
-        found = []
+        images = []
         for place, some in zip(places.tolist(), order.split(which.bincount().tolist()), strict=True):
-            columns, held = weight, values[some]
+            columns, coefficients = weight, values[some]
             for axis, (first, length, n) in enumerate(zip(place, rows.frame.extent, rows.frame.size, strict=True)):
                 low = min(max(first, 0), n)
                 count = max(min(first + length, n) - low, 0)
                 columns = columns.narrow(2 + axis, low, count)
-                held = held.narrow(2 + axis, low - first if count else 0, count)
-            found.append(held.movedim(-1, 2).flatten(2) @ columns.flatten(1).T)
-        moved = torch.cat(found)[order.argsort()]
-        return Whole(moved.reshape(len(self.values), -1, *map.out_shape))
+                coefficients = coefficients.narrow(2 + axis, low - first if count else 0, count)
+            images.append(coefficients.movedim(-1, 2).flatten(2) @ columns.flatten(1).T)
+        ordered = torch.cat(images)[order.argsort()]
+        return WholeRows(ordered.reshape(len(self.values), -1, *map.out_shape))
 
 
 def _flat(first: Tensor, extent: Shape, size: Shape) -> Tensor:
@@ -236,7 +240,7 @@ def unit_windows(places: Tensor, channels: Tensor, shape: Shape, like: Tensor) -
         places: flat positions in the image, ``(batch, windows)`` int64.
         channels: read there, ``(batch, windows, rows of each)`` int64.
         shape: of the node, ``(channels, *size)``.
-        like: of the dtype that is meant.
+        like: of the dtype and on the device of the coefficients.
     """
     size = shape[1:]
     steps = [math.prod(size[axis + 1 :]) for axis in range(len(size))]

@@ -1,4 +1,4 @@
-"""What lies in files: networks (classes with saved weights, ONNX files, exported programs) and reference points."""
+"""Reads networks (classes with saved weights, ONNX files, exported programs) and reference points from files."""
 
 from lipreg.loading.names import make_named
 from lipreg.loading.networks import load_network

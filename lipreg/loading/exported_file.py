@@ -1,6 +1,6 @@
 """A program that ``torch.export.save`` has written, as a torch module whose calls are those that ``capture`` reads.
 
-``torch.export.load`` unpickles and evaluates what a file holds; here its archive is read as what it is, JSON and numbers.
+``torch.export.load`` unpickles and evaluates the content of a file; here its archive is read as JSON and numbers.
 
 Source: torch/_export/serde/schema.py and torch/export/pt2_archive, of schema version 8.
 """
@@ -27,9 +27,10 @@ _WHERE = "model"
 _ACCEPTED = "a file that torch.export.save of this series of torch has written"
 _TODO = "Export it to ONNX, or name its class with a state_dict"
 _SCHEMA = 8
+"""The major version of the schema that is read."""
 _ATEN = "torch.ops.aten."
 _TYPES = {5: torch.int64, 6: torch.float16, 7: torch.float32, 8: torch.float64, 12: torch.bool, 13: torch.bfloat16}
-"""As ``schema.ScalarType`` numbers them."""
+"""The dtypes by their numbers in ``schema.ScalarType``."""
 _POSITIONAL = 1
 
 
@@ -40,7 +41,7 @@ class _Value(NamedTuple):
 
 
 class _Step(NamedTuple):
-    """One call: the operator, its arguments, and what it makes."""
+    """One call: the operator, its arguments, and the names of the values that it makes."""
 
     operator: str
     arguments: tuple[Any, ...]
@@ -48,17 +49,23 @@ class _Step(NamedTuple):
     makes: tuple[str, ...]
 
     def add_to(self, values: dict[str, Any]) -> None:
-        """Makes its value, or values, of those that are there."""
+        """Computes its value, or values, and enters them."""
         arguments, named = _filled(self.arguments, values), _filled(self.named, values)
-        found = OPERATORS[self.operator](*arguments, **named)
+        result = OPERATORS[self.operator](*arguments, **named)
         several = self.operator in SEVERAL
         values |= {
-            name: found[i] if several else found for i, name in enumerate(self.makes if several else self.makes[:1])
+            name: result[i] if several else result for i, name in enumerate(self.makes if several else self.makes[:1])
         }
 
 
 class ExportedNetwork(nn.Module):
-    """The calls of an exported program, in its order.
+    """The calls of an exported program, in its order, as a torch module.
+
+    Args:
+        steps: the calls.
+        held: the program's tensors by their names in it.
+        begin: the name of the input.
+        end: the name of the value to return.
 
     Attributes:
         input_shape: of one input, without the batch axis.
@@ -78,10 +85,14 @@ class ExportedNetwork(nn.Module):
         return values[self.end]
 
     def check(self, x: Tensor, where: str) -> None:
-        """Makes every call once.
+        """Runs every call once.
+
+        Args:
+            x: an example of the input, with its batch axis.
+            where: the file, for messages.
 
         Raises:
-            UnsupportedModel: one has a form that is not read, which is named.
+            UnsupportedModel: a call has a form that is not read; the message names it.
         """
         values = self._held(x)
         for step in self.steps:
@@ -99,7 +110,7 @@ def read_exported(path: str | Path | io.BytesIO, end: str | None = None) -> Expo
     """The network of an exported program with one input, whose first axis is the batch.
 
     Args:
-        path: the file, or what one would hold.
+        path: the file, or its content.
         end: the value at which to end, the logits in front of a softmax say; default the program's only output.
 
     Raises:
@@ -121,8 +132,8 @@ def read_exported(path: str | Path | io.BytesIO, end: str | None = None) -> Expo
     made = {name: i for i, step in enumerate(steps) for name in step.makes}
     if end not in made:
         got = f"{end!r} is the input itself" if end == begin else f"no value {end!r}"
-        known = f": {', '.join(list(made)[-12:])}" if made else ""
-        raise InvalidInput(got, where=where, accepted=f"a value that a call makes{known}")
+        last_names = f": {', '.join(list(made)[-12:])}" if made else ""
+        raise InvalidInput(got, where=where, accepted=f"a value that a call makes{last_names}")
     steps = steps[: made[end] + 1]
     unknown = list(dict.fromkeys(step.operator for step in steps if step.operator not in OPERATORS))
     if unknown:
@@ -143,14 +154,14 @@ def of_program(program: torch.export.ExportedProgram) -> ExportedNetwork:
 
 
 def _last_read(steps: Sequence[_Step], made: Mapping[str, int]) -> str:
-    """The value that the first call that is not read begins with; empty where no call makes it."""
+    """The first value that a call makes and the first call that is not read reads; empty where there is none."""
     call = next(step for step in steps if step.operator not in OPERATORS)
     values = (value.name for value in (*call.arguments, *call.named.values()) if isinstance(value, _Value))
     return next((name for name in values if name in made), "")
 
 
 def _contents(archive: zipfile.ZipFile) -> tuple[tuple[str, Tensor, list[str], list[_Step]], dict[str, Tensor]]:
-    """The input, an example of it, the outputs and the calls of the program; and its tensors by their names in it."""
+    """The input's name, an example of it, the outputs' names and the calls of the program; and its tensors by name."""
     root = archive.namelist()[0].partition("/")[0]
     if archive.read(f"{root}/byteorder") != b"little":
         raise ValueError("its numbers are not little-endian")
@@ -163,26 +174,26 @@ def _contents(archive: zipfile.ZipFile) -> tuple[tuple[str, Tensor, list[str], l
     held: dict[str, Tensor] = {}
     inputs: list[str] = []
     for spec in signature["input_specs"]:
-        ((kind, told),) = spec.items()
+        ((kind, entry),) = spec.items()
         if kind == "user_input":
-            inputs.append(_tensor_name(told["arg"]))
+            inputs.append(_tensor_name(entry["arg"]))
             continue
         if kind == "constant_input":  # its value is in the calls already
             continue
-        name = next((told[key] for key in (f"{kind}_name", "parameter_name", "buffer_name") if key in told), "")
+        name = next((entry[key] for key in (f"{kind}_name", "parameter_name", "buffer_name") if key in entry), "")
         if not name:
             raise ValueError(f"an input that is neither a tensor nor a weight: {kind}")
-        places = (("weights", weights), ("constants", constants))
-        folder, entry = next((folder, found[name]) for folder, found in places if name in found)
-        held[told["arg"]["name"]] = _tensor(archive, f"{root}/data/{folder}", entry, name)
+        tables = (("weights", weights), ("constants", constants))
+        folder, tensor = next((folder, table[name]) for folder, table in tables if name in table)
+        held[entry["arg"]["name"]] = _tensor(archive, f"{root}/data/{folder}", tensor, name)
     if len(inputs) != 1:
         raise ValueError(f"{len(inputs)} inputs: {', '.join(inputs)}")
     ends: list[str] = []
     for spec in signature["output_specs"]:
-        ((kind, told),) = spec.items()
+        ((kind, entry),) = spec.items()
         if kind != "user_output":
             raise ValueError(f"it has an effect besides its output: {kind}")
-        ends.append(_tensor_name(told["arg"]))
+        ends.append(_tensor_name(entry["arg"]))
     example = _example(graph["tensor_values"][inputs[0]])
     steps = [_step(node) for node in graph["nodes"]]
     return (inputs[0], example, ends, [step for step in steps if step.makes or not _checks(step)]), held
@@ -194,10 +205,10 @@ def _tensor_name(argument: Any) -> str:
     Raises:
         ValueError: it is no tensor.
     """
-    ((kind, told),) = argument.items()
+    ((kind, entry),) = argument.items()
     if kind != "as_tensor":
         raise ValueError(f"an input or output is no tensor, but {kind.removeprefix('as_')}")
-    return told["name"]
+    return entry["name"]
 
 
 def _example(about: Any) -> Tensor:
@@ -242,7 +253,7 @@ def _step(node: Any) -> _Step:
 
 
 def _makes(outputs: Any) -> Iterator[str]:
-    """The names of what a call makes, which may be a list."""
+    """The names of the values that a call makes, those in lists too."""
     for output in outputs:
         ((_, made),) = output.items()
         for one in made if isinstance(made, list) else [made]:
@@ -251,13 +262,13 @@ def _makes(outputs: Any) -> Iterator[str]:
 
 
 def _checks(step: _Step) -> bool:
-    """Whether a call only raises an error where a value is not as it was when the program was exported."""
+    """Whether a call does nothing but compare a value with what it was when the program was exported."""
     return step.operator.startswith("_assert_")
 
 
-def _argument(told: Any) -> Any:
-    """A value of the program, or a plain one; lists of these."""
-    ((kind, value),) = told.items()
+def _argument(argument: Any) -> Any:
+    """An argument as a value of the program, as a plain value, or as a list of these."""
+    ((kind, value),) = argument.items()
     if kind in ("as_tensor", "as_name"):
         return _Value(value["name"] if kind == "as_tensor" else value)
     if kind == "as_none":
@@ -272,7 +283,7 @@ def _argument(told: Any) -> Any:
 
 
 def _filled(given: Any, values: Mapping[str, Any]) -> Any:
-    """Arguments with the values that they name."""
+    """Arguments with the values in place of their names."""
     if isinstance(given, _Value):
         return values[given.name]
     if isinstance(given, dict):

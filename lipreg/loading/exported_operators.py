@@ -15,10 +15,11 @@ from torch import Tensor
 from lipreg.loading.onnx_node import NotRead
 
 Call = Callable[..., Any]
+"""A function of an operator's arguments, of tensors and plain values."""
 _END = 2**62
-"""An end of slices that is none."""
+"""From here on the end of a slice is that of the axis."""
 _DTYPES = {7: torch.float32, 8: torch.float64}
-"""Those that a program may cast to, by their numbers in it."""
+"""The dtypes that a program may cast to, by their numbers in it."""
 
 
 def _batch_norm(
@@ -34,18 +35,18 @@ def _addmm(bias: Tensor, x: Tensor, weight: Tensor) -> Tensor:
 
 
 def _reshaped(x: Tensor, sizes: Sequence[Any]) -> Tensor:
-    """Each point in another shape: the first size is the batch's, and that of the example it was exported with."""
+    """Each point in another shape; the first size is the batch of the example at export, and is replaced."""
     return torch.reshape(x, (x.size(0), *sizes[1:]))
 
 
 def _unflattened(x: Tensor, dim: int, sizes: Sequence[Any]) -> Tensor:
-    if dim not in (1, -1) or (isinstance(x, Tensor) and x.dim() != 2):  # no tensor while it is traced, after the check
+    if dim not in (1, -1) or (isinstance(x, Tensor) and x.dim() != 2):  # a traced value, after the check, is no tensor
         raise NotRead("of points that are no rows")
     return torch.reshape(x, (x.size(0), *sizes))
 
 
 def _of_windows(call: Call) -> Call:
-    """A call whose sizes may be lists of one number for all dimensions, or empty ones for what they are by default."""
+    """A call whose sizes may be lists of one number for all dimensions, or empty lists for the defaults."""
 
     def one(given: Any) -> Any:
         if not isinstance(given, list) or len(given) > 1:
@@ -62,7 +63,7 @@ def _dropout(x: Tensor, p: float, train: bool) -> Tensor:
 
 
 def _part(x: Tensor, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1) -> Tensor:
-    """Every so-manieth entry along an axis; of points all."""
+    """Every ``step``-th entry along an axis; along the batch axis only all of them are read."""
     index = slice(start or None, None if end is not None and end >= _END else end, None if step == 1 else step)
     if index == slice(None):
         return x
@@ -86,7 +87,7 @@ def _reversed_sub(x: Tensor, other: float, alpha: float = 1) -> Tensor:
 
 
 def _alike(call: Call) -> Call:
-    """A call that makes a tensor, of sizes or like another one, whatever is said of its memory."""
+    """A call that makes a tensor, of sizes or like another one, without its options for memory."""
     return lambda *given, **_: call(*given)
 
 
@@ -109,14 +110,14 @@ def _norm(x: Tensor, order: float | str = 2, *given: Any, **_: Any) -> Tensor:
 
 
 def _and_places(call: Call) -> Call:
-    """A pooling call whose second result, the places, nobody reads."""
+    """A pooling call with a second result in place of its indices, which no covered network reads."""
     return lambda x, size: (call(x, size), None)
 
 
 def _elu(x: Tensor, alpha: float = 1.0, scale: float = 1.0, inner: float = 1.0) -> Tensor:
     """scale x where x > 0 and scale alpha (e^(inner x) - 1) elsewhere: SELU and CELU are written so too."""
-    found = F.elu(x if inner == 1 else inner * x, alpha * inner)
-    return found if scale == inner else found * (scale / inner)
+    result = F.elu(x if inner == 1 else inner * x, alpha * inner)
+    return result if scale == inner else result * (scale / inner)
 
 
 def _elu_in_place(x: Tensor, alpha: float = 1.0, scale: float = 1.0, inner: float = 1.0) -> Tensor:
@@ -126,7 +127,7 @@ def _elu_in_place(x: Tensor, alpha: float = 1.0, scale: float = 1.0, inner: floa
 
 
 def _in_place(call: Call) -> Call:
-    """A call that writes its result into what it is given; see ``lipreg.graph.inplace``."""
+    """A call that writes its result into its first argument; see ``lipreg.graph.inplace``."""
     return lambda x, *given: call(x, *given, inplace=True)
 
 
@@ -150,7 +151,7 @@ OPERATORS: dict[str, Call] = {
     "avg_pool2d.default": _of_windows(F.avg_pool2d),
     "batch_norm.default": _batch_norm,
     "bitwise_not.default": torch.logical_not,
-    "bmm.default": torch.matmul,  # of a constant that was repeated for each point one is left
+    "bmm.default": torch.matmul,  # a constant that was repeated for each point is one again
     "cat.default": torch.cat,
     "celu.default": F.celu,
     "celu_.default": _in_place(F.celu),
@@ -284,9 +285,9 @@ OPERATORS: dict[str, Call] = {
     "zeros.default": _alike(torch.zeros),
     "zeros_like.default": _alike(torch.zeros_like),
 }
-"""By the name behind ``torch.ops.aten``."""
+"""By the name of the operator behind ``torch.ops.aten``."""
 SEVERAL = frozenset(
     "adaptive_max_pool1d.default adaptive_max_pool2d.default chunk.default max.dim min.dim sort.default split.Tensor "
     "unbind.int".split()
 )
-"""Those that make more than one value."""
+"""The operators that make more than one value."""

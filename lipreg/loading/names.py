@@ -1,4 +1,4 @@
-"""Classes and functions by their names, and what they make of arguments: networks, data modules."""
+"""Classes and functions by their names, called with arguments: they make networks and data modules."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FACTORY = "a class that takes an object of settings is made by a function of yo
 
 
 def make_named(name: str, arguments: Mapping[str, Any] | None = None, *, where: str, given_by: str = _BY_FLAG) -> Any:
-    """What the class or function of a name makes of arguments.
+    """The object that the class or function of a name makes of arguments.
 
     Args:
         name: ``package.module:name``.
@@ -36,29 +36,34 @@ def make_named(name: str, arguments: Mapping[str, Any] | None = None, *, where: 
 def named(name: str, *, where: str, accepted: str) -> Any:
     """The class, function or object of a name ``package.module:name``.
 
+    Args:
+        name: the name.
+        where: the argument that gave it, for messages.
+        accepted: what is accepted there, for messages.
+
     Raises:
-        InvalidInput: it is no such name, or there is nothing of that name.
+        InvalidInput: it is no such name, the module cannot be imported, or it has nothing of that name.
     """
     place, colon, attribute = name.partition(":")
     if not colon or not place or not attribute:
         todo = "Write a colon before the class or function" if "." in name or not colon else ""
         raise InvalidInput(f"{name!r}", where=where, accepted=accepted, todo=todo)
     try:
-        found = importlib.import_module(place)
+        value = importlib.import_module(place)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{place}.".startswith(f"{error.name}."):
             raise InvalidInput(f"{place} imports {error.name}, which is not installed", where=where) from None
         todo = "Run from the folder that holds it, or put that folder on PYTHONPATH"
         raise InvalidInput(f"there is no module {error.name!r}", where=where, accepted=accepted, todo=todo) from None
-    except (Exception, SystemExit) as error:  # of any kind: somebody's code runs
+    except (Exception, SystemExit) as error:  # of any kind: a user's code runs
         raise InvalidInput(f"{place} cannot be imported: {of_code(error)}", where=where) from error
     for part in attribute.split("."):
-        if not hasattr(found, part):
-            near = nearest_name(part, [name for name in vars(found) if not name.startswith("_")])
+        if not hasattr(value, part):
+            near = nearest_name(part, [name for name in vars(value) if not name.startswith("_")])
             meant = f" (did you mean {near!r}?)" if near else ""
             raise InvalidInput(f"{place} has no {attribute!r}{meant}", where=where, accepted=accepted)
-        found = getattr(found, part)
-    return found
+        value = getattr(value, part)
+    return value
 
 
 def made(
@@ -71,14 +76,15 @@ def made(
     accepted: str,
     given_by: str = _BY_FLAG,
 ) -> Any:
-    """What a class or function makes of arguments.
+    """The object that a class or function makes of arguments.
 
     Args:
         make: the class or function.
         arguments: by their names.
-        name: of it.
+        name: that of the class or function, for messages.
         source: where the arguments come from, for messages.
-        where, accepted: for messages.
+        where: the argument that gave the name, for messages.
+        accepted: what is accepted there, for messages.
         given_by: how arguments are given, for messages.
 
     Raises:
@@ -88,7 +94,7 @@ def made(
         raise InvalidInput(f"{name} is a {type(make).__name__}", where=where, accepted=accepted)
     try:
         signature = inspect.signature(make)
-    except ValueError:  # of compiled code, which tells none
+    except ValueError:  # compiled code has none
         signature = inspect.signature(lambda **arguments: None)
     try:
         signature.bind(**arguments)
@@ -101,9 +107,9 @@ def made(
         return make(**arguments)
     except LipregError:
         raise
-    except (Exception, SystemExit) as error:  # of any kind: somebody's code runs
-        told = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
+    except (Exception, SystemExit) as error:  # of any kind: a user's code runs
+        shown = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
         mapped = ", ".join(key for key, value in arguments.items() if isinstance(value, Mapping))
         plain = f"; {mapped} came as plain data, a dictionary" if mapped else ""
         todo = f"{capitalised(_FACTORY)}{plain}" if arguments else ""
-        raise InvalidInput(f"{name}({told}) raises {of_code(error)}", where=where, todo=todo) from error
+        raise InvalidInput(f"{name}({shown}) raises {of_code(error)}", where=where, todo=todo) from error

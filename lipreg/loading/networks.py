@@ -1,4 +1,4 @@
-"""A network from where it lies: a class or factory by its name, with saved weights, an ONNX file, or an exported program."""
+"""Networks by name or file: a class or factory with saved weights, an ONNX file, or an exported program."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ def load_network(
         load_network("classifier.onnx")
         load_network("classifier.pt2")
 
-    Nothing that is given is left unused in silence: neither an argument, nor a saved tensor, nor a hyperparameter.
+    No argument, saved tensor or hyperparameter is ignored in silence.
 
     Args:
         model: ``package.module:name`` of a class or of a function that returns a module, or the path of an ONNX file or
             of a program that ``torch.export.save`` has written.
-        arguments: of that class or function. None takes the hyperparameters that a Lightning checkpoint holds, and none
-            where it holds none; ``{}`` calls it without any.
+        arguments: those of that class or function. None takes the hyperparameters of a Lightning checkpoint, if it has
+            some; ``{}`` calls it without arguments.
         weights: a file of ``torch.save(net.state_dict(), path)``, or a checkpoint of Lightning's; None leaves the weights
             as the class or function makes them.
         module: the part that is meant: a submodule by its dotted name, or in such a file the value at which to end.
 
     Raises:
-        InvalidInput: no such name or file, arguments that do not fit, or weights of another network; what is more in a
-            file than tensors and plain data is named, and not run.
+        InvalidInput: no such name or file, arguments that do not fit, or weights of another network. A file with more in it
+            than tensors and plain data is refused too; the message names what it is, and nothing of it is run.
         UnsupportedModel: a file with operators that are not read; the message lists all of them.
         MissingExtra: onnx is not installed.
     """
@@ -67,7 +67,7 @@ def load_network(
 
 
 def _network(name: str, arguments: Mapping[str, Any] | None, saved: Saved | None) -> nn.Module:
-    """What a class or function of that name makes of arguments, or of saved hyperparameters; a module as it is."""
+    """The network that a class or function makes of arguments, or of saved hyperparameters; a module itself."""
     make = named(name, where=_WHERE, accepted=_ACCEPTED)
     if isinstance(make, nn.Module):
         if arguments:

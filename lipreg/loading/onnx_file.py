@@ -19,19 +19,20 @@ from lipreg.extras import require
 from lipreg.loading.onnx_node import Constant, NotRead, OnnxNode
 from lipreg.loading.onnx_operators import OPERATORS
 from lipreg.loading.onnx_order import makers_of, ordered
-from lipreg.loading.onnx_parts import PIECES
+from lipreg.loading.onnx_parts import SEVERAL
 from lipreg.loading.reasons import first_line, part_before, unreadable
 
 _WHERE = "model"
 _TYPES = {1: torch.float32, 11: torch.float64}
-"""Of inputs, as onnx.proto numbers them."""
+"""The dtypes of inputs by their numbers in onnx.proto."""
 _DEFAULT_DOMAINS = ("", "ai.onnx")
 
 
 class OnnxNetwork(nn.Module):
-    """The nodes of an ONNX graph, one module each, in the order of the file.
+    """The nodes of an ONNX graph, one module each, each behind those that it reads.
 
     Attributes:
+        steps: the modules.
         input_shape: of one input, without the batch axis.
         reads: for each node, which values it reads: 0 is the input, i + 1 what node i makes.
     """
@@ -70,13 +71,13 @@ def read_onnx(path: str | Path, end: str | None = None) -> OnnxNetwork:
         constants = {t.name: np.array(onnx.numpy_helper.to_array(t)) for t in model.graph.initializer}
         if not model.graph.node and not model.graph.input:
             raise ValueError("there is no graph in it")
-    except Exception as error:  # of protobuf or of the file system
+    except Exception as error:  # errors of protobuf or of the file system
         raise InvalidInput(unreadable(path, error), where=_WHERE, accepted="an ONNX file") from None
     return _Reading(model, constants, str(path)).network(end)
 
 
 class _Reading:
-    """A model on its way: constants by name, and activations at an example of the declared shape."""
+    """A model while it is read: constants by name, and activations at an example of the declared shape."""
 
     def __init__(self, model: Any, constants: dict[str, np.ndarray], path: str) -> None:
         self._model, self._graph, self._path, self._constants = model, model.graph, path, constants
@@ -85,7 +86,7 @@ class _Reading:
         self._reads: list[list[int]] = []
 
     def network(self, end: str | None) -> OnnxNetwork:
-        """All nodes that the end needs, read."""
+        """The network of all nodes that a value needs; None for the only output."""
         name, example = self._input()
         end = end or self._output()
         self._places, self._examples = {name: 0}, {name: example}
@@ -102,7 +103,7 @@ class _Reading:
                 raise UnsupportedModel(
                     f"not read: {', '.join(dict.fromkeys(refused))}",
                     where=self._path,
-                    accepted=", ".join(sorted((*OPERATORS, *PIECES))),
+                    accepted=", ".join(sorted((*OPERATORS, *SEVERAL))),
                     todo=part_before(before),
                 ) from None
         if end not in self._places:
@@ -110,15 +111,19 @@ class _Reading:
         return OnnxNetwork(self._steps, self._reads, tuple(example.shape[1:])).eval()
 
     def _unknown(self, later: Sequence[Any]) -> list[str]:
-        """Operators further on that are not read in any form; of the forms of others nothing is known there."""
+        """The operators of later nodes that are not read in any form; forms of others are not checked there."""
         return [
             node.op_type
             for node in later
-            if node.op_type not in (*OPERATORS, *PIECES) and not all(name in self._constants for name in node.input)
+            if node.op_type not in (*OPERATORS, *SEVERAL) and not all(name in self._constants for name in node.input)
         ]
 
     def _read(self, proto: Any) -> None:
-        """Makes a node a constant, or a step."""
+        """Enters a node as a constant, or as a step.
+
+        Raises:
+            NotRead: its operator, or this form of it, is not read.
+        """
         inputs = [name for name in proto.input if name]
         if any(entry.HasField("g") or entry.graphs for entry in proto.attribute):  # graphs that may read any value
             raise NotRead("")
@@ -129,17 +134,17 @@ class _Reading:
             with _errors_at(proto):
                 self._constants |= self._folded(proto, inputs)
             return
-        if proto.domain not in _DEFAULT_DOMAINS or proto.op_type not in (*OPERATORS, *PIECES):
+        if proto.domain not in _DEFAULT_DOMAINS or proto.op_type not in (*OPERATORS, *SEVERAL):
             raise NotRead("")
         used = [name for name in proto.output[1:] if name]
-        if used and proto.op_type not in ("Dropout", *PIECES):
+        if used and proto.op_type not in ("Dropout", *SEVERAL):
             raise NotRead("more than one output")
         active = [name for name in proto.input if name in self._examples]
         with torch.no_grad(), _errors_at(proto):
             operands = [self._operand(name) for name in proto.input]
             node = OnnxNode(proto.op_type, _attributes(proto), operands, self._opset)
-            if proto.op_type in PIECES:
-                steps = PIECES[proto.op_type](node, len(proto.output))
+            if proto.op_type in SEVERAL:
+                steps = SEVERAL[proto.op_type](node, len(proto.output))
             else:
                 steps = [OPERATORS[proto.op_type](node)]
             made = [step.eval()(*(self._examples[name] for name in active)) for step in steps]
@@ -159,7 +164,7 @@ class _Reading:
         return self._examples[name] if name else None
 
     def _folded(self, proto: Any, inputs: list[str]) -> Mapping[str, np.ndarray]:
-        """What a node makes of constants, by onnx's own evaluation."""
+        """The values that a node makes of constants, by the evaluation of onnx itself."""
         from onnx import helper, numpy_helper
         from onnx.reference import ReferenceEvaluator
 
@@ -167,22 +172,22 @@ class _Reading:
         ends = [helper.make_empty_tensor_value_info(name) for name in proto.output if name]
         graph = helper.make_graph([proto], "constant", [], ends, constants)
         evaluator = ReferenceEvaluator(helper.make_model(graph, opset_imports=self._model.opset_import))
-        found: Any = evaluator.run(None, {})
-        return {end.name: np.asarray(value) for end, value in zip(ends, found, strict=True)}
+        values: Any = evaluator.run(None, {})
+        return {end.name: np.asarray(value) for end, value in zip(ends, values, strict=True)}
 
     def _nodes(self, end: str) -> list[Any]:
-        """The nodes that the end needs, in the order of the file where it is one."""
+        """The nodes that a value needs, in the order of the file if it is sorted."""
         given = [*self._places, *self._constants]
         makers = makers_of(self._graph.node, given, self._path)
         if end not in makers:
             what = "is the input itself" if end in self._places else "is a constant" if end in self._constants else ""
             got = f"{end!r} {what}" if what else f"no value {end!r}"
-            known = f": {', '.join(list(makers)[-12:])}" if makers else ""
-            raise InvalidInput(got, where=self._path, accepted=f"a value that a node makes{known}")
+            last_names = f": {', '.join(list(makers)[-12:])}" if makers else ""
+            raise InvalidInput(got, where=self._path, accepted=f"a value that a node makes{last_names}")
         return ordered(self._graph.node, end, makers, given, self._path)
 
     def _input(self) -> tuple[str, Tensor]:
-        """The only input and an example of it; dimensions that the file leaves open are 1, the batch among them."""
+        """The name of the only input and an example of it; the batch axis, and others without a size, have size 1."""
         inputs = [value for value in self._graph.input if value.name not in self._constants]
         if len(inputs) != 1:
             got = f"{len(inputs)} inputs: {', '.join(value.name for value in inputs)}"
@@ -215,7 +220,7 @@ def _attributes(proto: Any) -> dict[str, Any]:
 
 @contextmanager
 def _errors_at(proto: Any) -> Iterator[None]:
-    """Errors of torch or onnx at a node, as a form of it that is not read."""
+    """Turns errors of torch or onnx at a node into NotRead."""
     try:
         yield
     except NotRead:

@@ -1,4 +1,4 @@
-"""ONNX's functions of entries, of several values, and over axes, each as the torch call that has a lowering."""
+"""ONNX's functions of entries, of several values, and over axes, each as a torch call that has a lowering."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Applied(nn.Module):
     """A function of activations.
 
     Args:
-        function: of tensors; one that can be pickled.
-        constants: further arguments, behind the activations.
+        function: takes tensors; it can be pickled.
+        *constants: its further arguments, behind the activations.
     """
 
     def __init__(self, function: Callable[..., Tensor], *constants: Tensor) -> None:
@@ -32,7 +32,7 @@ class Applied(nn.Module):
 
 
 def _of_entries(function: Callable[..., Tensor], **named: float) -> Callable[[OnnxNode], nn.Module]:
-    """A function of every entry, whose attributes are numbers with these defaults."""
+    """The reader of a function of every entry, whose attributes are numbers with these defaults."""
 
     def reader(node: OnnxNode) -> nn.Module:
         node.activation()
@@ -83,7 +83,7 @@ def _along(function: Callable[..., Tensor], axes: tuple[int, ...], kept: bool, x
 
 
 def _of_several(function: Callable[[Any, Any], Tensor]) -> Callable[[OnnxNode], nn.Module]:
-    """A function of two, of any number of activations and constants one after the other."""
+    """The reader of a function of two values, applied to any number of activations and constants one after the other."""
 
     def reader(node: OnnxNode) -> nn.Module:
         constants = [node.weight(i) for i, operand in enumerate(node.operands) if not isinstance(operand, Tensor)]
@@ -96,7 +96,7 @@ def _of_several(function: Callable[[Any, Any], Tensor]) -> Callable[[OnnxNode], 
 
 
 def _over_axes(function: Callable[..., Tensor]) -> Callable[[OnnxNode], nn.Module]:
-    """Over axes, none of which is that of the points."""
+    """The reader of a function over axes, none of which is the batch axis."""
 
     def reader(node: OnnxNode) -> nn.Module:
         axes, dims, kept = node.numbers("axes", 1), node.activation().dim(), node.flag("keepdims", 1)
@@ -136,4 +136,4 @@ FUNCTIONS: dict[str, Callable[[OnnxNode], nn.Module]] = {
     "Sum": _of_several(torch.add),
     "Tanh": _of_entries(torch.tanh),
 }
-"""By ONNX's names; numbers that are left out are what its declarations say."""
+"""The readers by ONNX's names; the defaults are those of its declarations."""

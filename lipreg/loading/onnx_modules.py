@@ -1,4 +1,4 @@
-"""Modules of few calls that torch has no class for: arithmetic with constants, limits, axes in another order."""
+"""Small modules that torch has no class for: arithmetic with constants, limits, axes in another order."""
 
 from __future__ import annotations
 
@@ -36,7 +36,12 @@ class Arithmetic(nn.Module):
 
 
 class Clip(nn.Module):
-    """Values between two limits, either of which may not be there."""
+    """min(max(x, low), high); None for no limit.
+
+    Args:
+        low: the lower limit.
+        high: the upper limit.
+    """
 
     def __init__(self, low: float | None, high: float | None) -> None:
         super().__init__()
@@ -47,7 +52,11 @@ class Clip(nn.Module):
 
 
 class Permuted(nn.Module):
-    """Axes in another order; the batch axis is the first."""
+    """Axes in another order.
+
+    Args:
+        order: the old axis at each place; the batch axis, 0, comes first.
+    """
 
     def __init__(self, order: Sequence[int]) -> None:
         super().__init__()
@@ -58,7 +67,11 @@ class Permuted(nn.Module):
 
 
 class Joined(nn.Module):
-    """Activations side by side along an axis."""
+    """Activations side by side along an axis.
+
+    Args:
+        axis: counted with the batch axis.
+    """
 
     def __init__(self, axis: int) -> None:
         super().__init__()
@@ -69,7 +82,7 @@ class Joined(nn.Module):
 
 
 def linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
-    """A layer of these weights ``(out, in)``, on the last axis."""
+    """A linear layer with the weights ``(out, in)`` and the bias ``(out,)``, on the last axis."""
     layer = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, dtype=weight.dtype)
     layer.weight = nn.Parameter(weight.contiguous())
     if bias is not None:
@@ -78,7 +91,7 @@ def linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
 
 
 class Single(nn.Module):
-    """Of each point its only entry, without an axis for it."""
+    """The only entry of each point, ``(batch,)``."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x.flatten(1).squeeze(1)

@@ -1,4 +1,4 @@
-"""One node of an ONNX graph as its operator's reader sees it."""
+"""One node of an ONNX graph, as the reader of its operator takes it."""
 
 from __future__ import annotations
 
@@ -13,12 +13,16 @@ _WITHOUT_IS_TEST = 7
 
 
 class NotRead(Exception):
-    """A node, or a form of it, that has no reading; says why, in few words."""
+    """An operator, or a form of it, is not read; the text gives the reason in a few words."""
 
 
 @dataclass(frozen=True)
 class Constant:
-    """A value that does not depend on the network's input."""
+    """A value that does not depend on the network's input.
+
+    Attributes:
+        value: the numbers.
+    """
 
     value: Tensor
 
@@ -29,9 +33,9 @@ class OnnxNode:
 
     Attributes:
         kind: its operator.
-        attributes: by name, as the file has them; of those that are left out, the operator's default counts.
-        operands: constants, examples of activations with their batch axis, None for an optional one that is not there.
-        opset: of the file, which says what is meant by attributes and by their absence.
+        attributes: by name, as the file has them; one that is absent has the operator's default.
+        operands: constants, examples of activations with their batch axis, None for an absent optional one.
+        opset: the version of the file's operators, which decides the meaning of attributes and of their absence.
     """
 
     kind: str
@@ -43,48 +47,52 @@ class OnnxNode:
         """The example of an operand that is an activation.
 
         Raises:
-            NotRead: it is a constant, or not there.
+            NotRead: it is a constant, or absent.
         """
-        found = self.operands[place] if place < len(self.operands) else None
-        if not isinstance(found, Tensor):
+        operand = self.operands[place] if place < len(self.operands) else None
+        if not isinstance(operand, Tensor):
             raise NotRead(f"operand {place} is no activation")
-        return found
+        return operand
 
     def constant(self, place: int) -> Tensor | None:
-        """The value of an operand that is a constant; None where it is not there.
+        """The value of an operand that is a constant; None where it is absent.
 
         Raises:
             NotRead: it is an activation.
         """
-        found = self.operands[place] if place < len(self.operands) else None
-        if isinstance(found, Tensor):
+        operand = self.operands[place] if place < len(self.operands) else None
+        if isinstance(operand, Tensor):
             raise NotRead(f"operand {place} is computed from the input")
-        return None if found is None else found.value
+        return None if operand is None else operand.value
 
     def weight(self, place: int) -> Tensor:
-        """A constant that has to be there.
+        """The value of an operand that has to be a constant.
 
         Raises:
-            NotRead: it is not, or is an activation.
+            NotRead: it is absent, or an activation.
         """
-        found = self.constant(place)
-        if found is None:
+        value = self.constant(place)
+        if value is None:
             raise NotRead(f"operand {place} is missing")
-        return found
+        return value
 
     def numbers(self, name: str, place: int | None = None) -> list[int] | None:
-        """Whole numbers that older opsets have as an attribute and newer ones as an operand; None where there are none."""
+        """Whole numbers that older opsets have as an attribute and newer ones as an operand; None where both are absent.
+
+        Raises:
+            NotRead: the operand is an activation.
+        """
         if name in self.attributes:
             return [int(number) for number in self.attributes[name]]
-        found = None if place is None else self.constant(place)
-        return None if found is None else [int(number) for number in found.flatten()]
+        value = None if place is None else self.constant(place)
+        return None if value is None else [int(number) for number in value.flatten()]
 
     def flag(self, name: str, default: int = 0) -> int:
-        """A whole number of an attribute."""
+        """The whole number of an attribute."""
         return int(self.attributes.get(name, default))
 
     def refuse(self, **plain: Any) -> None:
-        """Refuses other values of attributes than those that are plain.
+        """Refuses other values of attributes than the given ones, which are also the defaults.
 
         Raises:
             NotRead: one has another value.
@@ -98,7 +106,7 @@ class OnnxNode:
         """Refuses the training mode that operators before opset 7 are in unless ``is_test`` is set.
 
         Raises:
-            NotRead: it is not.
+            NotRead: the node is in training mode.
         """
         if self.opset < _WITHOUT_IS_TEST and not self.flag("is_test"):
             raise NotRead("is_test=0: in training mode")

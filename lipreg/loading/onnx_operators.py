@@ -10,9 +10,10 @@ from lipreg.loading.onnx_functions import FUNCTIONS
 from lipreg.loading.onnx_modules import Arithmetic, Clip, Joined, Permuted, Single, linear
 from lipreg.loading.onnx_node import Constant, NotRead, OnnxNode
 from lipreg.loading.onnx_parts import PARTS
-from lipreg.loading.onnx_windows import average_pool, convolution, global_average_pool, max_pool, pad
+from lipreg.loading.onnx_windows import average_pool, convolution, global_average_pool, max_pool, padding
 
 Reader = Callable[[OnnxNode], nn.Module]
+"""What makes a torch module of a node."""
 
 
 def _gemm(node: OnnxNode) -> nn.Module:
@@ -39,7 +40,7 @@ def _matmul(node: OnnxNode) -> nn.Module:
 
 
 def _batch_norm(node: OnnxNode) -> nn.Module:
-    """By the moments in the file."""
+    """Batch norm with the moments in the file."""
     node.refuse(training_mode=0, spatial=1)
     node.refuse_training()
     kind = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d}.get(node.activation().dim())
@@ -91,7 +92,7 @@ def _reshape(node: OnnxNode) -> nn.Module:
 
 
 def _squeezed(node: OnnxNode) -> nn.Module:
-    """Axes of size 1 taken away or put in, none in front of the batch."""
+    """Axes of size 1 removed or added; the batch axis stays first."""
     example, axes = node.activation(), node.numbers("axes", 1)
     if node.kind == "Squeeze":
         axes = axes if axes is not None else [i for i, size in enumerate(example.shape) if size == 1 and i]
@@ -100,16 +101,16 @@ def _squeezed(node: OnnxNode) -> nn.Module:
             for axis in axes
         ):
             raise NotRead(f"of axes {axes} of shape {tuple(example.shape)}")
-        gone = {axis % example.dim() for axis in axes}
-        rest = [size for i, size in enumerate(example.shape) if i not in gone]
+        axes_of_one = {axis % example.dim() for axis in axes}
+        shape = [size for i, size in enumerate(example.shape) if i not in axes_of_one]
     else:
         dims = example.dim() + len(axes or [])
-        gone = {axis % dims for axis in axes or []}
-        kept = iter(example.shape)
-        rest = [1 if i in gone else next(kept) for i in range(dims)]
-    if 0 in gone:
+        axes_of_one = {axis % dims for axis in axes or []}
+        sizes = iter(example.shape)
+        shape = [1 if i in axes_of_one else next(sizes) for i in range(dims)]
+    if 0 in axes_of_one:
         raise NotRead("the batch axis is moved")
-    return _shaped(rest[1:])
+    return _shaped(shape[1:])
 
 
 def _transpose(node: OnnxNode) -> nn.Module:
@@ -129,12 +130,12 @@ def _concat(node: OnnxNode) -> nn.Module:
 
 
 def _arithmetic(node: OnnxNode) -> nn.Module:
-    """Of two activations, or of one and a constant that is the same for all points."""
+    """A sum, difference, product or quotient of two activations, or of one and a constant for all points."""
     places = [i for i, operand in enumerate(node.operands) if isinstance(operand, Tensor)]
     if len(places) == 2:
         return Arithmetic(node.kind, None, True)
     example, value = node.activation(places[0]), node.weight(1 - places[0])
-    if node.flag("broadcast") and "axis" in node.attributes:  # before opset 7 axes are aligned from one on
+    if node.flag("broadcast") and "axis" in node.attributes:  # before opset 7: the constant's axes begin at this one
         after = example.dim() - node.flag("axis") % example.dim() - value.dim()
         value = value.reshape(*value.shape, *(1,) * after)
     if value.dim() > example.dim() or (value.dim() == example.dim() and value.shape[0] != 1):
@@ -174,7 +175,7 @@ OPERATORS: dict[str, Reader] = {
     "MatMul": _matmul,
     "MaxPool": max_pool,
     "Mul": _arithmetic,
-    "Pad": pad,
+    "Pad": padding,
     "Relu": lambda node: nn.ReLU(),
     "Reshape": _reshape,
     "Squeeze": _squeezed,
@@ -182,4 +183,4 @@ OPERATORS: dict[str, Reader] = {
     "Transpose": _transpose,
     "Unsqueeze": _squeezed,
 }
-"""By the name that a file has; what reads constants alone is computed by onnx itself, whatever its operator."""
+"""The readers by the names in files; a node of constants alone is computed by onnx itself, whatever its operator."""

@@ -1,4 +1,4 @@
-"""Nodes of an ONNX graph in an order in which each reads what those in front of it make."""
+"""Nodes of an ONNX graph in an order in which each reads the values of nodes in front of it."""
 
 from __future__ import annotations
 
@@ -37,47 +37,47 @@ def ordered(nodes: Sequence[Any], end: str, makers: Mapping[str, int], given: It
     Args:
         nodes: as the file has them.
         end: the value.
-        makers: of values, as ``makers_of`` finds them.
+        makers: the node of each value, as ``makers_of`` returns them.
         given: names of the input and of constants.
         where: the file, for messages.
 
     Raises:
         InvalidInput: a value that nothing makes, or nodes that wait for each other.
     """
-    known = set(given)
+    available = set(given)
     before: dict[int, set[int]] = {}
-    open_ = [makers[end]]
-    while open_:
-        i = open_.pop()
+    pending = [makers[end]]
+    while pending:
+        i = pending.pop()
         if i in before:
             continue
-        read = [name for name in nodes[i].input if name and name not in known]
-        lost = next((name for name in read if name not in makers), None)
-        if lost is not None:
-            got = f"{nodes[i].op_type} reads {lost!r}, which nothing makes"
+        read = [name for name in nodes[i].input if name and name not in available]
+        missing = next((name for name in read if name not in makers), None)
+        if missing is not None:
+            got = f"{nodes[i].op_type} reads {missing!r}, which nothing makes"
             raise InvalidInput(got, where=where, accepted="the input, constants of the file and what its nodes make")
         before[i] = {makers[name] for name in read}
-        open_ += before[i]
+        pending += before[i]
     return [nodes[i] for i in _sorted(before, nodes, where)]
 
 
 def _sorted(before: dict[int, set[int]], nodes: Sequence[Any], where: str) -> list[int]:
-    """Places, each behind those that it waits for, else as early as the file has it."""
+    """The places of nodes, each behind those that it reads, else in the order of the file."""
     waiting, behind = {i: len(first) for i, first in before.items()}, {i: list[int]() for i in before}
     for i, first in before.items():
         for j in first:
             behind[j].append(i)
     ready = [i for i, count in waiting.items() if not count]
     heapq.heapify(ready)
-    found: list[int] = []
+    order: list[int] = []
     while ready:
-        found.append(heapq.heappop(ready))
-        for i in behind[found[-1]]:
+        order.append(heapq.heappop(ready))
+        for i in behind[order[-1]]:
             waiting[i] -= 1
             if not waiting[i]:
                 heapq.heappush(ready, i)
-    left = sorted(set(before).difference(found))
-    if left:
-        names = ", ".join(f"{nodes[i].op_type} of {nodes[i].output[0]!r}" for i in left[:4])
+    in_cycles = sorted(set(before).difference(order))
+    if in_cycles:
+        names = ", ".join(f"{nodes[i].op_type} of {nodes[i].output[0]!r}" for i in in_cycles[:4])
         raise InvalidInput(f"nodes that wait for each other: {names}", where=where, accepted="a graph without a cycle")
-    return found
+    return order

@@ -1,4 +1,4 @@
-"""ONNX's parts of activations, along any axis but that of the points, and choices by comparisons."""
+"""ONNX's parts of activations, along any axis but the batch axis, casts, and choices by comparisons."""
 
 from __future__ import annotations
 
@@ -12,10 +12,15 @@ from torch import Tensor, nn
 from lipreg.loading.onnx_node import Constant, NotRead, OnnxNode
 
 Index = tuple[Any, ...]
+"""An index as brackets take it."""
 
 
-class Part(nn.Module):
-    """x[index]."""
+class Indexed(nn.Module):
+    """x[index].
+
+    Args:
+        index: keeps the whole batch axis.
+    """
 
     def __init__(self, index: Index) -> None:
         super().__init__()
@@ -26,10 +31,10 @@ class Part(nn.Module):
 
 
 class Placed(nn.Module):
-    """A function of activations and of constants, each at its place.
+    """A function of activations and of constants, each at its place among the arguments.
 
     Args:
-        function: of tensors; one that can be pickled.
+        function: takes tensors; it can be pickled.
         constants: by their places among its arguments.
         count: how many arguments it has.
     """
@@ -41,13 +46,19 @@ class Placed(nn.Module):
             self.register_buffer(f"constant_{place}", constant)
 
     def forward(self, *parts: Tensor) -> Tensor:
-        left = list(parts)
-        given = [getattr(self, f"constant_{i}") if i in self.places else left.pop(0) for i in range(self.count)]
-        return self.function(*given)
+        activations = iter(parts)
+        arguments = [
+            getattr(self, f"constant_{i}") if i in self.places else next(activations) for i in range(self.count)
+        ]
+        return self.function(*arguments)
 
 
 class Cast(nn.Module):
-    """Numbers in another type of floats, and truth values as 0 and 1."""
+    """Numbers in another dtype of floats, and truth values as 0 and 1.
+
+    Args:
+        dtype: float32 or float64.
+    """
 
     def __init__(self, dtype: torch.dtype) -> None:
         super().__init__()
@@ -58,7 +69,11 @@ class Cast(nn.Module):
 
 
 def cast(node: OnnxNode) -> nn.Module:
-    """To floats of 32 or 64 bits, from these and from truth values."""
+    """A cast to floats of 32 or 64 bits, from these and from truth values.
+
+    Raises:
+        NotRead: a cast to another type.
+    """
     node.activation()
     kinds = {1: torch.float32, 11: torch.float64}
     if node.flag("to") not in kinds:
@@ -67,15 +82,15 @@ def cast(node: OnnxNode) -> nn.Module:
 
 
 def _along(axis: int, part: Any) -> nn.Module:
-    """One index, a list of them or a slice, along an axis behind that of the points."""
-    return Part((slice(None),) * axis + (part,))
+    """One index, a list of them or a slice, along an axis behind the batch axis."""
+    return Indexed((slice(None),) * axis + (part,))
 
 
 def _axis(node: OnnxNode, axis: int) -> int:
     """An axis, counted from the first one.
 
     Raises:
-        NotRead: it is that of the points.
+        NotRead: it is the batch axis.
     """
     axis %= node.activation().dim()
     if axis == 0:
@@ -84,7 +99,11 @@ def _axis(node: OnnxNode, axis: int) -> int:
 
 
 def slices(node: OnnxNode) -> nn.Module:
-    """Every so-manieth entry between two ends, along some axes."""
+    """Every ``steps``-th entry between two ends, along some axes.
+
+    Raises:
+        NotRead: ends that are computed, negative steps, or a part of the batch axis.
+    """
     x = node.activation()
     starts, ends = node.numbers("starts", 1), node.numbers("ends", 2)
     if starts is None or ends is None:
@@ -103,22 +122,30 @@ def slices(node: OnnxNode) -> nn.Module:
             continue
         index[axis] = slice(first, last, step)
         _axis(node, axis)
-    return Part(tuple(index))
+    return Indexed(tuple(index))
 
 
 def gather(node: OnnxNode) -> nn.Module:
-    """Entries at constant places along an axis."""
+    """The entries at constant places along an axis, in the order of the places.
+
+    Raises:
+        NotRead: places that are computed or a matrix, or the batch axis.
+    """
     axis = _axis(node, node.flag("axis"))
     size = node.activation().shape[axis]
     places = node.weight(1)
     if places.dim() > 1:
         raise NotRead(f"at places of shape {tuple(places.shape)}")
-    found = (places % size).tolist()
-    return _along(axis, found)
+    index = (places % size).tolist()
+    return _along(axis, index)
 
 
 def split(node: OnnxNode, count: int) -> list[nn.Module]:
-    """Pieces along an axis: of given sizes, or equal ones, of which the last may be smaller."""
+    """Parts along an axis: of given sizes, or equal ones, of which the last may be smaller.
+
+    Raises:
+        NotRead: sizes that do not fit, or the batch axis.
+    """
     axis = _axis(node, node.flag("axis"))
     size, sizes = node.activation().shape[axis], node.numbers("split", 1)
     if sizes is None:
@@ -131,7 +158,7 @@ def split(node: OnnxNode, count: int) -> list[nn.Module]:
 
 
 def placed(function: Callable[..., Tensor]) -> Callable[[OnnxNode], nn.Module]:
-    """A function of entries of several operands, some of which are constants that are the same for all points."""
+    """The reader of a function of several operands, entry by entry; constants among them are the same for all points."""
 
     def reader(node: OnnxNode) -> nn.Module:
         constants = {i: operand.value for i, operand in enumerate(node.operands) if isinstance(operand, Constant)}
@@ -158,5 +185,6 @@ PARTS: dict[str, Callable[[OnnxNode], nn.Module]] = {
     "Slice": slices,
     "Where": placed(torch.where),
 }
-PIECES: dict[str, Callable[[OnnxNode, int], list[nn.Module]]] = {"Split": split}
-"""Those that make several values: a module for each."""
+"""The readers of operators that make one value, by ONNX's names."""
+SEVERAL: dict[str, Callable[[OnnxNode, int], list[nn.Module]]] = {"Split": split}
+"""The readers of operators that make several values: each returns a module for every value."""

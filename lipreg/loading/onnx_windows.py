@@ -16,7 +16,11 @@ _WHOLE: dict[int, Any] = {1: nn.AdaptiveAvgPool1d, 2: nn.AdaptiveAvgPool2d}
 
 
 def convolution(node: OnnxNode) -> nn.Module:
-    """A convolution, behind padding where the two sides differ."""
+    """A convolution, behind a module for padding where the two sides differ.
+
+    Raises:
+        NotRead: more than two spatial dimensions, or sizes that do not fit.
+    """
     weight, bias = node.weight(1), node.constant(2)
     sizes = _spatial(node)
     kernel = list(weight.shape[2:])
@@ -43,7 +47,11 @@ def convolution(node: OnnxNode) -> nn.Module:
 
 
 def max_pool(node: OnnxNode) -> nn.Module:
-    """The largest value of each window."""
+    """The largest entry of each window.
+
+    Raises:
+        NotRead: another padding on either side, or more than two spatial dimensions.
+    """
     sizes = _spatial(node)
     kernel, before = _pool(node, sizes)
     own = {"stride": _each(node, "strides", sizes), "padding": before, "dilation": _each(node, "dilations", sizes)}
@@ -51,7 +59,11 @@ def max_pool(node: OnnxNode) -> nn.Module:
 
 
 def average_pool(node: OnnxNode) -> nn.Module:
-    """The mean of each window."""
+    """The mean of each window.
+
+    Raises:
+        NotRead: dilated windows, another padding on either side, or a last window that hangs over with padding.
+    """
     sizes = _spatial(node)
     if set(_each(node, "dilations", sizes)) != {1}:
         raise NotRead("dilated")
@@ -63,12 +75,20 @@ def average_pool(node: OnnxNode) -> nn.Module:
 
 
 def global_average_pool(node: OnnxNode) -> nn.Module:
-    """The mean of each channel."""
+    """The mean of each channel.
+
+    Raises:
+        NotRead: more than two spatial dimensions.
+    """
     return _WHOLE[len(_spatial(node))](1)
 
 
-def pad(node: OnnxNode) -> nn.Module:
-    """A constant around the image."""
+def padding(node: OnnxNode) -> nn.Module:
+    """A constant around the image.
+
+    Raises:
+        NotRead: another mode, padding of the batch or of channels, or entries that are cut off.
+    """
     node.refuse(mode="constant")
     example = node.activation()
     pads = node.numbers("paddings") if "paddings" in node.attributes else node.numbers("pads", 1)
@@ -87,7 +107,7 @@ def pad(node: OnnxNode) -> nn.Module:
 
 
 def _pool(node: OnnxNode, sizes: list[int]) -> tuple[list[int], list[int]]:
-    """Kernel and padding of a pool, which torch takes the same on both sides."""
+    """The kernel and the padding of a pool, which has to be the same on both sides."""
     kernel = node.numbers("kernel_shape")
     if kernel is None:
         raise NotRead("no kernel_shape")
@@ -100,7 +120,7 @@ def _pool(node: OnnxNode, sizes: list[int]) -> tuple[list[int], list[int]]:
 
 
 def _padding(node: OnnxNode, sizes: list[int], kernel: list[int]) -> tuple[list[int], list[int]]:
-    """What is put before and after each dimension, also where only a rule for it is given."""
+    """The padding before and after each dimension, also where only a rule for it is given (``auto_pad``)."""
     rule, dims = node.attributes.get("auto_pad", "NOTSET"), len(sizes)
     pads = node.numbers("pads") or [0] * (2 * dims)
     if len(pads) != 2 * dims:
@@ -127,10 +147,10 @@ def _padded(before: list[int], after: list[int], value: float) -> nn.Module:
 
 
 def _each(node: OnnxNode, name: str, sizes: list[int]) -> list[int]:
-    found = node.numbers(name) or [1] * len(sizes)
-    if len(found) != len(sizes):
-        raise NotRead(f"{name}={found} in {len(sizes)} dimensions")
-    return found
+    values = node.numbers(name) or [1] * len(sizes)
+    if len(values) != len(sizes):
+        raise NotRead(f"{name}={values} in {len(sizes)} dimensions")
+    return values
 
 
 def _spatial(node: OnnxNode) -> list[int]:

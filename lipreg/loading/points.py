@@ -18,7 +18,7 @@ from lipreg.loading.tensors import read_tensors, unusual
 _WHERE = "data"
 _ACCEPTED = "a .npy of inputs, a .npz or .pt with x (and y), or a .csv with a header"
 _LABELS = ("label", "labels", "class", "classes", "target", "targets")
-"""What columns of labels are called by those who do not call them y."""
+"""Frequent names of columns of labels that are not called y."""
 _TENSORS = "Save the tensors alone: torch.save({'x': x, 'y': y}, path)"
 
 
@@ -31,22 +31,23 @@ def load_points(
         path: a ``.npy`` of inputs; a ``.npz``, or a ``.pt`` with a dictionary, of ``x`` and perhaps ``y``; a ``.pt`` with x
             alone or ``(x, y)``; a ``.csv`` with a header, whose columns are the inputs in their order.
         labels: the column, or the name in the file, of the labels; default "y", which need not be there.
-        shape: of one input, where the file has it flat.
+        shape: that of one input, where the file has inputs flat; None keeps the shape of the file.
 
     Returns:
         Inputs ``(batch, *shape)`` in floating point: as the file has them, float64 from a table, float32 of whole numbers.
         Labels ``(batch,)``, in whole numbers where they are whole.
 
     Raises:
-        InvalidInput: no such file, nothing of that name in it, what are no numbers, or another count of labels.
+        InvalidInput: no such file, no x or no labels of that name in it, entries that are no numbers, or another count of
+            labels than of inputs.
     """
     kind, name = Path(path).suffix, labels or "y"
     try:
         if kind == ".npy":
             held = {"x": torch.as_tensor(np.load(path))}
         elif kind == ".npz":
-            with np.load(path) as found:
-                held = {key: torch.as_tensor(found[key]) for key in found.files}
+            with np.load(path) as archive:
+                held = {key: torch.as_tensor(archive[key]) for key in archive.files}
         elif kind in (".pt", ".pth"):
             content = read_tensors(path, where=_WHERE, accepted=_ACCEPTED, todo=_TENSORS)
             held = dict(content) if isinstance(content, dict) else dict(_pair(content, name))
@@ -86,8 +87,13 @@ def load_points(
     return _shaped(x, shape, path), y
 
 
-def chosen(x: Tensor, y: Tensor | None, count: int | None) -> tuple[Tensor, Tensor | None]:
-    """The first so many points; None takes all.
+def first_points(x: Tensor, y: Tensor | None, count: int | None) -> tuple[Tensor, Tensor | None]:
+    """The first points of several.
+
+    Args:
+        x: inputs ``(batch, *shape)``.
+        y: labels ``(batch,)``, or None.
+        count: how many points; None for all.
 
     Raises:
         InvalidInput: there are fewer.
@@ -112,7 +118,7 @@ def _shaped(x: Tensor, shape: Sequence[int] | None, path: str | Path) -> Tensor:
 
 
 def _pair(content: object, labels: str) -> list[tuple[str, object]]:
-    """Inputs, or inputs with labels, by their names."""
+    """The content of a file without names, inputs or inputs with labels, by the names x and that of the labels."""
     pair = isinstance(content, tuple | list) and len(content) in (1, 2)
     return list(zip(("x", labels), content, strict=False)) if pair else [("x", content)]  # type: ignore[arg-type]
 
@@ -123,7 +129,7 @@ def _header(path: Path) -> list[str]:
 
 
 def _say_what_counts_as_input(path: Path) -> None:
-    """Warns of a column that is called as labels are, and counts as an input."""
+    """Warns of a column with a name as labels have it, which counts as an input."""
     called = [name for name in _header(path) if name.lower() in _LABELS]
     if called:
         advice = f"labels={called[0]!r}, or --labels {called[0]}, takes it as the labels"
@@ -132,7 +138,7 @@ def _say_what_counts_as_input(path: Path) -> None:
 
 def _table(path: Path, labels: str) -> dict[str, Tensor]:
     """The columns of a table, all but that of the labels as inputs."""
-    with path.open(encoding="utf-8-sig", newline="") as stream:  # a mark at the beginning is no part of the first name
+    with path.open(encoding="utf-8-sig", newline="") as stream:  # a byte order mark is no part of the first name
         lines = [row for row in csv.reader(stream, skipinitialspace=True) if row]
     if len(lines) < 2:
         got = f"{path} {'has a header and no rows' if lines else 'is empty'}"

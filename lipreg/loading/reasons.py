@@ -1,4 +1,4 @@
-"""Why a file could not be read, in the words of whoever tried."""
+"""Why a file could not be read, in words for messages."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ _OF_CODE = (LookupError, TypeError, AttributeError)
 """Errors whose text is about the reader's code, not about the file."""
 
 _ARCHIVE = b"PK\x03\x04"
+"""The first bytes of a zip archive."""
 
 
 def first_line(error: Exception) -> str:
-    """The first line of an error's text, or its class where it has none."""
+    """The first line of an error's text, or the name of its class where it has none."""
     text = of_system(error).partition("\n")[0].strip()
     if isinstance(error, _OF_CODE):
         return f"{type(error).__name__}: {text}"
@@ -23,13 +24,13 @@ def first_line(error: Exception) -> str:
 
 
 def of_code(error: BaseException) -> str:
-    """An error of somebody's code in one line, with the line of it at which it was raised."""
+    """An error of a user's code in one line of text, with the line of code at which it was raised."""
     at = traceback.extract_tb(error.__traceback__)[-1]
     return f"{type(error).__name__}: {' '.join(str(error).split())} ({Path(at.filename).name}, line {at.lineno})"
 
 
 def unreadable(path: str | Path, error: Exception) -> str:
-    """That a file cannot be read, and why: it is empty, cut short or damaged, or what the error says."""
+    """A sentence that a file cannot be read, and why: it is empty, cut short or damaged, or the text of the error."""
     file = Path(path)
     if file.is_file() and not file.stat().st_size:
         return f"cannot read {path}: it is empty"
@@ -40,12 +41,12 @@ def unreadable(path: str | Path, error: Exception) -> str:
 
 
 def part_before(value: str) -> str:
-    """How the part of a file's network is asked for that ends with a value; empty without one."""
+    """Advice on how to load the part of a file's network that ends with a value; empty where the value is."""
     return f"The part up to there is module={value!r}, or --module {value}" if value else ""
 
 
 def is_cut(path: str | Path) -> bool:
-    """Whether a file begins like an archive, as networks and arrays are saved, and is none: its end is missing."""
+    """Whether a file begins like a zip archive, as networks and arrays are saved, but is none: its end is missing."""
     try:
         with Path(path).open("rb") as file:
             begins = file.read(len(_ARCHIVE))

@@ -21,20 +21,21 @@ _AS_PLAIN_DATA = {
     "ListConfig": "self.save_hyperparameters({'name': list(value)})",
     "Namespace": "self.save_hyperparameters(vars(args))",
 }
-"""How the hyperparameters of a Lightning checkpoint are saved in place of an object of that class."""
+"""By the name of a class, the code that saves the same hyperparameters of a Lightning checkpoint as plain data."""
 
 
 def read_tensors(path: str | Path, *, where: str, accepted: str, todo: str = _OTHERWISE) -> Any:
-    """What a file of ``torch.save`` holds, on the CPU, read with ``weights_only``: nothing in it is run.
+    """The content of a file of ``torch.save``, on the CPU, read with ``weights_only``: nothing in it is run.
 
     Args:
         path: the file.
         where: the argument that named it, for messages.
-        accepted: what would have been accepted there.
-        todo: what to do about a file with objects of other classes in it than hyperparameters.
+        accepted: what is accepted there, for messages.
+        todo: advice for a file with objects of other classes than those that hold hyperparameters.
 
     Raises:
-        InvalidInput: no such file, none of torch's, or a class of somebody's in it, which is named with what to do.
+        InvalidInput: no such file, no file of torch, or an object of another class in it; the message names the class, with
+            advice.
     """
     try:
         with warnings.catch_warnings():
@@ -49,7 +50,7 @@ def read_tensors(path: str | Path, *, where: str, accepted: str, todo: str = _OT
 
 
 def unusual(value: Tensor) -> str:
-    """In which way a tensor is no array of real numbers; empty where it is one."""
+    """The way in which a tensor is no plain array of real numbers, in a word or two; empty where it is one."""
     if value.is_complex():
         return "complex"
     if value.is_meta:
@@ -60,9 +61,9 @@ def unusual(value: Tensor) -> str:
 
 
 def _not_plain(path: str | Path, text: str, where: str, accepted: str, todo: str) -> InvalidInput:
-    """What the unpickler stopped at, and how to do without it."""
-    found = re.search(r"GLOBAL ([\w.]+)", text)
-    name = found[1] if found else ""
+    """The error of a file with a class that the unpickler refuses, with advice on how to do without it."""
+    match = re.search(r"GLOBAL ([\w.]+)", text)
+    name = match[1] if match else ""
     what = f"it holds more than tensors and plain data{f', a {name}' if name else ''}, which could run as code"
     plain = _AS_PLAIN_DATA.get(name.rpartition(".")[2])
     if plain:

@@ -1,11 +1,11 @@
 """Mixed-integer and linear programs for the exact constant, and the solvers behind them."""
 
-from lipreg.milp.cells import Cell, interior_point, settle_cell
+from lipreg.milp.cells import CellStatus, interior_point, settle_cell
 from lipreg.milp.encoding import Encoding, encode, encode_rise
-from lipreg.milp.functionals import Functionals, families
+from lipreg.milp.functionals import FunctionalFamily, families
 from lipreg.milp.gurobi import Gurobi
 from lipreg.milp.highs import Highs
-from lipreg.milp.program import Outcome, Program
+from lipreg.milp.program import Program, SolverOutcome
 from lipreg.milp.scip import Scip
 from lipreg.milp.size import program_size
 from lipreg.milp.solvers import SOLVERS, Found, Options, Solver, get_solver, installed_solvers, register_solver
@@ -14,18 +14,18 @@ from lipreg.milp.tree import Proof, prove
 
 __all__ = [
     "SOLVERS",
-    "Cell",
+    "CellStatus",
     "Encoding",
     "Found",
-    "Functionals",
+    "FunctionalFamily",
     "Gurobi",
     "Highs",
     "Options",
-    "Outcome",
     "Program",
     "Proof",
     "Scip",
     "Solver",
+    "SolverOutcome",
     "encode",
     "encode_rise",
     "families",

@@ -1,7 +1,7 @@
 """Programs put together block by block: named variables, and rows that are sums of matrices times variables.
 
-A modelling language takes longer over these programs than the solver does over most of them; here a program is what numpy
-and scipy need to stack its blocks. ``milp/plain.py`` writes the published encoding in cvxpy, for comparison.
+A modelling language takes longer over these programs than the solver does over most of them; here numpy and
+scipy stack the blocks of a program. ``estimators/yardsticks/plain.py`` has the published encoding in cvxpy, for comparison.
 """
 
 from __future__ import annotations
@@ -16,8 +16,13 @@ from lipreg.milp.program import Program
 
 
 @dataclass(frozen=True)
-class Entries:
-    """The entries of a matrix with ``count`` rows that are not 0: row, column and value of each."""
+class SparseMatrix:
+    """A matrix by its entries that are not 0.
+
+    Attributes:
+        count: how many rows it has.
+        rows, columns, values: of each entry, ``(entries,)``.
+    """
 
     count: int
     rows: np.ndarray
@@ -25,27 +30,28 @@ class Entries:
     values: np.ndarray
 
     @classmethod
-    def of(cls, matrix: np.ndarray) -> Entries:
+    def of(cls, matrix: np.ndarray) -> SparseMatrix:
+        """A dense matrix as a sparse one."""
         rows, columns = np.nonzero(matrix)
         return cls(len(matrix), rows, columns, matrix[rows, columns])
 
-    def __mul__(self, factor: np.ndarray | float) -> Entries:
+    def __mul__(self, factor: np.ndarray | float) -> SparseMatrix:
         """The matrix with its rows, each times its factor, or with all times a number."""
         values = self.values * (factor[self.rows] if isinstance(factor, np.ndarray) else factor)
-        return Entries(self.count, self.rows, self.columns, values)
+        return SparseMatrix(self.count, self.rows, self.columns, values)
 
-    def __neg__(self) -> Entries:
-        return Entries(self.count, self.rows, self.columns, -self.values)
+    def __neg__(self) -> SparseMatrix:
+        return SparseMatrix(self.count, self.rows, self.columns, -self.values)
 
 
-Part = Entries | np.ndarray | float
+Part = SparseMatrix | np.ndarray | float
 """A matrix ``(rows, variables)``, a diagonal as a vector, or a number times the identity."""
 Block = Part | tuple[Part, Part]
 """One of these, or a sum of two."""
 
 
 class Assembly:
-    """Collects variables and rows, then makes the Program.
+    """A program that is being put together: it collects variables and rows, then makes the Program.
 
     Rows are written as {variable: block}. A block is a matrix ``(rows, size)`` or its entries; a vector stands for its
     diagonal matrix and a number for that many times the identity; two of these for their sum.
@@ -56,22 +62,28 @@ class Assembly:
         self._lower: list[np.ndarray] = []
         self._upper: list[np.ndarray] = []
         self._integer: list[np.ndarray] = []
-        self._rows: dict[bool, list[tuple[list[Entries], np.ndarray]]] = {True: [], False: []}
+        self._rows: dict[bool, list[tuple[list[SparseMatrix], np.ndarray]]] = {True: [], False: []}
 
     def __contains__(self, name: str) -> bool:
         return name in self.columns
 
     def size(self, name: str) -> int:
-        """How many variables a block has."""
+        """How many variables the block ``name`` has."""
         columns = self.columns[name]
         return columns.stop - columns.start
 
     @property
     def width(self) -> int:
+        """How many variables there are so far."""
         return sum(map(len, self._lower))
 
     def variables(self, name: str, lower: np.ndarray, upper: np.ndarray) -> None:
-        """Adds a block of bounded variables; an empty one is left out."""
+        """Adds a block of bounded variables; an empty one is left out.
+
+        Args:
+            name: of the block.
+            lower, upper: finite bounds, ``(size,)``.
+        """
         if len(lower):
             self.columns[name] = slice(self.width, self.width + len(lower))
             self._lower.append(np.asarray(lower, dtype=np.float64))
@@ -84,7 +96,7 @@ class Assembly:
             self.variables(name, np.zeros(count), np.ones(count))
 
     def at_most(self, row: Mapping[str, Block], right: np.ndarray | float) -> None:
-        """Adds rows sum_v block_v v <= right. Blocks of variables that were left out are left out too."""
+        """Adds rows sum_v block_v v <= right, without the blocks of variables that were left out."""
         self._add(row, right, equality=False)
 
     def equal(self, row: Mapping[str, Block], right: np.ndarray | float) -> None:
@@ -105,15 +117,15 @@ class Assembly:
             ends = np.broadcast_to(np.asarray(right, dtype=np.float64), (count,))
             self._rows[equality].append((entries, ends))
 
-    def _entries(self, name: str, part: Part) -> Entries:
-        """Those of a part, at the program's columns."""
+    def _entries(self, name: str, part: Part) -> SparseMatrix:
+        """The entries of a part, at the program's columns."""
         first = self.columns[name].start
         if isinstance(part, np.ndarray) and part.ndim == 2:
-            part = Entries.of(part)
-        if isinstance(part, Entries):
-            return Entries(part.count, part.rows, first + part.columns, part.values)
+            part = SparseMatrix.of(part)
+        if isinstance(part, SparseMatrix):
+            return SparseMatrix(part.count, part.rows, first + part.columns, part.values)
         diagonal = np.arange(self.size(name))
-        return Entries(len(diagonal), diagonal, first + diagonal, np.broadcast_to(part, diagonal.shape))
+        return SparseMatrix(len(diagonal), diagonal, first + diagonal, np.broadcast_to(part, diagonal.shape))
 
     def program(self, objective: Mapping[str, np.ndarray | float], offset: float) -> Program:
         """The program that maximises the sum of coefficients times variables, plus the offset."""

@@ -1,10 +1,10 @@
-"""How deep inside some rows a point of the unit box can lie, and how far along it can: many small linear programs."""
+"""Many small linear programs: how deep inside some rows a point of the unit box can lie, and how far along a direction."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from lipreg.milp.highs import unsaid
+from lipreg.milp.highs import silent_solver
 
 _OPTIONS = {
     "output_flag": False,
@@ -17,10 +17,10 @@ _OPTIONS = {
 
 
 class Depths:
-    """One solver for all of them. What it finds proves nothing by itself: whoever asks evaluates the multipliers."""
+    """The linear programs, by one solver. Its answers prove nothing: callers evaluate the multipliers."""
 
     def __init__(self) -> None:
-        self._solver = unsaid()
+        self._solver = silent_solver()
         for name, value in _OPTIONS.items():
             self._solver.setOptionValue(name, value)
 
@@ -31,42 +31,43 @@ class Depths:
 
         Args:
             matrix, levels: rows ``(k, n)`` and ``(k,)``.
-            real: 1 for the rows that s deepens, 0 for those that merely hold, ``(k,)``.
+            real: 1 for the rows that s deepens, 0 for those that hold without s, ``(k,)``.
 
         Returns:
-            s, the point ``(n,)`` and multipliers of the rows ``(k,)``; None where the solver does not end as it should.
+            s, the point ``(n,)`` and multipliers of the rows ``(k,)``; None where the solver fails.
         """
         variables = matrix.shape[1]
         cost = np.append(np.zeros(variables), 1.0)
         least = np.append(np.full(variables, -1.0), -np.inf)
         if not self._pass(np.hstack([matrix, -real[:, None]]), levels, least, cost):
             return None
-        found = self._solved()
-        return None if found is None else (float(found[0][-1]), found[0][:-1], found[1])
+        optimum = self._solved()
+        return None if optimum is None else (float(optimum[0][-1]), optimum[0][:-1], optimum[1])
 
     def within(self, matrix: np.ndarray, levels: np.ndarray) -> bool:
-        """Sets what ``farthest`` is asked over: matrix v + levels >= 0 over -1 <= v <= 1. Returns whether that was taken."""
+        """Sets the set of ``farthest``, matrix v + levels >= 0 and -1 <= v <= 1; returns whether the solver took it."""
         variables = matrix.shape[1]
         return self._pass(matrix, levels, np.full(variables, -1.0), np.zeros(variables))
 
     def farthest(self, way: np.ndarray) -> tuple[float, np.ndarray, np.ndarray] | None:
-        """max way . v over what ``within`` has set, from where the last one ended, as long as no other program was solved.
+        """max way . v over the set of ``within``, started from the last optimum; no other program may be solved in between.
 
         Returns:
-            The value, the point ``(n,)`` and multipliers of the rows ``(k,)``; None where the solver does not end so.
+            The value, the point ``(n,)`` and multipliers of the rows ``(k,)``; None where the solver fails.
         """
         self._solver.changeColsCost(len(way), np.arange(len(way), dtype=np.int32), way)
-        found = self._solved()
-        return None if found is None else (float(way @ found[0]), *found)
+        optimum = self._solved()
+        return None if optimum is None else (float(way @ optimum[0]), *optimum)
 
     def cut(self, way: np.ndarray, level: float) -> None:
-        """Adds way . v + level >= 0 to what ``within`` has set."""
+        """Adds way . v + level >= 0 to the set of ``within``."""
         import highspy
 
         used = np.flatnonzero(way).astype(np.int32)
         self._solver.addRow(-level, highspy.kHighsInf, len(used), used, way[used])
 
     def _pass(self, matrix: np.ndarray, levels: np.ndarray, least: np.ndarray, cost: np.ndarray) -> bool:
+        """Passes max cost . v with matrix v + levels >= 0, least <= v <= 1 to the solver; whether it was taken."""
         import highspy
 
         count, variables = matrix.shape
@@ -83,11 +84,11 @@ class Depths:
         return self._solver.passModel(lp) != highspy.HighsStatus.kError
 
     def _solved(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """The point and the rows' multipliers."""
+        """The optimal point and the rows' multipliers; None without them."""
         import highspy
 
         self._solver.run()
         if self._solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
             return None
-        found = self._solver.getSolution()
-        return np.asarray(found.col_value), np.abs(np.asarray(found.row_dual))
+        solution = self._solver.getSolution()
+        return np.asarray(solution.col_value), np.abs(np.asarray(solution.row_dual))

@@ -1,4 +1,4 @@
-"""Which functionals one program maximises over: a single one, the best of several, or all sign vectors."""
+"""The functionals that one program maximises over: a single one, the best of several, or all sign vectors."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from lipreg.milp.assembly import Assembly
 
 
 @dataclass(frozen=True)
-class Functionals:
+class FunctionalFamily:
     """A family of functionals c, made of rows of the placed problem.
 
     Attributes:
         rows: indices of the rows.
-        signs: False: c is one of the rows, chosen by a selection binary each. True: c = sum_k s_k row_k with signs
+        signs: False: c is one of the rows, each with a selection binary. True: c = sum_k s_k row_k with signs
             s_k in {-1, 1}, a binary each; the largest |J^T c|_{p*} over them is the operator norm |J|_{p->1}.
     """
 
@@ -33,9 +33,9 @@ class Functionals:
         return len(self.rows) == 1
 
     def free_signs(self, p: float) -> int:
-        """How many signs are open. c and -c have the same norm: for p = inf one sign may be fixed.
+        """How many signs are variables. c and -c have the same norm: for p = inf one sign may be fixed.
 
-        For p = 1 all are left open and the largest entry is sought instead of the largest magnitude.
+        For p = 1 all are variables, and the largest entry is sought instead of the largest magnitude.
         """
         return len(self.rows) if p == 1.0 else len(self.rows) - 1
 
@@ -43,8 +43,8 @@ class Functionals:
         """Adds the family's binaries t, "functional", and their rows.
 
         Returns:
-            How much of each row c has: matrix t + constant, ``(k, binaries)`` and ``(k,)``. What is linear in c is made
-            of that of the rows in the same way.
+            The share of each row in c: matrix t + constant, ``(k, binaries)`` and ``(k,)``. A value linear in c is the same
+            combination of those of the rows.
         """
         if self.single:
             return np.zeros((1, 0)), np.ones(1)
@@ -58,7 +58,15 @@ class Functionals:
         return 2.0 * np.eye(len(self))[:, free], np.where(free, -1.0, 1.0)
 
     def ends(self, lower: np.ndarray, upper: np.ndarray, p: float) -> tuple[np.ndarray, np.ndarray]:
-        """Bounds on a gradient over the whole family, from those of its rows ``(k, n)``."""
+        """Bounds on a gradient over the whole family.
+
+        Args:
+            lower, upper: bounds for each of its rows, ``(k, n)``.
+            p: norm of input distances.
+
+        Returns:
+            Lower and upper bounds, ``(n,)`` each.
+        """
         if not self.signs or self.single:
             return lower.min(0), upper.max(0)
         fixed = len(self) - self.free_signs(p)
@@ -66,21 +74,23 @@ class Functionals:
         return lower[:fixed].sum(0) - size, upper[:fixed].sum(0) + size
 
     def loss(self, rounding: np.ndarray) -> float:
-        """What rounding may do to the norm of any functional's gradient in a program, from that of each row ``(rows,)``."""
-        own = rounding[list(self.rows)]
+        """A bound on the rounding of any functional's gradient norm in a program, from that of each row, ``(rows,)``."""
+        of_rows = rounding[list(self.rows)]
         if not self.signs:
-            return float(own.max())
+            return float(of_rows.max())
         # sums over the rows add a rounding a row, of which those of the rows themselves allow for SPARE
-        return float(own.sum()) * (1.0 + len(self) / SPARE)
+        return float(of_rows.sum()) * (1.0 + len(self) / SPARE)
 
     def tie(self, program: Assembly, name: str, most: np.ndarray, least: np.ndarray | None = None) -> None:
-        """Rows that hold variables to the bounds of the functional selected: name <= sum_k t_k most_k.
+        """Adds rows that bound variables by those of the functional selected: name <= sum_k t_k most_k.
 
         They cut the relaxation, in which the functional is a mixture. Nothing for a single functional, whose bounds are
         the variables' own, and nothing for signs.
 
         Args:
-            most, least: ``(k, variables)``.
+            program: to which they are added.
+            name: of the variables.
+            most, least: their bounds for each of the k functionals, ``(k, variables)``.
         """
         if self.single or self.signs:
             return
@@ -89,20 +99,20 @@ class Functionals:
             program.at_most({name: -1.0, "functional": least.T}, 0.0)
 
 
-def families(local: Analysis) -> tuple[Analysis, list[Functionals]]:
-    """The families whose largest constant is asked for at a single point, over the rows of the analysis returned.
+def families(local: Analysis) -> tuple[Analysis, list[FunctionalFamily]]:
+    """The families of which the question at a single point has the largest constant, over the rows of the analysis returned.
 
     Each functional is a family of its own, an operator norm being the largest over its outputs or sign vectors
-    (``PlacedProblem.apart``). Where sign vectors are too many for that, one family has them all.
+    (``PlacedProblem.scalarised``). Where sign vectors are too many for that, one family has them all.
     """
-    apart = local.derived(_apart) or local
+    apart = local.derived(_scalarised) or local
     rows = range(apart.placed.rows.shape[1])
     if apart.placed.problem.output.joint:
-        return apart, [Functionals(tuple(rows), signs=True)]
-    return apart, [Functionals((row,)) for row in rows]
+        return apart, [FunctionalFamily(tuple(rows), signs=True)]
+    return apart, [FunctionalFamily((row,)) for row in rows]
 
 
-def _apart(local: Analysis) -> Analysis | None:
-    """The analysis with each functional on its own; None where it is that already."""
-    placed = local.placed.apart()
-    return None if placed is local.placed else local.asking(placed)
+def _scalarised(local: Analysis) -> Analysis | None:
+    """The analysis with each functional on its own; None where the analysis itself has them so."""
+    placed = local.placed.scalarised()
+    return None if placed is local.placed else local.for_question(placed)

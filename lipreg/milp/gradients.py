@@ -1,4 +1,4 @@
-"""Gradients as a program has them: affine in the switched gradients and the functional, with proved ends."""
+"""Gradients in a program: affine in the switched gradients and the functional, with proved bounds."""
 
 from __future__ import annotations
 
@@ -12,27 +12,30 @@ from lipreg.folding import unstable_units
 
 
 @dataclass(frozen=True)
-class Gradient:
-    """on_w w + on_c t + constant, for what the functional is made of, t; one row an entry.
+class AffineGradient:
+    """on_w w + on_c t + constant, with w the n switched gradients and t the family's binaries; one row an entry.
 
-    A fixed functional has no t.
+    Attributes:
+        on_w: ``(entries, n)``.
+        on_c: ``(entries, binaries)``; a fixed functional has no binaries.
+        constant: ``(entries,)``.
     """
 
     on_w: np.ndarray
     on_c: np.ndarray
     constant: np.ndarray
 
-    def __getitem__(self, chosen: np.ndarray) -> Gradient:
-        return Gradient(self.on_w[chosen], self.on_c[chosen], self.constant[chosen])
+    def __getitem__(self, index: np.ndarray) -> AffineGradient:
+        return AffineGradient(self.on_w[index], self.on_c[index], self.constant[index])
 
-    def with_negative(self) -> Gradient:
+    def with_negative(self) -> AffineGradient:
         """Every entry, then every entry's negative."""
-        return Gradient(*(np.concatenate([part, -part]) for part in (self.on_w, self.on_c, self.constant)))
+        return AffineGradient(*(np.concatenate([part, -part]) for part in (self.on_w, self.on_c, self.constant)))
 
 
 @dataclass(frozen=True)
 class GradientBounds:
-    """Interval bounds on gradients, one line a functional.
+    """Interval bounds on gradients, one row a functional.
 
     Attributes:
         lower, upper: with respect to the inputs that are measured, times their weights, ``(rows, inputs)``.
@@ -45,13 +48,15 @@ class GradientBounds:
     unit_upper: np.ndarray
 
     def of(self, rows: list[int]) -> GradientBounds:
+        """The bounds for some of the functionals."""
         return GradientBounds(self.lower[rows], self.upper[rows], self.unit_lower[rows], self.unit_upper[rows])
 
 
 def gradient_bounds(analysis: Analysis, budget: Budget | None = None) -> GradientBounds:
-    """Bounds on every row's gradients at a single point, which are made once and end with the analysis.
+    """Bounds on every row's gradients at a single point, which are made once and dropped with the analysis.
 
     Args:
+        analysis: of a single point.
         budget: started, of their linear bounds; None for no limit.
     """
     return analysis.derived(_gradient_bounds, budget)
@@ -64,7 +69,7 @@ def _gradient_bounds(analysis: Analysis, budget: Budget | None) -> GradientBound
     unit_lower, unit_upper = np.zeros((rows, len(units))), np.zeros((rows, len(units)))
     for index, (low, high) in bounds.items():  # a node that the output does not depend on has no gradient
         at = units.of(index)
-        chosen = units.position[at]
-        unit_lower[:, at] = low[0].flatten(1).numpy()[:, chosen]
-        unit_upper[:, at] = high[0].flatten(1).numpy()[:, chosen]
+        positions = units.position[at]
+        unit_lower[:, at] = low[0].flatten(1).numpy()[:, positions]
+        unit_upper[:, at] = high[0].flatten(1).numpy()[:, positions]
     return GradientBounds(lower, upper, unit_lower, unit_upper)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 _ONE_AT_A_TIME = threading.Lock()
-"""While Gurobi runs, Ctrl-C is its own; of two runs at once the second would put the first one's handler back for good."""
+"""While Gurobi runs it handles Ctrl-C; of two runs at once the second would leave the first one's handler in place."""
 
 
 @register_solver("gurobi")
@@ -53,6 +53,7 @@ class Gurobi(Solver):
 
 
 def _solved(model: gurobipy.Model, program: Program, budget: Budget, options: Options) -> Found:
+    """Loads the program into an empty model and maximises it."""
     from gurobipy import GRB
 
     mip, cols, rows = len(program.integer) > 0, len(program.cost), len(program.right)
@@ -77,11 +78,11 @@ def _solved(model: gurobipy.Model, program: Program, budget: Budget, options: Op
     model.optimize(watch)
     if model.Status == GRB.INTERRUPTED and not budget.stop.is_set():
         _thread.interrupt_main()  # Gurobi took a Ctrl-C that is Python's
-    code, status = model.Status, _ended().get(model.Status, Status.FAILED)
+    code, status = model.Status, _statuses().get(model.Status, Status.FAILED)
     optimal = code == GRB.OPTIMAL
     return Found(
         status,
-        _words()[code],
+        _status_names()[code],
         # with every variable boxed, nothing is unbounded
         infeasible=code in (GRB.INFEASIBLE, GRB.INF_OR_UNBD),
         point=np.asarray(variables.X) if (model.SolCount > 0 if mip else optimal) else None,
@@ -110,7 +111,7 @@ def _parameters(budget: Budget, options: Options) -> dict[str, float]:
 
 
 @functools.cache
-def _ended() -> dict[int, Status]:
+def _statuses() -> dict[int, Status]:
     from gurobipy import GRB
 
     return {
@@ -126,7 +127,7 @@ def _ended() -> dict[int, Status]:
 
 
 @functools.cache
-def _words() -> dict[int, str]:
+def _status_names() -> dict[int, str]:
     """Gurobi's names of its statuses."""
     from gurobipy import GRB
 
@@ -134,6 +135,7 @@ def _words() -> dict[int, str]:
 
 
 def _advice(error: gurobipy.GurobiError, program: Program) -> str:
+    """The message for an error, with what to do about the licence's limit."""
     from gurobipy import GRB
 
     if error.errno == GRB.ERROR_SIZE_LIMIT_EXCEEDED:

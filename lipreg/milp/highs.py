@@ -1,4 +1,4 @@
-"""HiGHS, called directly: its dual bound stays apart from its incumbent, which cvxpy's reading of a limit mixes up."""
+"""HiGHS, called directly: at a limit cvxpy does not keep its dual bound apart from its incumbent."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lipreg.results import Status
 if TYPE_CHECKING:
     import highspy
 
-_ENDED = {
+_STATUSES = {
     "kOptimal": Status.PROVED,
     "kInfeasible": Status.PROVED,
     "kTimeLimit": Status.TIME_LIMIT,
@@ -27,24 +27,24 @@ _ENDED = {
     "kSolutionLimit": Status.NODE_LIMIT,  # its word for mip_max_nodes, and no other limit is set
 }
 CERTAIN = ("kOptimal", "kInfeasible", "kTimeLimit", "kInterrupt")
-"""Ends of a linear program after which it is not tried in another way."""
+"""Statuses of a linear program after which no other method is tried."""
 ITERATIONS = 10_000
-"""Of the simplex method on a linear program, or its number of rows, before interior points, which then are far faster."""
+"""Simplex iterations on a linear program, or its number of rows if larger, before interior points are tried."""
 
 
 @register_solver("highs")
 class Highs(Solver):
-    """The embedded solver; always there.
+    """The solver that lipreg depends on, so that it is always installed.
 
-    Its number of threads is fixed for the thread that calls it first; as every solve has a thread of its own, solves do
-    not disturb each other.
+    HiGHS fixes its number of threads in each thread at the first call; every solve has a thread of its own, so solves do not
+    disturb each other.
     """
 
     package = "highspy"
     finest = 1e-10
 
     def version(self) -> str:
-        return f"HiGHS {unsaid().version()}"
+        return f"HiGHS {silent_solver().version()}"
 
     def run(self, program: Program, budget: Budget, options: Options) -> Found:
         mip = len(program.integer) > 0
@@ -53,18 +53,18 @@ class Highs(Solver):
             indices = np.fromiter(options.start, dtype=np.int32)
             solver.setSolution(len(indices), indices, np.fromiter(options.start.values(), dtype=np.float64))
         watch(solver, budget.stop.is_set)
-        for own in ({},) if mip else _linear(len(program.right)):
-            for option, value in own.items():
+        for method in ({},) if mip else _linear(len(program.right)):
+            for option, value in method.items():
                 solver.setOptionValue(option, value)
             solver.setOptionValue("time_limit", solver.getRunTime() + min(LONGEST, max(1e-3, budget.seconds_left)))
             solver.run()
             if solver.getModelStatus().name in CERTAIN:
                 break
-        ended = solver.getModelStatus()
+        status = solver.getModelStatus()
         info, solution = solver.getInfo(), solver.getSolution()
         return Found(
-            _ENDED.get(ended.name, Status.FAILED),
-            solver.modelStatusToString(ended),
+            _STATUSES.get(status.name, Status.FAILED),
+            solver.modelStatusToString(status),
             infeasible=infeasible(solver),
             point=np.asarray(solution.col_value) if feasible(solver) else None,
             bound=-info.mip_dual_bound if mip else None,  # maximised as the minimum of -cost
@@ -74,8 +74,8 @@ class Highs(Solver):
 
 
 def _linear(rows: int) -> tuple[dict[str, Any], ...]:
-    """How a linear program is solved: by simplex; by interior points where it takes too many iterations; where these fail,
-    by simplex after all."""
+    """The options for a linear program, one after another: simplex up to an iteration limit, interior points, simplex
+    without a limit."""
     import highspy
 
     first, last = max(ITERATIONS, rows), highspy.kHighsIInf
@@ -84,10 +84,19 @@ def _linear(rows: int) -> tuple[dict[str, Any], ...]:
 
 
 def loaded(program: Program, budget: Budget, options: Options) -> highspy.Highs:
-    """A solver that holds the program, with our tolerances."""
+    """A solver with the program and the options of a run.
+
+    Args:
+        program: scaled.
+        budget: started; its seconds and nodes are limits.
+        options: tolerances, threads and target; the start is not set.
+
+    Raises:
+        ValueError: HiGHS refused an option or the program.
+    """
     import highspy
 
-    solver = unsaid()
+    solver = silent_solver()
     values: dict[str, Any] = {
         "output_flag": False,
         "threads": options.threads,
@@ -111,21 +120,22 @@ def loaded(program: Program, budget: Budget, options: Options) -> highspy.Highs:
     return solver
 
 
-def unsaid() -> highspy.Highs:
-    """A new solver. What HiGHS says of itself from 1.16 on, when the first one of a process is made, is kept off stdout."""
+def silent_solver() -> highspy.Highs:
+    """A new solver. The banner that HiGHS prints from 1.16 on, with the first one of a process, is kept off stdout."""
     import highspy
 
-    _say_nothing()
+    _silence_banner()
     return highspy.Highs()
 
 
-@functools.cache  # once in a process: nothing more is said afterwards
-def _say_nothing() -> None:
-    """It is said by compiled code, before there is a solver that could be told not to; stdout belongs to programs."""
+@functools.cache  # once in a process: nothing more is printed afterwards
+def _silence_banner() -> None:
+    """Prints the banner to nowhere: compiled code prints it before a solver could be set not to, and stdout belongs to
+    programs."""
     import highspy
 
     try:
-        kept = os.dup(1)
+        stdout = os.dup(1)
     except OSError:  # there is no stdout
         return
     try:
@@ -133,17 +143,17 @@ def _say_nothing() -> None:
             os.dup2(nowhere.fileno(), 1)
         highspy.Highs()
     finally:
-        os.dup2(kept, 1)
-        os.close(kept)
+        os.dup2(stdout, 1)
+        os.close(stdout)
 
 
 def infeasible(solver: highspy.Highs) -> bool:
-    """Whether it says that there is no point."""
+    """Whether the solver claims that there is no point."""
     return solver.getModelStatus().name == "kInfeasible"
 
 
 def feasible(solver: highspy.Highs) -> bool:
-    """Whether it says that its solution is a feasible point."""
+    """Whether the solver claims that its solution is a feasible point."""
     import highspy
 
     return solver.getInfo().primal_solution_status == highspy.SolutionStatus.kSolutionStatusFeasible
@@ -179,7 +189,7 @@ def _model(program: Program) -> highspy.HighsLp:
 
 
 def watch(solver: highspy.Highs, stopped: Callable[[], bool]) -> None:
-    """Lets ``stopped`` end the run, through the solver's own polling."""
+    """Makes the solver poll ``stopped``, which ends the run."""
 
     def interrupt(event: Any) -> None:
         if stopped():

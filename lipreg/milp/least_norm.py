@@ -8,21 +8,21 @@ import scipy
 from lipreg.linalg.floats import EPS, SPARE
 
 SHALLOWEST = 1e-13
-"""Depth, as a part of each unit's range, below which no point is looked for."""
+"""Depth, as a part of each unit's range, below which no point is sought."""
 
 
 def misses_ball(rows: np.ndarray, levels: np.ndarray, doubt: np.ndarray) -> bool:
     """Whether {d : rows d >= levels} is proved to have no point in the unit ball |d|_2 <= 1.
 
-    Any y >= 0 with y . levels > |rows^T y|_2 proves it (Farkas). They are those of the point nearest to 0, and the
-    inequality is evaluated here with room for its rounding.
+    Any y >= 0 with y . levels > |rows^T y|_2 proves it (Farkas). The y are the multipliers of the point nearest to 0, and
+    the inequality is evaluated here with bounds on its rounding.
 
     Args:
         rows, levels: ``(k, n)`` and ``(k,)``.
-        doubt: what rounding may have done to each level, ``(k,)``.
+        doubt: a bound on the rounding of each level, ``(k,)``.
     """
-    chosen = levels > -np.linalg.norm(rows, axis=1)  # the others hold in all of the ball
-    rows, levels, doubt = rows[chosen], levels[chosen], doubt[chosen]
+    binding = levels > -np.linalg.norm(rows, axis=1)  # the others hold in all of the ball
+    rows, levels, doubt = rows[binding], levels[binding], doubt[binding]
     y = _multipliers(rows, levels)
     if y is None:
         return False
@@ -32,12 +32,12 @@ def misses_ball(rows: np.ndarray, levels: np.ndarray, doubt: np.ndarray) -> bool
 
 
 def nearest(rows: np.ndarray, levels: np.ndarray) -> np.ndarray | None:
-    """The point of {d : rows d >= levels} that is nearest to 0, ``(n,)``, as the iteration has it; None without one."""
+    """The point of {d : rows d >= levels} that is nearest to 0, ``(n,)``, as accurate as the iteration; None without one."""
     if (levels <= 0).all():
         return np.zeros(rows.shape[1])
     y = _multipliers(rows, levels)
-    left = 0.0 if y is None else 1.0 - levels @ y
-    return rows.T @ y / left if y is not None and left > 0 else None
+    residual = 0.0 if y is None else 1.0 - levels @ y
+    return rows.T @ y / residual if y is not None and residual > 0 else None
 
 
 def _multipliers(rows: np.ndarray, levels: np.ndarray) -> np.ndarray | None:
@@ -51,7 +51,7 @@ def _multipliers(rows: np.ndarray, levels: np.ndarray) -> np.ndarray | None:
     target = np.zeros(len(matrix))
     target[-1] = 1.0
     try:
-        found, _ = scipy.optimize.nnls(matrix / size, target)
+        y, _ = scipy.optimize.nnls(matrix / size, target)
     except RuntimeError:  # too many iterations
         return None
-    return np.maximum(found / size, 0.0) if np.isfinite(found).all() else None
+    return np.maximum(y / size, 0.0) if np.isfinite(y).all() else None

@@ -1,4 +1,4 @@
-"""A mixed-integer linear program as arrays, and what a solver may say of it."""
+"""A mixed-integer linear program as arrays, and the outcome of a solver on it."""
 
 from __future__ import annotations
 
@@ -19,6 +19,12 @@ class Program:
     Every variable has finite bounds, so any dual vector gives a true bound (see ``dual_bound``).
 
     Attributes:
+        cost: coefficients of the objective, ``(variables,)``.
+        offset: the objective's constant.
+        matrix: A, ``(rows, variables)``.
+        right: b, ``(rows,)``.
+        equalities: how many of the first rows are equations.
+        lower, upper: finite bounds of the variables, ``(variables,)``.
         integer: columns of the integer variables; empty in the relaxation.
         columns: where each named block of variables starts and ends.
     """
@@ -110,34 +116,41 @@ class Program:
 
 @dataclass(frozen=True)
 class Scaled:
-    """A scaled program and the way back: v = columns * (its variables), objective = size * (its objective)."""
+    """A scaled program and its scales: v = columns * (its variables), original objective = objective * (its objective).
+
+    Attributes:
+        program: with variables, rows and objective of size 1.
+        columns: the size of each variable, ``(variables,)``.
+        rows: the size of each row, ``(rows,)``.
+        objective: the size of the objective.
+    """
 
     program: Program
     columns: np.ndarray
     rows: np.ndarray
     objective: float
 
-    def multipliers(self, found: np.ndarray) -> np.ndarray:
+    def multipliers(self, scaled_multipliers: np.ndarray) -> np.ndarray:
         """The original's row multipliers from the scaled program's; bounds are evaluated on the original."""
-        return found * self.objective / self.rows
+        return scaled_multipliers * self.objective / self.rows
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What a solver brought back: its word, and beside it the one thing that is proved here.
+class SolverOutcome:
+    """A solver's outcome: its own claims, and the one bound that is proved here.
 
     Attributes:
-        status: PROVED when the solver says that it closed the gap it was given (or that there is no point), else why it
+        status: PROVED when the solver claims that it closed the requested gap (or that there is no point), else why it
             stopped.
         incumbent: the best feasible value found, -inf without one. Never an upper bound.
-        claimed: the solver's word for an upper bound on the program: inf without one, -inf where it says that there is no
-            point. Solvers are wrong now and then, so no upper end of a result is made of it.
+        claimed: the solver's own upper bound on the program: inf without one, -inf where it claims that there is no point.
+            Solvers are wrong now and then, so no upper end of a result is made of it.
         dual_bound: an upper bound on the program proved here, by weak duality (``Program.dual_bound``): from the row
-            multipliers of an LP; of a MIP no more than what the variables' boxes say.
+            multipliers of an LP; of a MIP only from the variables' bounds.
         point: the incumbent's variables, or None.
         nodes: branch and bound nodes.
         seconds: wall-clock time.
-        detail: the solver, its version and its own word for the status.
+        detail: the solver, its version and its own name of the status.
     """
 
     status: Status
@@ -151,5 +164,5 @@ class Outcome:
 
     @property
     def claims_infeasible(self) -> bool:
-        """Whether the solver says that there is no point."""
+        """Whether the solver claims that there is no point."""
         return self.claimed == -math.inf

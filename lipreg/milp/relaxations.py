@@ -1,6 +1,6 @@
 """Linear relaxations one after another, each started from the last, with bounds that are proved here.
 
-Always by HiGHS: what it says is evaluated by weak duality, so no engine has to be trusted.
+Always by HiGHS: its multipliers are evaluated by weak duality, so no engine has to be trusted.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Relaxation:
 
     Args:
         program: its rows stay.
-        budget: started; what is asked after its end has the bound of the variables' boxes.
+        budget: started; after its end every bound is the trivial one, of the variables' bounds.
     """
 
     def __init__(self, program: Program, budget: Budget) -> None:
@@ -32,56 +32,56 @@ class Relaxation:
         self._columns = np.arange(len(program.cost), dtype=np.int32)
         watch(self._solver, budget.stop.is_set)
 
-    def aimed(self, cost: np.ndarray, offset: float) -> float:
+    def objective_bound(self, cost: np.ndarray, offset: float) -> float:
         """A proved upper bound for another objective."""
-        own = cost * self._scaled.columns
-        size = float(np.abs(own).sum()) or 1.0
-        asked = replace(self.program, cost=cost, offset=offset)
-        bound = asked.trivial_bound()
-        if self.budget.ended() is None:
-            self._solver.changeColsCost(len(own), self._columns, -own / size)
-            said = self._said()
-            if said.multipliers is not None and not said.infeasible:
-                bound = min(bound, asked.dual_bound(said.multipliers * size / self._scaled.rows))
+        scaled_cost = cost * self._scaled.columns
+        size = float(np.abs(scaled_cost).sum()) or 1.0
+        program = replace(self.program, cost=cost, offset=offset)
+        bound = program.trivial_bound()
+        if self.budget.stop_reason() is None:
+            self._solver.changeColsCost(len(scaled_cost), self._columns, -scaled_cost / size)
+            answer = self._answer()
+            if answer.multipliers is not None and not answer.infeasible:
+                bound = min(bound, program.dual_bound(answer.multipliers * size / self._scaled.rows))
         return bound
 
     def within(self, lower: np.ndarray, upper: np.ndarray) -> tuple[float, np.ndarray | None]:
         """A proved upper bound with the variables between other ends, -inf where they are proved to hold no point.
 
         Returns:
-            The bound, and what the solver says is the best point, between the ends; None without one.
+            The bound, and the point that the solver claims to be the best, cut to the ends; None without one.
         """
-        asked = replace(self.program, lower=lower, upper=upper)
-        bound = asked.trivial_bound()
-        if self.budget.ended() is not None:
+        program = replace(self.program, lower=lower, upper=upper)
+        bound = program.trivial_bound()
+        if self.budget.stop_reason() is not None:
             return bound, None
         columns, scaled = self._scaled.columns, self._scaled
         self._solver.changeColsBounds(len(lower), self._columns, lower / columns, upper / columns)
-        said = self._said()
-        if said.multipliers is not None:
-            multipliers = scaled.multipliers(said.multipliers)
-            if said.infeasible and any(asked.refuted_by(sign * multipliers) for sign in (-1.0, 1.0)):
+        answer = self._answer()
+        if answer.multipliers is not None:
+            multipliers = scaled.multipliers(answer.multipliers)
+            if answer.infeasible and any(program.refuted_by(sign * multipliers) for sign in (-1.0, 1.0)):
                 return -math.inf, None
-            bound = min(bound, asked.dual_bound(multipliers))
-        if said.point is None or not np.isfinite(said.point).all():
+            bound = min(bound, program.dual_bound(multipliers))
+        if answer.point is None or not np.isfinite(answer.point).all():
             return bound, None
-        return bound, np.clip(said.point * columns, lower, upper)
+        return bound, np.clip(answer.point * columns, lower, upper)
 
-    def _said(self) -> _Said:
+    def _answer(self) -> _Answer:
         """The solver's answer, for the scaled program. None of it is trusted."""
-        solver, left = self._solver, min(LONGEST, max(1e-3, self.budget.seconds_left))
-        solver.setOptionValue("time_limit", solver.getRunTime() + left)
+        solver, seconds = self._solver, min(LONGEST, max(1e-3, self.budget.seconds_left))
+        solver.setOptionValue("time_limit", solver.getRunTime() + seconds)
         solver.run()
         if infeasible(solver):
-            _, found, ray = solver.getDualRay()  # pyright: ignore[reportAttributeAccessIssue]
-            return _Said(True, np.asarray(ray) if found else None, None)
+            _, exists, ray = solver.getDualRay()  # pyright: ignore[reportAttributeAccessIssue]
+            return _Answer(True, np.asarray(ray) if exists else None, None)
         solution = solver.getSolution()
-        return _Said(False, row_multipliers(solution), np.asarray(solution.col_value) if feasible(solver) else None)
+        return _Answer(False, row_multipliers(solution), np.asarray(solution.col_value) if feasible(solver) else None)
 
 
 @dataclass(frozen=True)
-class _Said:
-    """Whether there is no point; the row multipliers, of an infeasible program a Farkas vector; the best point."""
+class _Answer:
+    """A solver's claims: whether there is no point; the row multipliers, or then a Farkas vector; the best point."""
 
     infeasible: bool
     multipliers: np.ndarray | None
@@ -89,13 +89,15 @@ class _Said:
 
 
 def relaxed_bounds(program: Program, costs: np.ndarray, offsets: np.ndarray, budget: Budget) -> np.ndarray:
-    """Proved upper bounds on the LP relaxation for many objectives over the same rows.
+    """Proved upper bounds on the LP relaxation for many objectives over the same rows, ``(objectives,)``.
 
     Args:
         program: its own objective is not used.
         costs: ``(objectives, columns)``.
         offsets: ``(objectives,)``.
-        budget: for all of them; those that are not reached keep the bound that the variables' boxes give.
+        budget: for all of them; objectives after its end have the trivial bound, of the variables' bounds.
     """
     relaxation = Relaxation(program, budget.started())
-    return np.array([relaxation.aimed(cost, float(offset)) for cost, offset in zip(costs, offsets, strict=True)])
+    return np.array(
+        [relaxation.objective_bound(cost, float(offset)) for cost, offset in zip(costs, offsets, strict=True)]
+    )

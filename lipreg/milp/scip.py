@@ -1,4 +1,4 @@
-"""SCIP. Its own time limit is no answer: at a limit the dual bound is read from the model, and 1e20 means none."""
+"""SCIP. At a limit the dual bound is read from the model, where 1e20 stands for none."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from lipreg.results import Status
 if TYPE_CHECKING:
     import pyscipopt
 
-_ENDED = {
+_STATUSES = {
     "optimal": Status.PROVED,
-    "gaplimit": Status.PROVED,  # the gap that was asked for
+    "gaplimit": Status.PROVED,  # the requested gap
     "infeasible": Status.PROVED,
     "inforunbd": Status.PROVED,
     "timelimit": Status.TIME_LIMIT,
@@ -34,7 +34,7 @@ POLL = 0.05
 
 @register_solver("scip")
 class Scip(Solver):
-    """SCIP with SoPlex, in one thread whatever is allowed."""
+    """SCIP with SoPlex, in one thread however many are allowed."""
 
     package = "pyscipopt"
     extra = "scip"
@@ -61,10 +61,10 @@ class Scip(Solver):
         model.setParam("limits/time", max(1e-3, budget.seconds_left))
         with _watched(model, budget.stop.is_set):
             model.optimizeNogil()
-        word = model.getStatus()
-        status = _ENDED.get(word, Status.FAILED)
+        name = model.getStatus()
+        status = _STATUSES.get(name, Status.FAILED)
         multipliers = None
-        if not mip and word == "optimal":
+        if not mip and name == "optimal":
             # SCIP minimises inside, and the multipliers are those of the minimum
             multipliers = -np.array([model.getDualsolLinear(row) for row in rows])
         point = None
@@ -74,8 +74,8 @@ class Scip(Solver):
         bound = model.getDualbound()
         return Found(
             status,
-            word,
-            infeasible=word in ("infeasible", "inforunbd"),  # with every variable boxed, nothing is unbounded
+            name,
+            infeasible=name in ("infeasible", "inforunbd"),  # with every variable boxed, nothing is unbounded
             point=point,
             bound=bound if mip and not model.isInfinity(abs(bound)) else None,
             multipliers=multipliers,
@@ -109,7 +109,7 @@ def _parameters(budget: Budget, options: Options, mip: bool) -> dict[str, Any]:
         "limits/gap": options.gap,
         "limits/absgap": 0.0,
         "numerics/feastol": options.feasibility,
-        # what SCIP sharpens a thousandfold where it must; below 1e-10 SoPlex refuses, and prints it
+        # SCIP sharpens it a thousandfold where it must; below 1e-10 SoPlex refuses, and prints that
         "numerics/dualfeastol": max(options.feasibility, 1e-7),
         "heuristics/completesol/maxunknownrate": 1.0,  # a start names the activations alone
     }
@@ -126,7 +126,7 @@ def _parameters(budget: Budget, options: Options, mip: bool) -> dict[str, Any]:
 
 @contextmanager
 def _watched(model: pyscipopt.Model, stopped: Callable[[], bool]) -> Iterator[None]:
-    """Interrupts the model when ``stopped`` says so; again and again, as SCIP forgets what came before its start."""
+    """Interrupts the model while ``stopped()`` is true; again and again, as SCIP forgets an interrupt before its start."""
     done = threading.Event()
 
     def watch() -> None:

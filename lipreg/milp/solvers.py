@@ -1,4 +1,4 @@
-"""One interface over all MIP and LP solvers, and the registry that finds one by its name."""
+"""One interface over all MIP and LP solvers, and their registry by name."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ import numpy as np
 
 from lipreg.budget import AnyOf, Budget
 from lipreg.errors import MissingExtra
-from lipreg.milp.program import Outcome, Program
+from lipreg.milp.program import Program, SolverOutcome
 from lipreg.options import Registry, instance
 from lipreg.results import Status
 
 GAP = 1e-7
-"""Relative gap at which a MIP counts as closed, unless a wider one is asked for."""
+"""Relative gap at which a MIP counts as closed, unless a wider one is set."""
 FEASIBILITY = 1e-8
-"""Row and integrality tolerance: small, because a big-M times this is what a relaxed row can gain."""
+"""Row and integrality tolerance: small, because a row may be violated by it times its big-M."""
 
 LONGEST = 1e8
-"""Seconds that every engine takes for a time limit; more are no limit. Gurobi's and SCIP's interfaces refuse infinity."""
+"""The largest time limit that is set, in seconds: Gurobi's and SCIP's interfaces refuse infinity."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """How exact a run must be, and where it may start from. All of it is for the scaled program.
+    """The tolerances and the start of a run, all for the scaled program.
 
     Attributes:
         gap: relative gap (bound - incumbent) / |incumbent| at which a MIP is closed.
@@ -49,13 +49,13 @@ class Options:
 
 @dataclass(frozen=True)
 class Found:
-    """What an engine says of a scaled program.
+    """An engine's answer to a scaled program, none of which is trusted.
 
     Attributes:
-        status: its own word for the end, mapped.
-        word: that word.
-        infeasible: it says that there is no point.
-        point: a feasible point's variables, None without one.
+        status: how the run ended.
+        word: the engine's own name of that.
+        infeasible: whether it claims that there is no point.
+        point: the variables of a feasible point, None without one.
         bound: of a MIP: its dual bound, offset included; None without one.
         multipliers: of an LP: one for each row, at least 0 for what would relax a row of A v <= b; None without them.
         nodes: branch and bound nodes.
@@ -71,11 +71,11 @@ class Found:
 
 
 class Solver(ABC):
-    """A MIP and LP solver. Subclasses say what they need and ``run`` a scaled program; ``solve`` is the same for all.
+    """A MIP and LP solver. Subclasses set the attributes and ``run`` a scaled program; ``solve`` is the same for all.
 
     Attributes:
         name: what users and records call it; set by ``register_solver``.
-        package: the module that it imports, when it is first used.
+        package: the module that it imports when it is first used.
         extra: the extra of lipreg that installs the package; empty when lipreg itself does.
         finest: the smallest tolerance of rows and integers that it takes.
     """
@@ -91,12 +91,12 @@ class Solver(ABC):
 
     @abstractmethod
     def run(self, program: Program, budget: Budget, options: Options) -> Found:
-        """Maximises a checked and scaled program; called in a thread of its own. What it raises makes a failed outcome.
+        """Maximises a checked and scaled program; called in a thread of its own. An exception becomes a FAILED outcome.
 
         Args:
             program: to maximise.
-            budget: started, with ``seconds_left`` between 1e-3 and ``LONGEST``; ``nodes`` or None; and ``stop``, to be asked
-                several times a second.
+            budget: started, with ``seconds_left`` between 1e-3 and ``LONGEST``; ``nodes`` or None; and ``stop``, to be
+                polled several times a second.
             options: tolerances and where to start.
         """
 
@@ -110,8 +110,8 @@ class Solver(ABC):
         start: Mapping[int, float] | None = None,
         target: float | None = None,
         feasibility: float = FEASIBILITY,
-    ) -> Outcome:
-        """Maximises the program. A hard program, a refused licence or a failing engine is an Outcome; nothing is raised.
+    ) -> SolverOutcome:
+        """Maximises the program. A hard program, a refused licence or a failing engine is an outcome; nothing is raised.
 
         The engine runs in a thread of its own, so that Ctrl-C reaches the caller: it ends the run and is raised again.
 
@@ -129,21 +129,21 @@ class Solver(ABC):
         began = budget.clock()
         try:
             engine = self.version()
-        except Exception as error:  # a package that is there and cannot be loaded
-            return Outcome(Status.FAILED, detail=f"{self.name}: {type(error).__name__}: {error}")
+        except Exception as error:  # a package that is installed and cannot be loaded
+            return SolverOutcome(Status.FAILED, detail=f"{self.name}: {type(error).__name__}: {error}")
 
-        def ended(status: Status, word: str, bound: float = math.inf) -> Outcome:
+        def early_outcome(status: Status, word: str, bound: float = math.inf) -> SolverOutcome:
             seconds = budget.clock() - began
-            return Outcome(status, claimed=bound, dual_bound=bound, seconds=seconds, detail=f"{engine}: {word}")
+            return SolverOutcome(status, claimed=bound, dual_bound=bound, seconds=seconds, detail=f"{engine}: {word}")
 
         wrong = _malformed(program)
         if wrong:
-            return ended(Status.FAILED, wrong)
+            return early_outcome(Status.FAILED, wrong)
         trivial, scaled = program.trivial_bound(), program.scaled()
-        over = budget.ended()
+        over = budget.stop_reason()
         if over is not None:
             word = "stopped before the start" if over is Status.INTERRUPTED else "nothing left of the limit"
-            return ended(over, word, bound=trivial)
+            return early_outcome(over, word, bound=trivial)
         options = Options(
             max(gap, GAP),
             threads,
@@ -151,37 +151,39 @@ class Solver(ABC):
             max(feasibility, self.finest),
             {i: value / scaled.columns[i] for i, value in (start or {}).items()},
         )
-        own = replace(budget, stop=AnyOf((ctrl_c, budget.stop)))
-        own = replace(own, deadline=began + min(max(budget.seconds_left, 1e-3), LONGEST))
+        limits = replace(budget, stop=AnyOf((ctrl_c, budget.stop)))
+        limits = replace(limits, deadline=began + min(max(budget.seconds_left, 1e-3), LONGEST))
         try:
-            found = _in_own_thread(lambda: self.run(scaled.program, own, options), ctrl_c)
+            answer = _in_own_thread(lambda: self.run(scaled.program, limits, options), ctrl_c)
         except Exception as error:  # an engine that fails is a result; Ctrl-C is no Exception
-            return ended(Status.FAILED, f"{type(error).__name__}: {error}", bound=trivial)
+            return early_outcome(Status.FAILED, f"{type(error).__name__}: {error}", bound=trivial)
         # recomputed here, so that no offset or sense convention of the engine's own enters
-        point = None if found.point is None else found.point * scaled.columns
+        point = None if answer.point is None else answer.point * scaled.columns
         incumbent = -math.inf if point is None else float(program.cost @ point + program.offset)
         proved = trivial
-        if found.multipliers is not None and len(found.multipliers) == len(program.right):
-            proved = min(trivial, program.dual_bound(scaled.multipliers(found.multipliers)))
+        if answer.multipliers is not None and len(answer.multipliers) == len(program.right):
+            proved = min(trivial, program.dual_bound(scaled.multipliers(answer.multipliers)))
         claimed = proved
-        if found.infeasible:
+        if answer.infeasible:
             claimed = -math.inf
-        elif found.bound is not None and math.isfinite(found.bound) and found.status is not Status.FAILED:
-            claimed = min(proved, found.bound * scaled.objective)
-        return Outcome(
-            found.status,
+        elif answer.bound is not None and math.isfinite(answer.bound) and answer.status is not Status.FAILED:
+            claimed = min(proved, answer.bound * scaled.objective)
+        return SolverOutcome(
+            answer.status,
             incumbent,
             claimed,
             proved,
             point,
-            max(0, found.nodes),
+            max(0, answer.nodes),
             budget.clock() - began,
-            f"{engine}: {found.word}",
+            f"{engine}: {answer.word}",
         )
 
 
 SOLVERS: Registry[Solver] = Registry("solver", instance)
+"""The solvers by name."""
 register_solver = SOLVERS.register
+"""The decorator that registers a Solver class under a name."""
 
 
 def get_solver(name: str) -> Solver:
@@ -203,7 +205,7 @@ def get_solver(name: str) -> Solver:
 
 
 def installed_solvers() -> tuple[str, ...]:
-    """The names of the solvers that can be used here."""
+    """The names of the solvers whose packages are installed."""
     return tuple(name for name, solver in SOLVERS.items() if _installed(solver))
 
 
@@ -227,7 +229,7 @@ def _in_own_thread(run: Callable[[], Found], ctrl_c: threading.Event) -> Found:
 
 
 def _malformed(program: Program) -> str:
-    """What a solver would take for another program: NaN as 0, a short array as its end. Empty when all is well."""
+    """What makes a solver misread the program, NaN as 0 or short arrays; empty for a program without such faults."""
     rows, cols = tuple(program.matrix.shape or (0, 0))
     if len(program.right) != rows or {len(v) for v in (program.cost, program.lower, program.upper)} != {cols}:
         return "arrays of different lengths"

@@ -1,4 +1,4 @@
-"""The steepest direction out of one linear piece: a cone program, whose multipliers are handed on for others to evaluate."""
+"""The steepest direction out of one linear piece: a cone program, whose multipliers callers evaluate."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 SECONDS = 10.0
 """Most that one program may take."""
 CERTIFICATE = 1e4
-"""The largest multiplier of a certificate that a piece is empty, beside an objective of size 1."""
+"""The largest multiplier of a proof that a piece is empty, for an objective of size 1."""
 
 
 Triplets = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -26,9 +26,9 @@ Triplets = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 @dataclass(frozen=True)
 class Piece:
-    """Where x = x0 + u / t in one linear piece: maximise form . u + constant t.
+    """The program of one linear piece, where x = x0 + u / t: maximise form . u + constant t.
 
-    Everything is in units of the piece's outer distance: |u|_p <= 1, 1 <= t <= most.
+    All distances are in units of the piece's outer distance: |u|_p <= 1, 1 <= t <= most.
 
     Attributes:
         form, constant: the rise, ``(m,)`` and a number.
@@ -54,13 +54,13 @@ class Piece:
 
 @dataclass(frozen=True)
 class Multipliers:
-    """What a program says of a piece; only what is evaluated of it proves anything.
+    """An engine's answer to a piece's program; a bound is proved by evaluating the multipliers.
 
     Attributes:
-        cuts: of its cuts, ``(k,)``, none below 0.
-        box: of u <= upper t less that of u >= lower t, ``(m,)``.
-        ball: the form that the region's ball is left to bound, ``(m,)``.
-        point: u and t, ``(m + 1,)``; None where no point was found.
+        cuts: multipliers of the cuts, ``(k,)``, none below 0.
+        box: those of u <= upper t less those of u >= lower t, ``(m,)``.
+        ball: the part of the form that the region's ball bounds, ``(m,)``.
+        point: u and t, ``(m + 1,)``; None without one.
     """
 
     cuts: np.ndarray
@@ -69,7 +69,7 @@ class Multipliers:
     point: np.ndarray | None
 
     def times(self, length: float) -> Multipliers:
-        """All of them so many times as large."""
+        """All multipliers times ``length``; the point stays."""
         return Multipliers(self.cuts * length, self.box * length, self.ball * length, self.point)
 
 
@@ -86,7 +86,7 @@ def steepest(piece: Piece, budget: Budget) -> Multipliers | None:
     engine: Any = clarabel  # compiled, without types
     rows, size = _Rows(len(piece.form)), len(piece.form)
     lower, upper = (np.flatnonzero(side) for side in (piece.lower > -1.0, piece.upper < 1.0))
-    # rows of pre-activations that differ by many orders cost the multipliers their digits
+    # where rows differ by many orders of magnitude the multipliers are inaccurate
     sizes = np.maximum(np.abs(piece.cuts).max(1, initial=0.0), np.abs(piece.levels))
     sizes = np.where(sizes > 0.0, sizes, 1.0)
     cuts = rows.at_least(piece.cuts / sizes[:, None], piece.levels / sizes)
@@ -105,13 +105,13 @@ def steepest(piece: Piece, budget: Budget) -> Multipliers | None:
     cost[:size], cost[size] = -piece.form / unit, -piece.constant / unit
     nothing = sp.csc_matrix((rows.width, rows.width))
     try:
-        found = engine.DefaultSolver(nothing, cost, matrix, right, cones, settings).solve()
+        solution = engine.DefaultSolver(nothing, cost, matrix, right, cones, settings).solve()
     except BaseException as error:  # its panics are no exceptions
         if isinstance(error, KeyboardInterrupt | SystemExit):
             raise
         return None
-    empty = "PrimalInfeasible" in str(found.status)
-    z, x = np.asarray(found.z), np.asarray(found.x)
+    empty = "PrimalInfeasible" in str(solution.status)
+    z, x = np.asarray(solution.z), np.asarray(solution.x)
     if not np.isfinite(z).all():
         return None
     z = z * unit * (CERTIFICATE / max(1e-300, float(np.abs(z).max())) if empty else 1.0)
@@ -135,7 +135,7 @@ class _Rows:
         self.cones: list[int] = []
 
     def at_least(self, on_u: np.ndarray | Triplets, on_t: np.ndarray, constant: np.ndarray | None = None) -> slice:
-        """on_u u + on_t t + constant >= 0; which of the multipliers they have."""
+        """Adds rows on_u u + on_t t + constant >= 0; returns the slice of their multipliers."""
         count, block = len(on_t), self.linear
         if isinstance(on_u, np.ndarray):
             row, column = np.indices(on_u.shape)
@@ -147,15 +147,15 @@ class _Rows:
         return block.close(np.zeros(count) if constant is None else constant)
 
     def norm(self, p: float, stretch: np.ndarray, on_t: float, constant: float) -> Callable[[np.ndarray], np.ndarray]:
-        """|stretch u|_p <= on_t t + constant; what gives the form in stretch u that multipliers leave to it."""
+        """Adds |stretch u|_p <= on_t t + constant; returns the map from all multipliers to their form in stretch u."""
         size, each = self.size, np.arange(self.size)
         if p == 2.0:
             block = self.round
             block.enter(np.zeros(1, dtype=int), np.full(1, size), np.array([-on_t]))
             block.enter(1 + each, each, -stretch)
-            own = block.close(np.append(constant, np.zeros(size)))
+            cone = block.close(np.append(constant, np.zeros(size)))
             self.cones.append(size + 1)
-            return lambda z: -z[self.linear.count + own.start + 1 : self.linear.count + own.stop]
+            return lambda z: -z[self.linear.count + cone.start + 1 : self.linear.count + cone.stop]
         if p == math.inf:
             ends = np.full(size, on_t), np.full(size, constant)
             up, down = self.at_least((each, each, -stretch), *ends), self.at_least((each, each, stretch), *ends)
@@ -179,7 +179,7 @@ class _Rows:
 
 
 class _Entries:
-    """Entries of a block of rows that grows."""
+    """The entries of a growing block of rows."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -187,17 +187,18 @@ class _Entries:
         self.right: list[np.ndarray] = []
 
     def enter(self, row: np.ndarray, column: np.ndarray, value: np.ndarray) -> None:
-        """Of rows that are not closed yet, counted from the first of them."""
+        """Adds entries of rows that are not closed yet, counted from the first of them."""
         self.entries.append((row + self.count, column, value))
 
     def close(self, right: np.ndarray) -> slice:
-        """Ends as many rows; which they are."""
+        """Closes as many rows as ``right`` has; returns their slice."""
         self.right.append(right)
         self.count += len(right)
         return slice(self.count - len(right), self.count)
 
     def arrays(self, first: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Rows counted from ``first``, columns, values, and right sides."""
         empty = (np.zeros(0, dtype=int), np.zeros(0, dtype=int), np.zeros(0))
         row, column, value = (np.concatenate(part) for part in zip(empty, *self.entries, strict=True))
-        kept = value != 0.0
-        return row[kept] + first, column[kept], value[kept], np.concatenate([np.zeros(0), *self.right])
+        nonzero = value != 0.0
+        return row[nonzero] + first, column[nonzero], value[nonzero], np.concatenate([np.zeros(0), *self.right])

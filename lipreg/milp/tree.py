@@ -1,7 +1,7 @@
-"""An upper bound on a mixed-integer program that rests on no solver's word: our own tree, a dual bound at each of its nodes.
+"""An upper bound on a mixed-integer program that trusts no solver: our own tree, with a dual bound at each of its nodes.
 
-A node holds some integers between narrower ends. Its linear relaxation is solved by HiGHS and bounded by weak duality, or
-proved to have no point by a Farkas vector, both evaluated in ``Program.dual_bound``; what the solver says beyond that only
+A node has narrower bounds on some integers. Its linear relaxation is solved by HiGHS and bounded by weak duality, or
+proved to have no point by a Farkas vector, both evaluated in ``Program.dual_bound``; the rest of the solver's answer only
 decides where the tree branches. So whatever a solver answers, the bound is true; a wrong answer makes it wider.
 """
 
@@ -26,14 +26,14 @@ FRACTIONAL = 1e-6
 
 @dataclass(frozen=True)
 class Proof:
-    """What a tree proved.
+    """The result of a tree.
 
     Attributes:
         status: PROVED where no node above the target is open, BOUNDED where the target was refuted, else the limit.
         bound: proved upper bound on the program, whatever the status; -inf where it has no point.
         nodes: linear programs solved.
-        point: of the relaxation of what decided the bound, where one was solved: the last cell that stayed above the target,
-            or what refuted it.
+        point: of the relaxation that decided the bound, where one was solved: the closed node with the largest bound, or the
+            one that refuted the target.
     """
 
     status: Status
@@ -54,8 +54,8 @@ def prove(
         program: to maximise.
         target: nodes whose bound is at most this are closed.
         budget: of the proof; its nodes are linear programs.
-        refutes: told the point of each relaxation whose integers are whole; true ends the proof, because the target cannot
-            be proved.
+        refutes: called with the point of each relaxation whose integers are whole; True ends the proof, because the target
+            cannot be proved.
     """
     budget = budget.started()
     relaxation = Relaxation(program, budget)
@@ -64,7 +64,7 @@ def prove(
     heap = [(-program.trivial_bound(), next(count), program.lower[integer], program.upper[integer])]
     closed, solved, highest = -math.inf, 0, None
     while heap and -heap[0][0] > target:
-        status = budget.after(solved).ended()
+        status = budget.after(solved).stop_reason()
         if status is not None:
             return Proof(status, max(closed, -heap[0][0]), solved, highest)
         above, _, low, high = heapq.heappop(heap)

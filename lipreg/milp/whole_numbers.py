@@ -1,7 +1,7 @@
 """Activation cells in whole numbers: the forms of their units, and whether some rows hold at one point, without a tolerance.
 
-A linear program says where to look: its point, if that is inside, or its multipliers, whose rows alone contradict each
-other; each is checked in whole numbers, which decide themselves where neither helps.
+A linear program has a candidate: a point, if that is inside, or multipliers, whose rows alone contradict each other. Either
+is checked in whole numbers; where neither holds, the simplex method in whole numbers decides.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ import torch
 
 from lipreg.bounds import Analysis
 from lipreg.budget import Budget
-from lipreg.folding import Units
-from lipreg.folding.units import active, slopes
+from lipreg.folding import UnstableUnits
+from lipreg.folding.units import phase_slopes, stably_active
 from lipreg.graph import Affine, Forward, Relu, WithoutCurves, WithoutPools
 from lipreg.linalg import LinearMap
 from lipreg.milp.rational import interior
 
 BITS = 53
-"""Of a float64's mantissa."""
+"""Bits of a float64's mantissa."""
 
 
 def inside_all(rows: np.ndarray, check: Callable[[], None]) -> np.ndarray | None:
@@ -32,29 +32,29 @@ def inside_all(rows: np.ndarray, check: Callable[[], None]) -> np.ndarray | None
     largest = np.abs(rows).max(1)
     scaled = np.array([[entry / most for entry in row] for row, most in zip(rows, largest, strict=True)], dtype=float)
     point, multipliers = _deepest(scaled)
-    found = _whole(point)
-    if found is None or (rows @ found <= 0).any():
-        chosen = multipliers > 0
-        if chosen.any() and interior(rows[chosen], check) is None:
+    d = _whole(point)
+    if d is None or (rows @ d <= 0).any():
+        positive = multipliers > 0
+        if positive.any() and interior(rows[positive], check) is None:
             return None
-        found = interior(rows, check)
-    return found
+        d = interior(rows, check)
+    return d
 
 
 def _deepest(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """max t, rows d >= t |rows| within |d| <= 1, by HiGHS: the point, and the multipliers of the rows; zeros without one."""
     size = np.linalg.norm(rows, axis=1, keepdims=True)
     n = rows.shape[1]
-    found = scipy.optimize.linprog(
+    solution = scipy.optimize.linprog(
         np.append(np.zeros(n), -1.0),
         np.hstack([-rows / size, np.ones_like(size)]),
         np.zeros(len(rows)),
         bounds=[(-1.0, 1.0)] * n + [(None, 1.0)],
         method="highs-ds",
     )
-    if found.x is None:
+    if solution.x is None:
         return np.zeros(n), np.zeros(len(rows))
-    return found.x[:-1], -found.ineqlin.marginals
+    return solution.x[:-1], -solution.ineqlin.marginals
 
 
 def _whole(numbers: np.ndarray) -> np.ndarray | None:
@@ -74,55 +74,63 @@ def integers(numbers: np.ndarray) -> tuple[np.ndarray, int]:
 
 
 @dataclass(frozen=True)
-class Whole:
-    """whole 2^exponent, ``(columns, entries)`` of Python's integers."""
+class WholeNumbers:
+    """The numbers whole 2^exponent.
+
+    Attributes:
+        whole: ``(columns, entries)`` of Python's integers, dtype object.
+        exponent: the same for all.
+    """
 
     whole: np.ndarray
     exponent: int
 
-    def __add__(self, other: Whole) -> Whole:
+    def __add__(self, other: WholeNumbers) -> WholeNumbers:
         least = min(self.exponent, other.exponent)
-        return Whole((self.whole << (self.exponent - least)) + (other.whole << (other.exponent - least)), least)
+        return WholeNumbers((self.whole << (self.exponent - least)) + (other.whole << (other.exponent - least)), least)
 
-    def mapped(self, map: LinearMap, back: bool) -> Whole:
+    def mapped(self, map: LinearMap, back: bool) -> WholeNumbers:
+        """A x of each column x, or A^T x for ``back``, exactly."""
         whole, exponent = integers(map.dense().numpy())
-        return Whole(self.whole @ (whole if back else whole.T), self.exponent + exponent)
+        return WholeNumbers(self.whole @ (whole if back else whole.T), self.exponent + exponent)
 
 
-class CellRows(WithoutCurves, WithoutPools, Forward[Whole]):
-    """Every node as a linear form of some columns on the cell; ``rows`` are those that the cell demands to be above 0.
+class CellRows(WithoutCurves, WithoutPools, Forward[WholeNumbers]):
+    """Carries every node forward as linear forms of some columns on the cell; ``rows`` are the forms above 0 in the cell.
 
     Args:
         analysis: of a single point.
         units: its unstable units.
-        pattern: 1 (active) or 0 for each of them; NaN for those of which nothing is demanded, and for every unit after their
+        pattern: 1 (active) or 0 for each of them; NaN for those that the cell leaves free, and for every unit after their
             level.
         budget: started; ends it early.
         columns: how many there are; constants are entries of the last one.
     """
 
-    def __init__(self, analysis: Analysis, units: Units, pattern: np.ndarray, budget: Budget, columns: int) -> None:
+    def __init__(
+        self, analysis: Analysis, units: UnstableUnits, pattern: np.ndarray, budget: Budget, columns: int
+    ) -> None:
         self.analysis, self.units, self.pattern, self.budget = analysis, units, pattern, budget
         self.width = columns
         self.rows: list[np.ndarray] = []
 
-    def affine(self, index: int, node: Affine, values: Mapping[int, Whole]) -> Whole | None:
+    def affine(self, index: int, node: Affine, values: Mapping[int, WholeNumbers]) -> WholeNumbers | None:
         if len(values) < len(node.sources):
             return None
-        total = Whole(np.zeros((self.width, math.prod(node.shape)), dtype=object), 0)
+        total = WholeNumbers(np.zeros((self.width, math.prod(node.shape)), dtype=object), 0)
         for map, part in node.bias_of or ((None, node.bias),):
             whole, exponent = integers(part.flatten().numpy())
             constant = np.zeros((self.width, len(whole)), dtype=object)
             constant[-1] = whole
-            alone = Whole(constant, exponent)
-            total = (alone if map is None else map.exactly.through(alone, _act)) + total
+            alone = WholeNumbers(constant, exponent)
+            total = (alone if map is None else map.exact_form.through(alone, _act)) + total
         for source, map in node.terms():
             self.budget.check()
-            total = map.exactly.through(values[source], _act) + total
+            total = map.exact_form.through(values[source], _act) + total
         return total
 
-    def relu(self, index: int, node: Relu, value: Whole) -> Whole | None:
-        on, at = active(self.analysis, node), self.units.of(index)
+    def relu(self, index: int, node: Relu, value: WholeNumbers) -> WholeNumbers | None:
+        on, at = stably_active(self.analysis, node), self.units.of(index)
         on[self.units.position[at]] = torch.from_numpy(self.pattern[at] > 0.5)
         for unit in self.units.position[at[~np.isnan(self.pattern[at])]]:
             row = value.whole[:, unit] if on[unit] else -value.whole[:, unit]
@@ -130,9 +138,9 @@ class CellRows(WithoutCurves, WithoutPools, Forward[Whole]):
                 self.rows.append(row)
         if np.isnan(self.pattern[at]).any():
             return None
-        factor, exponent = integers(slopes(on, node).numpy())
-        return Whole(value.whole * factor, value.exponent + exponent)
+        factor, exponent = integers(phase_slopes(on, node).numpy())
+        return WholeNumbers(value.whole * factor, value.exponent + exponent)
 
 
-def _act(map: LinearMap, x: Whole, back: bool) -> Whole:
+def _act(map: LinearMap, x: WholeNumbers, back: bool) -> WholeNumbers:
     return x.mapped(map, back)

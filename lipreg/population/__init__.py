@@ -1,4 +1,4 @@
-"""What holds for a whole finite data set, told from certified intervals at points that were drawn from it at random.
+"""What holds for a whole finite data set, derived from certified intervals at points that were drawn from it at random.
 
 The population is the user's data set, of which some points are drawn without replacement by a recorded seed. At each drawn
 point a quantity (a local Lipschitz constant, a margin over it, a ratio of two constants) is known to lie between two proved

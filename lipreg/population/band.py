@@ -22,26 +22,26 @@ class Band:
 
     Attributes:
         size: N, how many points the population has.
-        reached: values in ascending order; from each of them on, at least as many points as ``least`` says have at most it.
-        least: for each of these, not falling.
-        left: values in ascending order; before each of them, at most as many points as ``most`` says have at most it.
-        most: for each of these, not falling.
+        least_values: in ascending order; from each of them on, at least as many points as ``least`` says have at most it.
+        least: for each of these, a number of points, not falling.
+        most_values: in ascending order; before each of them, at most as many points as ``most`` says have at most it.
+        most: for each of these, a number of points, not falling.
         sure: the ends of the quantity at every point that hold whatever was drawn, ``(N,)`` each, each in ascending order.
         confidence: with which all of it holds over the draw.
     """
 
     size: int
-    reached: np.ndarray
+    least_values: np.ndarray
     least: np.ndarray
-    left: np.ndarray
+    most_values: np.ndarray
     most: np.ndarray
     sure: tuple[np.ndarray, np.ndarray]
     confidence: float
 
     def counts(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Between how many points of the population have at most each of these values."""
-        at_least = np.append(0, self.least)[np.searchsorted(self.reached, values, "right")]
-        at_most = np.append(self.most, self.size)[np.searchsorted(self.left, values, "right")]
+        at_least = np.append(0, self.least)[np.searchsorted(self.least_values, values, "right")]
+        at_most = np.append(self.most, self.size)[np.searchsorted(self.most_values, values, "right")]
         surely, possibly = (np.searchsorted(ends, values, "right") for ends in self.sure[::-1])
         low, high = np.maximum(at_least, surely), np.minimum(at_most, possibly)
         wrong = low > high  # one of the draws that the confidence leaves out
@@ -67,8 +67,8 @@ class Band:
         rank = rank_of(share, self.size)
         # at v fewer than m points are possible below the low end, and m are sure from the high end on
         at_least, at_most = np.searchsorted(self.most, rank), np.searchsorted(self.least, rank)
-        low = self.left[at_least - 1] if at_least else -math.inf
-        high = self.reached[at_most] if at_most < len(self.reached) else math.inf
+        low = self.most_values[at_least - 1] if at_least else -math.inf
+        high = self.least_values[at_most] if at_most < len(self.least_values) else math.inf
         surely, possibly = (float(ends[rank - 1]) for ends in self.sure)
         if max(low, surely) > min(high, possibly):  # one of the draws that the confidence leaves out
             return Between(surely, possibly, self.confidence)

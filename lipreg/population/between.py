@@ -15,7 +15,7 @@ class Between:
     """A figure of the population that lies between two ends with a confidence over the draw.
 
     Attributes:
-        low, high: the ends; -inf or inf where nothing is known from below or above.
+        low, high: the ends; -inf or inf where nothing is proved from below or above.
         confidence: that both hold together.
     """
 

@@ -49,8 +49,8 @@ class Draw:
 
 
 def digest(parts: Iterable[bytes]) -> str:
-    """Of a data set's points and labels, by which it is told from others."""
-    held = hashlib.sha256()
+    """A hash of a data set's points and labels, by which it is distinguished from others: 16 hexadecimal digits."""
+    hasher = hashlib.sha256()
     for part in parts:
-        held.update(part)
-    return held.hexdigest()[:16]
+        hasher.update(part)
+    return hasher.hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""What is known between two ends, put together point by point: quotients, differences, margins over constants.
+"""Quantities between two proved ends, combined point by point: quotients, differences, margins over constants.
 
 Ends are arrays, low and high; every result is rounded outwards. Where one of two quantities is not known its end is -inf or
 inf, and so is that of the result; where a quantity itself is infinite both its ends are.
@@ -11,7 +11,7 @@ import numpy as np
 Ends = tuple[np.ndarray, np.ndarray]
 
 SHARP = 1e-8
-"""By so much, relative, the margin of a point may be larger than the number that is known to be below it."""
+"""By so much, relative, the margin of a point may be larger than its proved lower end."""
 ROUNDED = 4 * float(np.finfo(np.float64).eps)
 """More than what a product and a quotient lose, relative, in float64."""
 
@@ -31,16 +31,16 @@ def quotient(top: Ends, bottom: Ends) -> Ends:
 def difference(first: Ends, second: Ends) -> Ends:
     """Ends of differences; of two that are infinite on the same side neither is larger, and the difference is 0.
 
-    A difference that is 0 in float64 is 0: whether one is larger than the other is told without an error.
+    A difference that is 0 in float64 is 0: whether one is larger than the other is decided without an error.
     """
     return _less(first[0], second[1], -np.inf), _less(first[1], second[0], np.inf)
 
 
 def _less(one: np.ndarray, other: np.ndarray, outwards: float) -> np.ndarray:
     with np.errstate(invalid="ignore"):
-        found = one - other
-    found = np.where(np.isnan(found), 0.0, found)
-    return np.where(found == 0, 0.0, np.nextafter(found, outwards))
+        change = one - other
+    change = np.where(np.isnan(change), 0.0, change)
+    return np.where(change == 0, 0.0, np.nextafter(change, outwards))
 
 
 def margins_over(margins: np.ndarray, factor: float, constants: Ends) -> Ends:

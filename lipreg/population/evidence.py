@@ -51,17 +51,26 @@ class Evidence(Protocol):
 
     @property
     def name(self) -> str:
-        """In records and sentences."""
+        """How records and sentences call it."""
         ...
 
 
 @dataclass(frozen=True)
 class Planned:
-    """A sample whose size was fixed beforehand; each side takes half of the level."""
+    """A sample whose size was fixed beforehand; each side takes half of the level.
+
+    Attributes:
+        name: how records and sentences call it.
+    """
 
     name: str = "planned"
 
     def refutes(self, least: ArrayLike, marked: ArrayLike, drawn: ArrayLike, size: ArrayLike, level: float) -> Marked:
+        """Whether so few marked points refute it: where their hypergeometric probability is at most half of the level.
+
+        Args:
+            least, marked, drawn, size, level: K, s, n, N and the level, as for ``Evidence.refutes``.
+        """
         from scipy.stats import hypergeom  # heavy, and of no use to those who draw nothing
 
         K, s, n, N = (np.asarray(v, dtype=np.int64) for v in (least, marked, drawn, size))
@@ -71,15 +80,24 @@ class Planned:
 
 @dataclass(frozen=True)
 class AnyTime:
-    """A sample that may be looked at after every point and ended when one likes; both sides share the level."""
+    """A sample that may be looked at after every point and ended when one likes; both sides share the level.
+
+    Attributes:
+        name: how records and sentences call it.
+    """
 
     name: str = "at any time"
 
     def refutes(self, least: ArrayLike, marked: ArrayLike, drawn: ArrayLike, size: ArrayLike, level: float) -> Marked:
+        """Whether so few marked points refute it: where the posterior is at most ``level`` times the prior.
+
+        Args:
+            least, marked, drawn, size, level: K, s, n, N and the level, as for ``Evidence.refutes``.
+        """
         K, s, n, N = (np.asarray(v, dtype=np.float64) for v in (least, marked, drawn, size))
-        left, more = N - n, K - s
-        mean = left * (s + 1) / (n + 2)
-        here, before = _posterior(more, left, s, n), _posterior(more - 1, left, s, n)
+        rest, more = N - n, K - s
+        mean = rest * (s + 1) / (n + 2)
+        here, before = _posterior(more, rest, s, n), _posterior(more - 1, rest, s, n)
         unlikely = here <= np.log(level * (1 - ROUNDING)) - np.log1p(N)
         return _settled(K, s, n, N) | (more >= mean) & (here <= before) & unlikely & (K > 0)
 
@@ -93,19 +111,26 @@ def _settled(K: np.ndarray, s: np.ndarray, n: np.ndarray, N: np.ndarray) -> Mark
     return s + (N - n) < K
 
 
-def _posterior(more: np.ndarray, left: np.ndarray, s: np.ndarray, n: np.ndarray) -> np.ndarray:
+def _posterior(more: np.ndarray, rest: np.ndarray, s: np.ndarray, n: np.ndarray) -> np.ndarray:
     """Logarithms of the beta-binomial probabilities of ``more`` marked points among those not drawn."""
     from scipy.special import betaln, gammaln
 
-    inside = (more >= 0) & (more <= left)
-    k = np.clip(more, 0, left)
-    choose = gammaln(left + 1) - gammaln(k + 1) - gammaln(left - k + 1)
-    found = choose + betaln(k + s + 1, left - k + n - s + 1) - betaln(s + 1, n - s + 1)
-    return np.where(inside, found, -np.inf)
+    inside = (more >= 0) & (more <= rest)
+    k = np.clip(more, 0, rest)
+    choose = gammaln(rest + 1) - gammaln(k + 1) - gammaln(rest - k + 1)
+    logarithms = choose + betaln(k + s + 1, rest - k + n - s + 1) - betaln(s + 1, n - s + 1)
+    return np.where(inside, logarithms, -np.inf)
 
 
 def most(evidence: Evidence, marked: int, drawn: int, size: int, level: float) -> int:
-    """The largest number of marked points of ``size`` that is not refuted, where ``marked`` of ``drawn`` are."""
+    """The largest number of marked points of ``size`` that is not refuted, where ``marked`` of ``drawn`` are.
+
+    Args:
+        evidence: how the points were drawn.
+        marked, drawn: s and n: how many of the drawn points are marked, and how many were drawn.
+        size: N, how many points the population has.
+        level: the probability with which the true number may be larger.
+    """
     low, high = marked, marked + size - drawn  # ``low`` is never refuted: it has been seen
     while low < high:
         tried = np.unique(np.linspace(low + 1, high, min(high - low, TRIED)).astype(np.int64))

@@ -38,31 +38,36 @@ def over_constants(
     _check(constants, margins, everywhere)
     low, high = constants.ends
     ends = margins_over(np.asarray(margins, dtype=np.float64), factor, (np.maximum(low, 0.0), high))
-    known = (np.zeros(constants.size), None)
+    prior = (np.zeros(constants.size), None)
     if everywhere is not None:
-        floor, ceiling = constants.known
-        known = margins_over(np.asarray(everywhere, dtype=np.float64), factor, (np.maximum(floor, 0.0), ceiling))
+        floor, ceiling = constants.prior_ends
+        prior = margins_over(np.asarray(everywhere, dtype=np.float64), factor, (np.maximum(floor, 0.0), ceiling))
     of = constants.of and f"{constants.of}, {MEASURE}"
-    return replace(constants, low=ends[0], high=ends[1], floor=known[0], ceiling=known[1], of=of)
+    return replace(constants, low=ends[0], high=ends[1], floor=prior[0], ceiling=prior[1], of=of)
 
 
 def of_margins(constants: Sample, margins: Numbers, everywhere: Numbers | None = None) -> Sample:
     """The margins themselves at the same points, as for ``over_constants``: those that are not positive are wrong.
+
+    Args:
+        constants: the sample that says which points were drawn.
+        margins: at the drawn points, ``(n,)``: numbers that the margins are not below, and exceed by ``SHARP`` at most.
+        everywhere: the same at every point of the population, ``(N,)``; None where they were not evaluated.
 
     Raises:
         InvalidInput: margins of fewer or more points.
     """
     _check(constants, margins, everywhere)
     low = np.asarray(margins, dtype=np.float64)
-    known = None if everywhere is None else np.asarray(everywhere, dtype=np.float64)
+    lows = None if everywhere is None else np.asarray(everywhere, dtype=np.float64)
     ends = low, low + SHARP * np.abs(low)
-    around = (None, None) if known is None else (known, known + SHARP * np.abs(known))
+    prior = (None, None) if lows is None else (lows, lows + SHARP * np.abs(lows))
     of = constants.of and f"{constants.of}, margin"
-    return replace(constants, low=ends[0], high=ends[1], floor=around[0], ceiling=around[1], of=of)
+    return replace(constants, low=ends[0], high=ends[1], floor=prior[0], ceiling=prior[1], of=of)
 
 
 def _check(constants: Sample, margins: Numbers, everywhere: Numbers | None) -> None:
     wanted = [(margins, len(constants.drawn)), *([] if everywhere is None else [(everywhere, constants.size)])]
-    for given, count in wanted:
-        if len(given) != count or np.isnan(np.asarray(given, dtype=np.float64)).any():
-            raise InvalidInput(f"{len(given)} margins", where=MEASURE, accepted=f"{count}, each a number")
+    for values, count in wanted:
+        if len(values) != count or np.isnan(np.asarray(values, dtype=np.float64)).any():
+            raise InvalidInput(f"{len(values)} margins", where=MEASURE, accepted=f"{count}, each a number")

@@ -38,14 +38,14 @@ def mean_at_most(values: np.ndarray, ranges: np.ndarray, size: int, level: float
         size: N, how many points there are.
         level: the probability with which it may fail, at all looks together.
     """
-    left, spent = _course(values, size)
+    remaining, spent = _course(values, size)
     ranges = np.nextafter(ranges * (1 + ROUNDING), np.inf)
-    sure = float(((spent + left * ranges) / size).min())
+    sure = float(((spent + remaining * ranges) / size).min())
 
     def refuted(mean: float) -> bool:
-        ahead = (size * mean - spent[:-1]) / left[:-1]
-        room = ranges[:-1] - ahead
-        return bool((room <= 0).any()) or _wins((ahead - values) / room, level)
+        ahead = (size * mean - spent[:-1]) / remaining[:-1]
+        slack = ranges[:-1] - ahead
+        return bool((slack <= 0).any()) or _wins((ahead - values) / slack, level)
 
     low = float(spent[-1] / size)
     return sure if not np.isfinite(sure) or sure <= low else _last(refuted, low, sure)
@@ -58,11 +58,11 @@ def mean_at_least(values: np.ndarray, size: int, level: float) -> float:
         values: of the drawn points, or lower ends of them that are not below 0, ``(n,)``, in the order of the draw.
         size, level: as above.
     """
-    left, spent = _course(values, size)
+    remaining, spent = _course(values, size)
     sure, high = float(spent[-1] / size), float(values.max(initial=0.0) + spent[-1] / size)
 
     def refuted(mean: float) -> bool:
-        ahead = (size * mean - spent[:-1]) / left[:-1]
+        ahead = (size * mean - spent[:-1]) / remaining[:-1]
         return bool((ahead <= 0).any()) or _wins((values - ahead) / ahead, level)
 
     return _last(refuted, high, sure) if len(values) and high > sure else sure
@@ -79,11 +79,11 @@ def _wins(gains: np.ndarray, level: float) -> bool:
     return bool((wealth >= np.log(len(STAKES)) - np.log(level) + ROUNDING).any())
 
 
-def _last(refuted: Callable[[float], bool], kept: float, outer: float) -> float:
+def _last(refuted: Callable[[float], bool], not_refuted: float, outer: float) -> float:
     """The end, on the refuted side, of what is not refuted between a number that may be the mean and one beyond."""
     if not refuted(outer):
         return outer
     for _ in range(STEPS):
-        middle = (kept + outer) / 2
-        kept, outer = (kept, middle) if refuted(middle) else (middle, outer)
+        middle = (not_refuted + outer) / 2
+        not_refuted, outer = (not_refuted, middle) if refuted(middle) else (middle, outer)
     return outer

@@ -11,7 +11,11 @@ from lipreg.population.sample import Sample, check_sign
 
 
 def ratio_of_quantiles(first: Sample, second: Sample, share: float) -> Between:
-    """One population's quantile over another's; each takes half of the level, so nothing is asked of how both were drawn.
+    """One population's quantile over another's; each takes half of the level, so the two draws may depend on each other.
+
+    Args:
+        first, second: samples of quantities that are not negative, with the same confidence.
+        share: of the points that do not exceed the quantile, above 0 and at most 1.
 
     Raises:
         IncomparableResults: two confidences.
@@ -26,6 +30,13 @@ def ratio_of_quantiles(first: Sample, second: Sample, share: float) -> Between:
 
 def difference_of_shares(first: Sample, second: Sample, value: float) -> Between:
     """The share of points above a value in one population, less that in another; each takes half of the level.
+
+    Args:
+        first, second: samples with the same confidence.
+        value: above which points are counted, named before either sample is looked at.
+
+    Returns:
+        A difference from -1 to 1.
 
     Raises:
         IncomparableResults: two confidences.

@@ -18,7 +18,7 @@ import numpy as np
 
 LEVELS = 128
 """Local levels that are tried, from one that holds in any case to the whole level, evenly in their logarithm."""
-REACH = 9.0
+DEVIATIONS = 9.0
 """Standard deviations below its mean from which on a rank is looked at; the ends that come of it are proved together."""
 ROUNDING = 1e-6
 """By so much, relative, the level that is spent stays below the one allowed: more than what the recursion loses."""
@@ -35,9 +35,9 @@ def ranks(drawn: int, size: int, level: float) -> Ranks:
         size: N.
         level: the probability with which any of them may lie outside.
     """
-    own = np.arange(1, drawn + 1)
+    certain = np.arange(1, drawn + 1)
     if drawn in (0, size):
-        return own, own
+        return certain, certain
     # all 2 n ends hold together where each fails with level / (2 n), whatever depends on what
     least = _least(drawn, size, np.geomspace(level / drawn, level, LEVELS))
     first, last = 0, LEVELS
@@ -52,17 +52,17 @@ def _least(drawn: int, size: int, local: np.ndarray) -> np.ndarray:
     """For each rank and local level the least r with P(R_j <= r) > local / 2, ``(drawn, levels)``."""
     from scipy.special import gammaln  # heavy, and of no use to those who draw nothing
 
-    ways, found = gammaln(np.arange(size + 2) + 1.0), []  # logarithms of factorials
+    ways, least_ranks = gammaln(np.arange(size + 2) + 1.0), []  # logarithms of factorials
     sets = ways[size] - ways[drawn] - ways[size - drawn]
     for j in range(1, drawn + 1):
         mean, share = j * (size + 1) / (drawn + 1), j / (drawn + 1)
-        spread = size * math.sqrt(share * (1 - share) / (drawn + 2)) + 1
-        r = np.arange(max(j, int(mean - REACH * spread)), min(size - drawn + j, int(mean + 2 * spread)) + 1)
+        deviation = size * math.sqrt(share * (1 - share) / (drawn + 2)) + 1
+        r = np.arange(max(j, int(mean - DEVIATIONS * deviation)), min(size - drawn + j, int(mean + 2 * deviation)) + 1)
         before = ways[r - 1] - ways[j - 1] - ways[r - j]
         after = ways[size - r] - ways[drawn - j] - ways[size - r - (drawn - j)]
-        reached = np.cumsum(np.exp(before + after - sets))
-        found.append(r[np.minimum(np.searchsorted(reached, local / 2, "right"), len(r) - 1)])
-    return np.stack(found)
+        cumulative = np.cumsum(np.exp(before + after - sets))
+        least_ranks.append(r[np.minimum(np.searchsorted(cumulative, local / 2, "right"), len(r) - 1)])
+    return np.stack(least_ranks)
 
 
 def _together(least: np.ndarray, most: np.ndarray, size: int) -> float:

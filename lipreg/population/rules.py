@@ -12,18 +12,18 @@ from lipreg.population.sample import Sample
 
 
 class Rule(Protocol):
-    """Until when points are drawn."""
+    """What decides until when points are drawn."""
 
-    def told(self, sample: Sample) -> str:
-        """The figure that it is about, in words."""
+    def figure(self, sample: Sample) -> str:
+        """The figure that the rule is about, in words, as far as the sample determines it."""
         ...
 
     def met(self, sample: Sample) -> bool:
-        """Whether the sample says enough."""
+        """Whether the sample determines the figure closely enough, so that drawing may end."""
         ...
 
     def sentence(self) -> str:
-        """In words, behind "until"."""
+        """The rule in words that follow "until"."""
         ...
 
 
@@ -34,7 +34,7 @@ def _check(where: str, **shares: float) -> None:
 
 
 @dataclass(frozen=True)
-class QuantileWithin:
+class QuantileWithin(Rule):
     """Until a quantile is known up to a share of itself.
 
     Args:
@@ -51,7 +51,7 @@ class QuantileWithin:
     def met(self, sample: Sample) -> bool:
         return sample.quantile(self.share).within(self.within)
 
-    def told(self, sample: Sample) -> str:
+    def figure(self, sample: Sample) -> str:
         return wording.quantile(sample, self.share)
 
     def sentence(self) -> str:
@@ -59,8 +59,12 @@ class QuantileWithin:
 
 
 @dataclass(frozen=True)
-class MeanWithin:
-    """Until the mean is known up to a share of itself."""
+class MeanWithin(Rule):
+    """Until the mean is known up to a share of itself.
+
+    Args:
+        within: 0.1 for within 10 %: some number is at most that far from every value that the mean may have.
+    """
 
     within: float = 0.1
 
@@ -70,7 +74,7 @@ class MeanWithin:
     def met(self, sample: Sample) -> bool:
         return sample.mean().within(self.within)
 
-    def told(self, sample: Sample) -> str:
+    def figure(self, sample: Sample) -> str:
         return wording.mean(sample)
 
     def sentence(self) -> str:
@@ -78,7 +82,7 @@ class MeanWithin:
 
 
 @dataclass(frozen=True)
-class ShareWithin:
+class ShareWithin(Rule):
     """Until the share of points above a value is known up to so many points of per cent, given as a share.
 
     Args:
@@ -95,10 +99,10 @@ class ShareWithin:
             raise InvalidInput(f"value={self.value!r}", where="ShareWithin", accepted="a finite number")
 
     def met(self, sample: Sample) -> bool:
-        found = sample.share_above(self.value)
-        return found.high - found.low <= 2 * self.within
+        share = sample.share_above(self.value)
+        return share.high - share.low <= 2 * self.within
 
-    def told(self, sample: Sample) -> str:
+    def figure(self, sample: Sample) -> str:
         return wording.share_above(sample, self.value)
 
     def sentence(self) -> str:

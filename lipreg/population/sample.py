@@ -1,4 +1,4 @@
-"""Sample: a quantity between two proved ends at drawn points, and what it says of the whole population."""
+"""Sample: a quantity between two proved ends at drawn points, and what follows for the whole population."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ class Sample:
     Args:
         size: N, how many points the population has.
         drawn: their indices in the population, in the order in which they were drawn (``Draw``).
-        low, high: two ends between which the quantity lies at each of them; -inf and inf where nothing is known.
-        floor, ceiling: what is known of every point of the population, drawn or not, ``(N,)``, settled before the draw;
-            None for nothing.
+        low, high: two ends between which the quantity lies at each of them; -inf and inf where nothing is proved.
+        floor, ceiling: ends at every point of the population, drawn or not, ``(N,)``, settled before the draw; None for
+            none.
         confidence: with which each statement by itself holds over the draw.
         evidence: whether the number of points was fixed beforehand (``Planned()``), or the sample may be looked at after
             every point and ended when one likes (``AnyTime()``).
-        of: marks the population and what is asked of its points; samples of two marks are not compared. Empty for unknown.
+        of: marks the population and the question; samples of two marks are not compared. Empty for unknown.
 
     Raises:
         InvalidInput: ends that cross, indices twice or outside the population, or a confidence that is none.
@@ -69,9 +69,9 @@ class Sample:
             ("floor", self.size),
             ("ceiling", self.size),
         ):
-            given = getattr(self, name)
-            if given is not None and len(given) != length:
-                raise InvalidInput(f"{len(given)} values of {name}", where=WHERE, accepted=f"{length}")
+            values = getattr(self, name)
+            if values is not None and len(values) != length:
+                raise InvalidInput(f"{len(values)} values of {name}", where=WHERE, accepted=f"{length}")
         low, high = self.ends
         if np.isnan(low).any() or np.isnan(high).any() or (low > high).any():
             raise InvalidInput(
@@ -84,30 +84,30 @@ class Sample:
         return 1 - self.confidence
 
     @cached_property
-    def known(self) -> tuple[np.ndarray, np.ndarray]:
-        """What was known of every point before the draw, ``(N,)`` each."""
+    def prior_ends(self) -> tuple[np.ndarray, np.ndarray]:
+        """``floor`` and ``ceiling`` as arrays, ``(N,)`` each: the ends at every point that were proved before the draw."""
         nothing = np.full(self.size, np.inf)
         floor = -nothing if self.floor is None else np.asarray(self.floor, dtype=np.float64)
         return floor, nothing if self.ceiling is None else np.asarray(self.ceiling, dtype=np.float64)
 
     @cached_property
     def ends(self) -> tuple[np.ndarray, np.ndarray]:
-        """The ends at the drawn points, ``(n,)`` each: what was proved there, and what was known before."""
-        at, (floor, ceiling) = np.asarray(self.drawn, dtype=np.int64), self.known
+        """The ends at the drawn points, ``(n,)`` each: the narrower of what was proved there and before the draw."""
+        at, (floor, ceiling) = np.asarray(self.drawn, dtype=np.int64), self.prior_ends
         low, high = (np.asarray(v, dtype=np.float64) for v in (self.low, self.high))
         return np.maximum(low, floor[at]), np.minimum(high, ceiling[at])
 
     @cached_property
     def everywhere(self) -> tuple[np.ndarray, np.ndarray]:
-        """What is known for certain of every point after the draw, ``(N,)`` each."""
-        floor, ceiling = (v.copy() for v in self.known)
+        """The ends at every point that hold for certain after the draw, ``(N,)`` each."""
+        floor, ceiling = (v.copy() for v in self.prior_ends)
         floor[list(self.drawn)], ceiling[list(self.drawn)] = self.ends
         return floor, ceiling
 
     @property
     def negated(self) -> Sample:
-        """The same of minus the quantity."""
-        floor, ceiling = self.known
+        """The sample of minus the quantity at the same points."""
+        floor, ceiling = self.prior_ends
         low, high = self.ends
         return replace(self, low=-high, high=-low, floor=-ceiling, ceiling=-floor)
 
@@ -115,23 +115,23 @@ class Sample:
         """The share of the population's points at which the quantity is larger than ``value``.
 
         Points of which that is known without the draw are counted; of the others, those drawn are a sample. The value is to
-        be named before anything that was found is looked at: ``band().share_above`` is for one chosen after looking.
+        be named before any result is looked at: ``band().share_above`` is for one chosen after looking.
 
         Raises:
             InvalidInput: a value that is no number.
         """
         if math.isnan(value):
             raise InvalidInput(f"value={value!r}", where="share_above", accepted="a number")
-        (floor, ceiling), (low, high) = self.known, self.ends
-        open_, at = (floor <= value) & (ceiling > value), np.asarray(self.drawn, dtype=np.int64)
-        sure, size, seen = int((floor > value).sum()), int(open_.sum()), open_[at]
+        (floor, ceiling), (low, high) = self.prior_ends, self.ends
+        unsettled, at = (floor <= value) & (ceiling > value), np.asarray(self.drawn, dtype=np.int64)
+        sure, size, seen = int((floor > value).sum()), int(unsettled.sum()), unsettled[at]
         drawn, may, does = int(seen.sum()), int((seen & (high > value)).sum()), int((seen & (low > value)).sum())
         at_most = most(self.evidence, may, drawn, size, self.level)
         at_least = size - most(self.evidence, drawn - does, drawn, size, self.level)
         return Between((sure + at_least) / self.size, (sure + at_most) / self.size, self.confidence)
 
     def share_below(self, value: float) -> Between:
-        """The share of the population's points at which the quantity is smaller than ``value``."""
+        """The share of the population's points at which the quantity is smaller than ``value``, as for ``share_above``."""
         return self.negated.share_above(-value)
 
     def quantile(self, share: float) -> Between:
@@ -152,9 +152,9 @@ class Sample:
     def _least(self, rank: int) -> float:
         """The least v for which "at least ``rank`` points are at most v" is not refuted.
 
-        What is refuted changes at the known values alone, and at each of them in favour of v.
+        What is refuted changes at the ends of the points alone, and at each of them in favour of v.
         """
-        (floor, ceiling), (low, _), at = self.known, self.ends, np.asarray(self.drawn, dtype=np.int64)
+        (floor, ceiling), (low, _), at = self.prior_ends, self.ends, np.asarray(self.drawn, dtype=np.int64)
         certain, enough = (np.sort(ends)[rank - 1] for ends in self.everywhere)  # whatever was drawn
         values = np.unique(np.concatenate([floor, ceiling, low, [enough]]))
         values = values[(values >= certain) & (values <= enough)]
@@ -164,32 +164,32 @@ class Sample:
             possible, sure, drawn, sure_drawn, marked = (np.searchsorted(ends, some, "right") for ends in ranked)
             # those with a ceiling up to v are surely at most v; those with a floor up to v and a ceiling above may be
             counts = rank - sure, marked - sure_drawn, drawn - sure_drawn, possible - sure
-            kept = ~self.evidence.refutes(*counts, self.level)
-            if kept.any():
-                return float(some[kept][0])
+            not_refuted = ~self.evidence.refutes(*counts, self.level)
+            if not_refuted.any():
+                return float(some[not_refuted][0])
         return float(enough)
 
     @np.errstate(over="ignore")
     def mean(self) -> Between:
         """The mean of the quantity over the population, which must not be negative.
 
-        The ceilings of the points that are left bound what a draw can bring; floors, where they are known, are taken off
-        first, so that what is drawn for is only the mean of what lies above them.
+        The ceilings of the points not yet drawn bound what a draw can bring; floors, where there are some, are taken off
+        first, so that the draw estimates only the mean of what lies above them.
 
         Raises:
             InvalidInput: a quantity that may be negative.
         """
-        (floor, ceiling), (low, high) = self.known, self.ends
+        (floor, ceiling), (low, high) = self.prior_ends, self.ends
         check_sign(low, "mean")
         if np.isposinf(self.everywhere[0]).any():
             return Between(LARGEST, math.inf, self.confidence)
         below = np.maximum(floor, 0.0)
         at = np.asarray(self.drawn, dtype=np.int64)
-        room = np.append((ceiling - below)[at], 0.0)
+        widths = np.append((ceiling - below)[at], 0.0)
         rest = np.ones(self.size, dtype=bool)
         rest[at] = False
         outside = (ceiling - below)[rest].max(initial=0.0)
-        ranges = np.maximum.accumulate(np.append(room[:-1], outside)[::-1])[::-1]
+        ranges = np.maximum.accumulate(np.append(widths[:-1], outside)[::-1])[::-1]
         base, level = float(below.mean()), self.level / 2
         least = base + mean_at_least(np.maximum(low - below[at], 0.0), self.size, level)
         greatest = math.inf
@@ -218,9 +218,12 @@ class Sample:
             low, high = (np.sort(ends) for ends in self.ends)
             return Band(self.size, high, least, low, greatest - 1, sure, self.confidence)  # type: ignore[arg-type]
         at = sorted({rank_of((step + 1) / STEPS, self.size) for step in range(STEPS)})
-        own = self.together(len(at))
-        found = [own.quantile(rank / self.size) for rank in at]
-        ends = np.maximum.accumulate([q.low for q in found]), np.minimum.accumulate([q.high for q in found[::-1]])[::-1]
+        shared = self.together(len(at))
+        quantiles = [shared.quantile(rank / self.size) for rank in at]
+        ends = (
+            np.maximum.accumulate([q.low for q in quantiles]),
+            np.minimum.accumulate([q.high for q in quantiles[::-1]])[::-1],
+        )
         of = np.asarray(at)
         return Band(self.size, ends[1], of, ends[0], of - 1, sure, self.confidence)  # type: ignore[arg-type]
 
@@ -264,17 +267,18 @@ class Sample:
         first, second = list(self.drawn), list(other.drawn)
         shared = min(len(first), len(second))
         if isinstance(self.evidence, AnyTime) and len(first) != len(second) and first[:shared] == second[:shared]:
-            return self._first(shared)._with(other._first(shared), where, put)  # what one rule drew further is left out
+            # further points of one draw are not used
+            return self._first(shared)._with(other._first(shared), where, put)
         if first != second:
             got = f"{len(first)} points and {len(second)} others"
             raise IncomparableResults(got, where=where, accepted="the same points, drawn by the same seed")
         if self.confidence != other.confidence:
             raise IncomparableResults("two confidences", where=where, accepted="one")
-        ends, known = put(self.ends, other.ends), put(self.known, other.known)
-        return replace(self, low=ends[0], high=ends[1], floor=known[0], ceiling=known[1])
+        ends, prior = put(self.ends, other.ends), put(self.prior_ends, other.prior_ends)
+        return replace(self, low=ends[0], high=ends[1], floor=prior[0], ceiling=prior[1])
 
 
 def check_sign(low: np.ndarray, where: str) -> None:
-    """Raises InvalidInput where lower ends are below 0; what is known of no point, -inf, counts as 0 there."""
+    """Raises InvalidInput where lower ends are below 0; -inf, an end without a proof, counts as 0 there."""
     if (low[np.isfinite(low)] < 0).any():
         raise InvalidInput("values that may be negative", where=where, accepted="a quantity that is at least 0")

@@ -1,4 +1,4 @@
-"""What a sample says of its population, in sentences that stand by themselves."""
+"""Statements of a sample about its population, in sentences that stand by themselves."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from lipreg.population.sample import LARGEST, Sample
 from lipreg.words import counted, rounded
 
 QUANTILES = (0.5, 0.9)
-"""Those that are told unasked."""
+"""Shares whose quantiles every report has."""
 
 
 class Drawn(Protocol):
-    """Points that were drawn, and all that is said of what was proved there: a ``PopulationRecord``, say."""
+    """Points that were drawn, and all that is reported of what was proved there: a ``PopulationRecord``, say."""
 
     @property
     def sample(self) -> Sample:
@@ -36,7 +36,7 @@ class Drawn(Protocol):
 
     @property
     def seed(self) -> int:
-        """Of the draw."""
+        """The seed of the draw."""
         ...
 
     @property
@@ -46,7 +46,7 @@ class Drawn(Protocol):
 
     @property
     def met(self) -> bool:
-        """Whether that was reached."""
+        """Whether the draw went on until then."""
         ...
 
     @property
@@ -61,11 +61,11 @@ class Drawn(Protocol):
 
     @property
     def together(self) -> bool:
-        """Whether all that is said is to hold together with the confidence."""
+        """Whether all statements are to hold together with the confidence."""
         ...
 
 
-def told(of: Drawn) -> list[str]:
+def population_sentences(of: Drawn) -> list[str]:
     """What was drawn, how surely the rest holds, and a median, a quantile and a mean; margins, where there are any."""
     size, drawn = counted(of.sample.size, "point"), len(of.sample.drawn)
     if drawn == of.sample.size:
@@ -90,9 +90,9 @@ def statements(rule: bool, above: Sequence[float], margins: bool) -> int:
     """How many statements are made, which is settled before the draw.
 
     Args:
-        rule: whether one ends the draw, and is told of.
-        above: values of which it is told how many points are above.
-        margins: whether margins over constants are told.
+        rule: whether one ends the draw, whose figure then is reported.
+        above: values of which it is reported how many points are above.
+        margins: whether margins over constants are reported.
     """
     return int(rule) + len(above) + len(QUANTILES) + 1 + 2 * margins
 
@@ -100,66 +100,78 @@ def statements(rule: bool, above: Sequence[float], margins: bool) -> int:
 def _statements(of: Drawn, count: int) -> list[str]:
     """All of them, each with its part of the level."""
     sample, over, classes = of.sample.together(count), of.over_constant, of.classified
-    said = [of.figure] if of.figure else []
-    said += [share_above(sample, value) for value in of.above]
-    said += [*(quantile(sample, share) for share in QUANTILES), mean(sample)]
+    sentences = [of.figure] if of.figure else []
+    sentences += [share_above(sample, value) for value in of.above]
+    sentences += [*(quantile(sample, share) for share in QUANTILES), mean(sample)]
     if over is not None and classes is not None:
-        said += [quantile(over.together(count), 0.5, MEASURE), wrong(classes.together(count))]
-    return list(dict.fromkeys(said))
+        sentences += [quantile(over.together(count), 0.5, MEASURE), wrong(classes.together(count))]
+    return list(dict.fromkeys(sentences))
 
 
 def wrong(classified: Sample) -> str:
-    """How many points are classified wrongly, in words that say what becomes of them."""
+    """How many points are classified wrongly, in words that name the margin over constant that they count with: 0."""
     right = classified.share_above(0.0)
-    found = Between(1 - right.high, 1 - right.low, right.confidence)
-    if found.high <= 0:
+    share = Between(1 - right.high, 1 - right.low, right.confidence)
+    if share.high <= 0:
         return "no point is classified wrongly"
-    one = round(found.low * classified.size) == round(found.high * classified.size) == 1
-    if found.low == found.high:
-        many = counted(round(found.low * classified.size), "point")
+    one = round(share.low * classified.size) == round(share.high * classified.size) == 1
+    if share.low == share.high:
+        many = counted(round(share.low * classified.size), "point")
         return f"{many} {'is' if one else 'are'} classified wrongly, with a {MEASURE} of 0"
-    return f"{per_cent(found)} of the points are classified wrongly, with a {MEASURE} of 0"
+    return f"{per_cent(share)} of the points are classified wrongly, with a {MEASURE} of 0"
 
 
 def quantile(sample: Sample, share: float, what: str = "constant") -> str:
-    """Between what a quantile lies."""
+    """The ends of a quantile in a sentence.
+
+    Args:
+        sample: of the quantity, with the confidence at which the ends are to hold.
+        share: of the points that do not exceed the quantile, above 0 and at most 1.
+        what: what the quantity is called.
+    """
     return f"{quantile_name(share)} of the {what} is {between(sample.quantile(share))}"
 
 
 def quantile_name(share: float) -> str:
-    """What a quantile is called."""
+    """What the quantile of a share is called: "the median", "the 90 % quantile"."""
     return "the median" if share == 0.5 else f"the {percent(share)} quantile"
 
 
 def percent(share: float) -> str:
-    """A share as it was given, in per cent, not rounded."""
+    """A share in per cent, with all of its digits."""
     return f"{(Decimal(repr(float(share))) * 100).normalize():f} %"
 
 
 def mean(sample: Sample, what: str = "constant") -> str:
-    """Between what the mean lies."""
+    """The ends of the mean in a sentence, where ``what`` is what the quantity is called."""
     return f"the mean of the {what} is {between(sample.mean())}"
 
 
 def share_above(sample: Sample, value: float, what: str = "constant") -> str:
-    """How many points of the population have more than a value."""
+    """The share of points that have more than a value, in a sentence.
+
+    Args:
+        sample: of the quantity, with the confidence at which the ends are to hold.
+        value: above which points are counted, named before the draw.
+        what: what the quantity is called.
+    """
     return f"{per_cent(sample.share_above(value))} of the points have a {what} above {value!r}"
 
 
-def per_cent(found: Between) -> str:
-    """Two shares in per cent, rounded outwards."""
-    low, high = _percent(found.low, math.floor), _percent(found.high, math.ceil)
-    return f"{low} %" if low == high else f"at most {high} %" if found.low <= 0 else f"between {low} and {high} %"
+def per_cent(ends: Between) -> str:
+    """The ends of a share in per cent, rounded outwards."""
+    low, high = _percent(ends.low, math.floor), _percent(ends.high, math.ceil)
+    return f"{low} %" if low == high else f"at most {high} %" if ends.low <= 0 else f"between {low} and {high} %"
 
 
-def between(found: Between) -> str:
-    """Two ends in words, rounded outwards to five digits."""
-    if found.low >= LARGEST:
+def between(ends: Between) -> str:
+    """The ends of a figure in words, rounded outwards to five digits."""
+    if ends.low >= LARGEST:
         return "infinite"
-    low, high = rounded(found.low, ROUND_FLOOR, 5), rounded(found.high, ROUND_CEILING, 5)
-    if found.high == math.inf:
-        return f"at least {low}, and not bounded from above" if found.low > -math.inf else "not known"
-    if found.low == -math.inf:
+    low, high = rounded(ends.low, ROUND_FLOOR, 5), rounded(ends.high, ROUND_CEILING, 5)
+    if ends.high == math.inf:
+        return f"at least {low}, and not bounded from above" if ends.low > -math.inf else "not known"
+    if ends.low == -math.inf:
         return f"at most {high}"
     return low if low == high else f"between {low} and {high}"
 

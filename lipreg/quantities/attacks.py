@@ -1,4 +1,4 @@
-"""What quantities at attacked points share: the region, the way uphill in it, and the loss that is gained."""
+"""The parts that quantities at attacked points share: the region, the way uphill in it, and the gain in loss."""
 
 from __future__ import annotations
 
@@ -51,14 +51,20 @@ class Attack(OfLoss):
             )
 
     def region(self, query: Query) -> PlacedRegion:
-        """Where points may be moved to, around each of them."""
+        """The region around each point, of this attack's radius, that points may be moved in."""
         if self.radius is None:
             return query.region
-        own: Any = query.problem.region
-        return replace(own, radius=self.radius).place(query.points)
+        region: Any = query.problem.region
+        return replace(region, radius=self.radius).place(query.points)
 
     def gained(self, query: Query, loss: PointLoss, moved: Tensor) -> Tensor:
-        """The loss at the moved points ``(points, *shape)`` minus that at the data points, ``(points,)``."""
+        """The loss at the moved points minus that at the data points, ``(points,)``, differentiable in the parameters.
+
+        Args:
+            query: network and data points.
+            loss: the loss with the points' targets.
+            moved: the moved points, ``(points, *shape)``, without gradient.
+        """
         return loss.each(query.graph(moved)) - loss.each(query.outputs)
 
 
@@ -69,10 +75,13 @@ def uphill(query: Query, loss: PointLoss, region: PlacedRegion, moved: Tensor) -
     entry. Without gradient; inputs whose gradient is 0 stay.
 
     Args:
-        query: whose network.
-        loss: that is to rise.
-        region: whose norm and size count.
+        query: the network.
+        loss: the loss, with the points' targets, that is to rise.
+        region: its norm and size are those of the step.
         moved: points ``(points, *shape)``.
+
+    Returns:
+        Steps ``(points, *shape)``; they may lead out of the data range.
     """
     graph = query.graph
     with torch.no_grad():

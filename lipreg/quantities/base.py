@@ -33,7 +33,7 @@ class Quantity(Optioned, ABC):
 
     @property
     def label(self) -> str:
-        """What it is logged under, and called in records."""
+        """Its name in logs and records."""
         return self.name
 
     def certificate(self, problem: LocalLipschitz) -> Certificate:
@@ -45,7 +45,7 @@ class Quantity(Optioned, ABC):
 
         Args:
             problem: the question.
-            graph: the network, where one is read; asked again with it before the first values.
+            graph: the network, with which the check is repeated before the first values; None before it has been read.
         """
 
     @abstractmethod

@@ -9,7 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from lipreg.bounds import KEPT, Analysis
+from lipreg.bounds import ROW_MEMORY, Analysis
 from lipreg.estimators import Bound, BoundEstimator, Step, differentiable_bound, differentiable_names, live_analysis
 from lipreg.estimators.recipe import ALL
 from lipreg.graph import Graph
@@ -33,7 +33,7 @@ class UpperBound(Quantity):
     estimator: str = "affine_relu"
     preactivations: Sequence[str] | str = None  # type: ignore[assignment]  # None: the estimator's own, resolved below
     spectral_norms: str = "estimate"
-    memory: int = KEPT
+    memory: int = ROW_MEMORY
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "preactivations", self.recipe.preactivations)
@@ -41,13 +41,13 @@ class UpperBound(Quantity):
 
     @cached_property
     def recipe(self) -> Bound:
-        """The ``Bound``."""
-        asked = {name: getattr(self, name) for name in ("preactivations", "spectral_norms", "memory")}
-        return Bound.of({"estimator": self.estimator, **asked}, "bound", differentiable_names())
+        """The recipe with these options."""
+        options = {name: getattr(self, name) for name in ("preactivations", "spectral_norms", "memory")}
+        return Bound.of({"estimator": self.estimator, **options}, "bound", differentiable_names())
 
     @cached_property
     def method(self) -> BoundEstimator:
-        """Its estimator."""
+        """The estimator object of that name."""
         return differentiable_bound(self.estimator)
 
     @classmethod
@@ -61,18 +61,20 @@ class UpperBound(Quantity):
 
     def certificate(self, problem: LocalLipschitz) -> Certificate:
         """ESTIMATE where spectral norms are estimated and count: they lie a little below, and what follows is no bound."""
-        read = problem.p == 2.0 and self.method.layer_norms
-        read = read or (problem.region.norm == 2.0 and {"ball", ALL} & {*_listed(self.preactivations)} != set())
-        return Certificate.ESTIMATE if read and self.spectral_norms == "estimate" else Certificate.UPPER
+        norms_count = problem.p == 2.0 and self.method.layer_norms
+        norms_count = norms_count or (
+            problem.region.norm == 2.0 and {"ball", ALL} & {*_listed(self.preactivations)} != set()
+        )
+        return Certificate.ESTIMATE if norms_count and self.spectral_norms == "estimate" else Certificate.UPPER
 
     def check(self, problem: LocalLipschitz, graph: Graph | None = None) -> None:
         self.method.check(problem, graph)
 
     def values(self, query: Query) -> Tensor:
-        chain, methods = query.reading.chain, self.recipe.methods
+        chain, methods = query.network_state.chain, self.recipe.methods
         if chain is not None:
-            asked = query.problem, query.x, query.labels, methods, query.power, query.constants
-            bounds = self.method.closed_form(Step(chain, *asked))
+            arguments = query.problem, query.x, query.labels, methods, query.power, query.constants
+            bounds = self.method.closed_form(Step(chain, *arguments))
             if bounds is not None:
                 return bounds
         return self.method.bound(self._analysis(query))
@@ -85,8 +87,8 @@ class UpperBound(Quantity):
             return self.method.bound(analysis), factors
 
     def _analysis(self, query: Query) -> Analysis:
-        asked = query.x, query.labels, self.method, self.recipe.methods, query.power, self.memory
-        return live_analysis(query.graph, query.problem, *asked)
+        arguments = query.x, query.labels, self.method, self.recipe.methods, query.power, self.memory
+        return live_analysis(query.graph, query.problem, *arguments)
 
 
 def _listed(methods: Sequence[str] | str) -> Sequence[str]:

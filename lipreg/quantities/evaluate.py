@@ -1,4 +1,4 @@
-"""The door to a quantity without a training: its numbers at points, from a module."""
+"""The values of a quantity at points of a module, outside a training."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def values(
     Raises:
         UnsupportedRequest: the quantity does not cover question or network.
     """
-    own = get_quantity(quantity)
-    own.check(problem)
-    read = partial(LiveNetwork().read, network, x, partial(own.check, problem))
-    return own.values(Query(problem, network, x, y, read, seed=seed))
+    kind = get_quantity(quantity)
+    kind.check(problem)
+    read = partial(LiveNetwork().read, network, x, partial(kind.check, problem))
+    return kind.values(Query(problem, network, x, y, read, seed=seed))

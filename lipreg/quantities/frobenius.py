@@ -25,7 +25,7 @@ class JacobianFrobenius(Quantity):
     draws it is. An estimate of no constant, but half the logarithm of it moves as the l2 norms of the Jacobian do.
 
     Args:
-        projections: how many are drawn a point; "exact" takes all outputs.
+        projections: how many unit vectors are drawn for each point; "exact" takes all outputs.
 
     Source: Hoffman, Roberts & Yaida 2019.
     """
@@ -54,7 +54,7 @@ class JacobianFrobenius(Quantity):
         def squared(jacobian: Tensor) -> tuple[Tensor, None, Tensor]:
             if counts is None:
                 return jacobian.square().sum((1, 2)), None, 2.0 * jacobian
-            own = jacobian * counts
-            return own.square().sum((1, 2)), None, 2.0 * own * counts
+            weighted = jacobian * counts
+            return weighted.square().sum((1, 2)), None, 2.0 * weighted * counts
 
         return through_rows(query, rows.to(query.x.device, query.dtype), squared)

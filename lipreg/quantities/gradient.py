@@ -29,5 +29,5 @@ class Gradient(OfLoss):
 
     def values(self, query: Query) -> Tensor:
         rows = self.at(query).slopes(query.outputs).unsqueeze(1)
-        found = query.graph.gradients(query.slopes(query.points), rows).flatten(1)
-        return (found if query.counts is None else found * query.counts).square().sum(1)
+        gradients = query.graph.gradients(query.slopes(query.points), rows).flatten(1)
+        return (gradients if query.counts is None else gradients * query.counts).square().sum(1)

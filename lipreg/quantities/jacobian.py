@@ -1,4 +1,4 @@
-"""The norm of the Jacobian at the data points: the constant of the piece of the network that each point lies in."""
+"""The norm of the Jacobian at the data points: the constant of the linear piece that each point lies in."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from lipreg.quantities.rows import through_rows
 class Jacobian(Quantity):
     """max over the functional's rows c of |c J(x)|_{p*}; for ``Vector`` outputs |J(x)|_{p->q}; x the data point.
 
-    Inputs without room in the region do not count, the others by the question's ``scale`` and ``measured``.
+    Inputs that the region holds fixed do not count, the others by the question's ``scale`` and ``measured``.
 
-    All rows are computed without gradient, then the gradient of the worst
-    one alone; for chains of layers both passes are written down.
+    All rows are computed without gradient, then the gradient of the largest one alone; for chains of layers both passes are
+    written out (``lipreg.quantities.rows``).
 
     Guarantee: the regional constant is at least as large, wherever the point is no kink. So it is an estimate from below and
-    proves nothing; the bound that the run is held against, and audits, say what became of the constant. The pointed
+    proves nothing; the bound that measures the run, and audits, say what became of the constant. The pointed
     constant may lie below it where the data range cuts the region.
     """
 
@@ -43,14 +43,14 @@ class Jacobian(Quantity):
         columns = query.columns
 
         def worst(jacobian: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-            own = jacobian if columns is None else jacobian.mul_(columns.unsqueeze(1))
-            values, u, v = largest(own, query.problem)
+            weighted = jacobian if columns is None else jacobian.mul_(columns.unsqueeze(1))
+            values, u, v = attaining_vectors(weighted, query.problem)
             return values, u.unsqueeze(1), (v if columns is None else v * columns).unsqueeze(1)
 
         return through_rows(query, query.rows, worst)
 
 
-def largest(jacobian: Tensor, problem: LocalLipschitz) -> tuple[Tensor, Tensor, Tensor]:
+def attaining_vectors(jacobian: Tensor, problem: LocalLipschitz) -> tuple[Tensor, Tensor, Tensor]:
     """The norm of matrices J ``(points, rows, inputs)`` that the question asks for, and the vectors that attain it.
 
     Returns:
@@ -73,8 +73,8 @@ def largest(jacobian: Tensor, problem: LocalLipschitz) -> tuple[Tensor, Tensor, 
         image = (jacobian @ v.unsqueeze(2)).squeeze(2)
         values = vector_norm(image, q)
         return values, image / values.clamp(min=1e-300).unsqueeze(1), v
-    left, sizes, right = torch.linalg.svd(jacobian, full_matrices=False)
-    return sizes[:, 0], left[:, :, 0], right[:, 0]
+    left_vectors, sizes, right_vectors = torch.linalg.svd(jacobian, full_matrices=False)
+    return sizes[:, 0], left_vectors[:, :, 0], right_vectors[:, 0]
 
 
 def _product(u: Tensor, jacobian: Tensor) -> Tensor:

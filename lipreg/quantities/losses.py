@@ -70,8 +70,8 @@ class OfLoss(Quantity):
         return point_loss(query.outputs, query.labels, query.problem.output, self.loss)
 
 
-def point_loss(outputs: Tensor, labels: Tensor | None, output: Output, asked: str | None = None) -> PointLoss:
-    """The loss that is meant by some targets, read as ``lipreg.calibration`` reads them.
+def point_loss(outputs: Tensor, labels: Tensor | None, output: Output, loss: str | None = None) -> PointLoss:
+    """The loss that some targets mean, read as ``lipreg.calibration`` reads them.
 
     Integer classes ``(points,)`` of several outputs: cross entropy. Targets that are all 0 or 1, one for each output, of any
     dtype: binary cross entropy of logits. Other floating point targets, one for each output: squared error.
@@ -79,31 +79,31 @@ def point_loss(outputs: Tensor, labels: Tensor | None, output: Output, asked: st
     Args:
         outputs: ``(points, outputs)``.
         labels: the targets.
-        output: the functional; beside one of single outputs, targets in [0, 1] may be soft labels or values.
-        asked: the loss outright; cross entropy then takes shares of classes, ``(points, outputs)``, and the binary one soft
-            labels, too.
+        output: the functional; beside one of single outputs, targets in [0, 1] may be soft labels or values: refused.
+        loss: the loss itself; None goes by the targets. Cross entropy that is named takes shares of classes,
+            ``(points, outputs)``, and the binary one soft labels, too.
 
     Raises:
         InvalidInput: there are no targets, they have another form, or they may mean two losses.
     """
     batch, count = outputs.shape
-    if count > 1 and asked in (None, "cross_entropy") and are_classes(labels, batch):
-        own = classes(labels, batch, count, _WHERE).to(outputs.device)
-        return PointLoss("cross_entropy", F.one_hot(own, count).to(outputs))
+    if count > 1 and loss in (None, "cross_entropy") and are_classes(labels, batch):
+        indices = classes(labels, batch, count, _WHERE).to(outputs.device)
+        return PointLoss("cross_entropy", F.one_hot(indices, count).to(outputs))
     fits = isinstance(labels, Tensor) and labels.numel() == outputs.numel() and labels.shape[:1] == (batch,)
-    if labels is None or not fits or labels.is_complex() or (asked == "cross_entropy" and count < 2):
+    if labels is None or not fits or labels.is_complex() or (loss == "cross_entropy" and count < 2):
         got = "no labels" if labels is None else f"labels of shape {tuple(labels.shape)} and dtype {labels.dtype}"
         accepted = f"targets of shape {tuple(outputs.shape)}"
-        accepted += f", or integer classes of shape ({batch},)" if asked in (None, "cross_entropy") else ""
-        named = "" if asked is None else f" with loss={asked!r}"
+        accepted += f", or integer classes of shape ({batch},)" if loss in (None, "cross_entropy") else ""
+        named = "" if loss is None else f" with loss={loss!r}"
         got = f"{got} for {batch} points of {count} output{'s' * (count > 1)}, and {_WHERE}{named} reads them"
         raise InvalidInput(got, where="labels", accepted=accepted)
     target = labels.detach().reshape(outputs.shape).to(outputs.device, outputs.dtype)
-    if asked == "squared":
+    if loss == "squared":
         return PointLoss("squared", target)
     low, high = (float(end) for end in torch.aminmax(target))
     inside = low >= 0 and high <= 1
-    if asked is None:
+    if loss is None:
         if inside and bool(((target == 0) | (target == 1)).all()):
             return PointLoss("binary", target)
         if not labels.is_floating_point():
@@ -120,6 +120,6 @@ def point_loss(outputs: Tensor, labels: Tensor | None, output: Output, asked: st
             )
         return PointLoss("squared", target)
     if not inside:
-        got = f"targets from {low:g} to {high:g} with loss={asked!r}"
+        got = f"targets from {low:g} to {high:g} with loss={loss!r}"
         raise InvalidInput(got, where="labels", accepted="0 to 1", todo='Values belong to loss="squared"')
-    return PointLoss("binary" if asked == "binary" else "cross_entropy", target)
+    return PointLoss("binary" if loss == "binary" else "cross_entropy", target)

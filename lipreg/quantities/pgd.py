@@ -13,7 +13,7 @@ from lipreg.quantities.base import register
 from lipreg.quantities.query import Query
 
 STRIDE = 2.5
-"""Times the region's size divided by the number of steps: the length of one."""
+"""The length of a step, in units of the region's size divided by the number of steps."""
 
 
 @register("pgd")
@@ -26,8 +26,8 @@ class ProjectedGradient(Attack):
 
     Args:
         radius: of the ball; None for the problem's region.
-        steps: how many, each ``STRIDE`` / steps of the region's size.
-        restarts: random starts; at each point the end with the largest loss counts.
+        steps: the number of steps, each ``STRIDE`` / steps of the region's size.
+        restarts: the number of random starts; at each point the end with the largest loss counts.
         loss: "cross_entropy", "binary" or "squared"; None goes by the targets (``lipreg.quantities.losses``).
 
     Source: Madry et al. 2018.
@@ -45,19 +45,19 @@ class ProjectedGradient(Attack):
         check_count(self.restarts, "restarts", f"quantity {self.name!r}")
 
     def values(self, query: Query) -> Tensor:
-        region, own, generator = self.region(query), self.at(query), query.generator
+        region, point_loss, generator = self.region(query), self.at(query), query.generator
         best, most = query.points, torch.full((len(query.x),), -torch.inf, dtype=query.dtype, device=query.x.device)
         for _ in range(self.restarts):
             moved = region.sample(1, generator).squeeze(1)
             for _ in range(self.steps):
-                moved = moved + STRIDE / self.steps * uphill(query, own, region, moved)
+                moved = moved + STRIDE / self.steps * uphill(query, point_loss, region, moved)
                 moved = region.project(moved.unsqueeze(1)).squeeze(1)
             if self.restarts == 1:
                 best = moved
                 continue
             with torch.no_grad():
-                loss = own.each(query.graph(moved))
+                loss = point_loss.each(query.graph(moved))
             better = loss > most
             best = torch.where(better.reshape(-1, *(1,) * (moved.dim() - 1)), moved, best)
             most = torch.where(better, loss, most)
-        return self.gained(query, own, best)
+        return self.gained(query, point_loss, best)

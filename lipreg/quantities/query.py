@@ -1,4 +1,4 @@
-"""What a quantity is asked: network, question and points, each part computed when it is read."""
+"""The input of a quantity: network, question and points, each part computed when it is read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lipreg.estimators.closed_form import BY_LABEL, rows_of
 from lipreg.graph import Graph, ReluChain
 from lipreg.linalg import PowerIteration
 from lipreg.problem import LocalLipschitz
-from lipreg.quantities.live import Reading
+from lipreg.quantities.live import NetworkState
 from lipreg.regions import PlacedRegion
 from lipreg.seen import Seen
 
@@ -27,10 +27,10 @@ class Query(Seen):
         problem: the question.
         network: the module in training.
         x, labels: points ``(points, *shape)`` and their labels or targets, whatever these are; None without any.
-        read: gives the network as it is now, which reads its structure where that is not known yet.
-        constants: kept from step to step, for closed forms.
+        read: returns the network as it is now; it traces the module where that has not been done yet.
+        constants: tensors that closed forms keep from step to step.
         power: estimates spectral norms in their place; None where they are to be exact.
-        seed: of what the quantity draws.
+        seed: the seed of the quantity's random draws.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Query(Seen):
         network: nn.Module,
         x: Tensor,
         labels: Tensor | None,
-        read: Callable[[], Reading],
+        read: Callable[[], NetworkState],
         constants: Constants | None = None,
         power: PowerIteration | None = None,
         seed: int = 0,
@@ -50,25 +50,25 @@ class Query(Seen):
         self._read = read
 
     @cached_property
-    def reading(self) -> Reading:
+    def network_state(self) -> NetworkState:
         """The network with its weights as they are now."""
         return self._read()
 
     @property
     def graph(self) -> Graph:
         """The network's live graph, differentiable in the parameters, in evaluation mode."""
-        return self.reading.graph
+        return self.network_state.graph
 
     @property
     def chain(self) -> ReluChain | None:
         """The network as a chain of layers and ReLUs in float32 or float64; None where it is none."""
-        chain = self.reading.chain
+        chain = self.network_state.chain
         return None if chain is None or chain.dtype not in (torch.float32, torch.float64) else chain
 
     @property
     def dtype(self) -> torch.dtype:
-        """What is computed in."""
-        return self.reading.dtype
+        """The number type of the computation."""
+        return self.network_state.dtype
 
     @cached_property
     def points(self) -> Tensor:
@@ -97,21 +97,21 @@ class Query(Seen):
 
     @cached_property
     def columns(self) -> Tensor | None:
-        """What the inputs count, 0 without room in the region, ``(points, inputs)``; None where each counts 1.
+        """The inputs' weights, 0 for those that the region holds fixed, ``(points, inputs)``; None where each is 1.
 
         Raises:
             InvalidInput: points outside the region's data range; units or measured inputs that do not fit.
         """
         if self.problem.plain:
             placed = place_batch(self.problem, self.points)
-            columns = self.region.moves.to(self.dtype) if placed is None else placed.moves
+            columns = self.region.movable.to(self.dtype) if placed is None else placed.movable
         else:
             columns = self.problem.weights(self.region)
         return None if columns is None else columns.flatten(1)
 
     @cached_property
     def counts(self) -> Tensor | None:
-        """What the inputs count by the question alone, whatever room they have, ``(inputs,)``; None where each counts 1."""
+        """The inputs' weights by the question alone, whatever the region, ``(inputs,)``; None where each is 1."""
         if self.problem.plain:
             return None
         return counts_of(self.region.shape, self.problem.scale, self.problem.measured, self.points).flatten()
@@ -121,9 +121,9 @@ class Query(Seen):
         """The functional's rows c at each point, ``(points, rows, outputs)``."""
         chain, output = self.chain, self.problem.output
         if chain is not None and type(output) in BY_LABEL:
-            found = rows_of(self.problem, chain.weights[-1], self.points, self.labels, self.constants)
-            if found is not None:
-                return found.table.unflatten(0, (-1, found.count)).index_select(0, found.labels)
+            label_rows = rows_of(self.problem, chain.weights[-1], self.points, self.labels, self.constants)
+            if label_rows is not None:
+                return label_rows.table.unflatten(0, (-1, label_rows.count)).index_select(0, label_rows.labels)
         with torch.no_grad():
             return output.rows(self.graph(self.points), self.labels)
 
@@ -131,8 +131,8 @@ class Query(Seen):
         """The slopes of the graph's units at points ``(points, *shape)``, for ``Graph.gradients``; those of curves alone
         have a gradient."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and bool(self.graph.curves())):
-            found = self.graph.patterns(self.graph.values(points))
-        return {node: slopes.unsqueeze(1) for node, slopes in found.items()}
+            patterns = self.graph.patterns(self.graph.values(points))
+        return {node: slopes.unsqueeze(1) for node, slopes in patterns.items()}
 
     @property
     def generator(self) -> torch.Generator:

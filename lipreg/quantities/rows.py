@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from lipreg.estimators.closed_form import Attached
+from lipreg.estimators.closed_form import PrecomputedGradient
 from lipreg.graph import ReluChain
 from lipreg.graph.layers import flat
 from lipreg.quantities.query import Query
@@ -33,13 +33,13 @@ def through_rows(query: Query, rows: Tensor, choose: Choose) -> Tensor:
     chain = query.chain
     if chain is not None:
         with torch.no_grad():
-            found = _by_hand(chain, query.points, rows.to(chain.dtype), choose)
-        return Attached.apply(found, *chain.weights)  # type: ignore[return-value]
+            values_and_pull = _by_hand(chain, query.points, rows.to(chain.dtype), choose)
+        return PrecomputedGradient.apply(values_and_pull, *chain.weights)  # type: ignore[return-value]
     graph, slopes, rows = query.graph, query.slopes(query.points), rows.to(query.dtype)
     with torch.no_grad():
         values, u, v = choose(graph.gradients(slopes, rows).flatten(2))
-    picked = graph.gradients(slopes, rows if u is None else u @ rows).flatten(2)
-    product = (picked * v).sum((1, 2))
+    gradients = graph.gradients(slopes, rows if u is None else u @ rows).flatten(2)
+    product = (gradients * v).sum((1, 2))
     return values + (product - product.detach())
 
 
@@ -60,16 +60,16 @@ def _by_hand(
     values, u, v = choose(back.reshape(len(x), count, -1))
 
     def pull(gradient: Tensor) -> list[Tensor]:
-        pairs, found = v.shape[1], []
+        pairs, weight_gradients = v.shape[1], []
         on_way = (v * gradient.reshape(-1, 1, 1)).flatten(0, 1)
         for layer, on, back in zip(hidden, active, carried[::-1], strict=True):
             back = back.reshape(len(on), count, -1)
             back = (back if u is None else u @ back).reshape(-1, *on.shape[1:])
             on_way = on_way.reshape(-1, *layer.in_shape)
-            found.append(layer.outer(back, on_way))
-            reached = layer.forward(on_way)
-            on_way = reached.reshape(len(on), pairs, *on.shape[1:]).mul_(on.unsqueeze(1)).flatten(0, 1)
+            weight_gradients.append(layer.outer(back, on_way))
+            image = layer.forward(on_way)
+            on_way = image.reshape(len(on), pairs, *on.shape[1:]).mul_(on.unsqueeze(1)).flatten(0, 1)
         ends = (rows if u is None else u @ rows).flatten(0, 1)
-        return [*found, ends.T @ flat(on_way)]
+        return [*weight_gradients, ends.T @ flat(on_way)]
 
     return values, pull

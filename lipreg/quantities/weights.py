@@ -35,8 +35,8 @@ class WeightL1(Quantity):
 
 
 def _trained(query: Query) -> list[Tensor]:
-    found = list(query.weights)
-    if not found:
+    weights = list(query.weights)
+    if not weights:
         name = type(query.network).__name__
         raise InvalidInput(f"{name} has no trained matrices", where="quantity", accepted="parameters of two dimensions")
-    return found
+    return weights

@@ -1,6 +1,6 @@
-"""What is saved: plain records, one JSON object a line, appended as they come. Reports and loggers are views of them."""
+"""The saved records: plain data, one JSON object a line, appended as they come. Reports and loggers are views of them."""
 
-from lipreg.records.files import LeftOut, RecordFile, Source, Sources, Told, read_records, read_sources
+from lipreg.records.files import LeftOut, ProgressCallback, RecordFile, Source, Sources, read_records, read_sources
 from lipreg.records.inputs import PointRecord
 from lipreg.records.kinds import (
     EXACT,
@@ -32,12 +32,12 @@ __all__ = [
     "NewerRun",
     "PointRecord",
     "PopulationRecord",
+    "ProgressCallback",
     "Record",
     "RecordFile",
     "RunRecord",
     "Source",
     "Sources",
-    "Told",
     "each_once",
     "field_names",
     "from_line",

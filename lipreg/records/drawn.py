@@ -24,19 +24,20 @@ class PopulationRecord:
         confidence: with which each statement by itself holds; all of them, if ``together``.
         evidence: "planned", the number of points was fixed beforehand; "at any time", a rule ended the draw.
         until: in words, when it was to end: "60 points are drawn".
-        met: whether that was reached.
-        figure: what the rule that ended it was about, in words; empty where so many points were drawn.
+        met: whether that happened.
+        figure: what the rule that ended it was about, in words; empty where the number of points was fixed.
         drawn: indices in the data set, in the order of the draw.
         low, high: ends of the constant at these points; None for one from above that is not proved.
         floor, ceiling: ends that were proved at every point of the data set before the draw; empty where none were.
-        data: a digest of all points and labels of the data set or, from a training, of those that were drawn. What is of two
-            digests is not compared; empty where nothing is told.
+        data: a digest of all points and labels of the data set or, from a training, of those that were drawn. Records with
+            two digests are not compared; empty where there is none.
         margins: the smallest logit margin at each drawn point, rounded down; empty without classes, or where the constant
             bounds no margins.
         every_margin: the same of every point of the data set; empty where they were not evaluated.
         factor: k: margins change by at most k times the constant times the distance.
         above: values, named before the draw, above which points are counted.
-        together: whether all that is told is to hold together.
+        together: whether all statements hold together with that confidence.
+        kind: the kind of the record, in files.
     """
 
     kind: ClassVar[str] = "population"
@@ -67,7 +68,7 @@ class PopulationRecord:
 
     @property
     def sample(self) -> Sample:
-        """The constant, and what it says of the data set.
+        """The constant at the drawn points, as a sample of the data set.
 
         Raises:
             InvalidInput: nothing can have written it: ends that cross, a point drawn twice.
@@ -77,13 +78,13 @@ class PopulationRecord:
             accepted = ", ".join(EVIDENCE)
             raise InvalidInput(f"evidence={self.evidence[:40]!r}", where="population record", accepted=accepted)
         evidence = EVIDENCE[self.evidence]()
-        known = self.floor or None, ceiling or None
+        proved_ends = self.floor or None, ceiling or None
         of = self.data and mark_of(self.data, self.question)
-        return Sample(self.size, self.drawn, self.low, high, *known, self.confidence, evidence, of)
+        return Sample(self.size, self.drawn, self.low, high, *proved_ends, self.confidence, evidence, of)
 
     @property
     def over_constant(self) -> Sample | None:
-        """The margin over the constant; None where no margins are told.
+        """The margin over the constant, as a sample; None without margins.
 
         Raises:
             InvalidInput: as ``sample``.
@@ -94,7 +95,7 @@ class PopulationRecord:
 
     @property
     def classified(self) -> Sample | None:
-        """The margin: where it is not above 0 the class is wrong. None where no margins are told.
+        """The margin, as a sample: where it is not above 0 the class is wrong. None without margins.
 
         Raises:
             InvalidInput: as ``sample``.
@@ -102,7 +103,7 @@ class PopulationRecord:
         return of_margins(self.sample, self.margins, self.every_margin or None) if self.margins else None
 
     def check(self) -> None:
-        """Refuses what nothing can have written.
+        """Refuses a record that nothing can have written.
 
         Raises:
             InvalidInput: what is no sample, or margins of other points.
@@ -114,5 +115,5 @@ class PopulationRecord:
 
 
 def mark_of(data: str, question: Mapping[str, Any]) -> str:
-    """What samples are of, by which others are told apart: a data set, and what is asked of its points."""
+    """The mark of what a sample is of, a data set and a question; samples are compared only where it is the same."""
     return f"{data} {json.dumps(question, sort_keys=True)}"

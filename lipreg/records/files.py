@@ -25,14 +25,14 @@ _ACCEPTED = (
     "a record file, or a folder below which experiments.train, experiments.audit or a LipschitzAudit has written"
 )
 _BEGIN = b'{"schema"'
-"""Of every record's line."""
+"""The beginning of every record's line."""
 _LISTED = 5
-"""More damaged lines than these are not listed one by one."""
+"""The number of damaged lines above which they are not listed one by one."""
 
-_TOLD = 1000
-"""Lines from one word on how far the reading is to the next."""
-Told = Callable[[str, int, int], None]
-"""Who is told how far a long piece of work is: what is done, how much of it, of how much."""
+_PROGRESS_EVERY = 1000
+"""The number of lines between two calls with the progress of reading."""
+ProgressCallback = Callable[[str, int, int], None]
+"""A function that is called with the progress of long work: what is done, how much of it, of how much."""
 
 Paths = str | Path | Iterable[str | Path]
 
@@ -44,8 +44,8 @@ class RecordFile:
         path: a file; its folder is made.
 
     Raises:
-        FullDisk: there is no room for it.
-        InvalidInput: the folder cannot be written, or the file is of something else; found before any work starts.
+        FullDisk: the disk is full.
+        InvalidInput: the folder cannot be written, or the file is of something else; raised before any work starts.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -87,10 +87,10 @@ class RecordFile:
             file.write(b"\n")
 
     def append(self, *records: Record) -> None:
-        """Writes records at the end of the file: all of them, or where there is no room for them none.
+        """Writes records at the end of the file: all of them, or none on a full disk.
 
         Raises:
-            FullDisk: there is no room.
+            FullDisk: the disk is full.
         """
         if not records:
             return
@@ -116,12 +116,12 @@ class Source:
     """A record file that was read.
 
     Attributes:
-        name: its path below the folder that was asked for.
+        name: its path below the folder that was read.
         records: in the order they were written.
         damage: which lines are left out, because they are damaged or of a newer lipreg; empty without such lines.
         cut: whether the last line is the beginning of a record, which is left out: it is being written, or the file is a
-            copy that is not whole. The two cannot be told apart.
-        checked: the certificates beside it that ``lipreg check`` has confirmed, and how; told by ``read_sources``.
+            copy that is not whole.
+        checked: the certificates beside it that ``lipreg check`` has looked at, and its words; filled by ``read_sources``.
         lines: the numbers of the records' lines; empty where they were not read from a file.
     """
 
@@ -134,12 +134,17 @@ class Source:
 
     def place(self, record: object) -> str | None:
         """File and line of one of its records, the same object; None for others."""
-        at = next((at for at, own in enumerate(self.records) if own is record), None)
+        at = next((at for at, candidate in enumerate(self.records) if candidate is record), None)
         return None if at is None else f"{self.name}, line {self.lines[at]}" if self.lines else self.name
 
 
 class LeftOut(NamedTuple):
-    """A file, or a part of it, that is not shown, and why."""
+    """A file, or a part of it, that is not shown.
+
+    Attributes:
+        name: of the file.
+        reason: why it is left out.
+    """
 
     name: str
     reason: str
@@ -164,35 +169,35 @@ def read_records(paths: Paths) -> list[Record]:
     A damaged line, and one that a newer lipreg has written, is left out, with one warning a file; a ``NewerRun`` stands in
     the place of a run's record of a newer lipreg.
 
-    Of a last line without a line break nothing is said: whoever records may be writing it. A record that is there twice, in
-    a file or in its copy, counts once (``each_once``).
+    There is no warning of a last line without a line break: it may be being written. A record that is there twice, in a file
+    or in its copy, counts once (``each_once``).
 
     Raises:
-        InvalidInput: no file is found, one cannot be read or holds no records, all of them are of a
-            newer lipreg, or a record has ends that cross or other values that nothing can have written.
+        InvalidInput: there is no file, one cannot be read or has no records, all of them are of a newer lipreg, or a record
+            has ends that cross or other values that nothing can have written.
     """
     sources = {path: _read(path, str(path)) for path in _files(paths)}
     for path, source in sources.items():
         if source.damage:
-            warnings.warn(f"{path}: {source.damage}", stacklevel=1)  # from one place: however often, it is said once
+            warnings.warn(f"{path}: {source.damage}", stacklevel=1)  # from one place, so that it is shown once
     return list(each_once(record for source in sources.values() for record in source.records))
 
 
-def read_sources(paths: Paths, told: Told | None = None) -> Sources:
-    """``read_records``, file by file: one that cannot be read is named and costs nothing but itself.
+def read_sources(paths: Paths, on_progress: ProgressCallback | None = None) -> Sources:
+    """Reads record files as ``read_records`` does, but one by one: one that cannot be read is named, and left out.
 
     Args:
         paths: as for ``read_records``.
-        told: called as the work goes on.
+        on_progress: called as the work goes on.
 
     Raises:
-        InvalidInput: no file is found, or none with records.
+        InvalidInput: there is no file, or none with records.
     """
     read: list[Source] = []
     left_out: list[LeftOut] = []
     for path, name in _files(paths).items():
         try:
-            source = _read(path, name, told)
+            source = _read(path, name, on_progress)
             read += [replace(source, checked=checked(source.records, path.parent))] if source.records else []
             reason = source.damage if source.records else _EMPTY if not path.stat().st_size else _NO_RECORDS
             left_out += [LeftOut(name, reason)] if reason else []
@@ -208,30 +213,30 @@ def read_sources(paths: Paths, told: Told | None = None) -> Sources:
 
 
 def _files(paths: Paths) -> dict[Path, str]:
-    """The record files, each once, with their names: below the one folder that was asked for, or with its name."""
+    """The record files, each once, with their names: paths below the folder if there is one alone, else with its name."""
     try:
         roots = [Path(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
     except TypeError:
         raise InvalidInput(f"{paths!r} is no path", where="records", accepted=_ACCEPTED) from None
-    found: dict[Path, str] = {}
+    names: dict[Path, str] = {}
     for root in roots:
         if not root.exists():
             raise InvalidInput(f"no folder or file {root}", where="records", accepted=_ACCEPTED)
         for path in record_files(root):
             name = path.relative_to(root if len(roots) == 1 else root.parent) if root.is_dir() else path
-            found.setdefault(path.resolve() if path.exists() else path, str(name))
-    if not found:
+            names.setdefault(path.resolve() if path.exists() else path, str(name))
+    if not names:
         raise _nothing(f"no .jsonl file at {', '.join(map(str, roots)) or 'no path'}")
-    return found
+    return names
 
 
 def record_files(path: Path) -> list[Path]:
-    """A file, or those of records below a folder, in the order of the numbers in their names."""
+    """The file at a path, or the record files below a folder, in the order of the numbers in their names."""
     return sorted(below(path, ".jsonl"), key=natural) if path.is_dir() else [path]
 
 
 def below(folder: Path, suffix: str) -> Iterator[Path]:
-    """The files whose names end so in a folder and in those below it, also where links lead to these; each folder once."""
+    """The files with a suffix in a folder and in those below it, links to folders included; each folder once."""
     seen = set[str]()
     for at, folders, names in os.walk(folder, followlinks=True):
         real = os.path.realpath(at)
@@ -246,9 +251,9 @@ def _nothing(why: str) -> InvalidInput:
     return InvalidInput(f"no records: {why}", where="records", accepted=_ACCEPTED)
 
 
-def _read(path: Path, name: str, told: Told | None = None) -> Source:
-    """One file. A last line that has no end is left out without a word: a kill cut it off, and ``RecordFile`` mends it, or
-    somebody is writing it. Blank lines are no damage."""
+def _read(path: Path, name: str, on_progress: ProgressCallback | None = None) -> Source:
+    """The content of one file. A last line without an end is left out and no damage: a kill cut it off, and ``RecordFile``
+    mends it, or it is being written. Nor are blank lines."""
     if not path.is_file():  # reading a pipe would wait for whoever writes into it
         raise InvalidInput("no file that can be read (a broken link, a pipe)", where=str(path), accepted=_ACCEPTED)
     try:
@@ -261,8 +266,8 @@ def _read(path: Path, name: str, told: Told | None = None) -> Source:
     newer: list[tuple[int, InvalidInput]] = []
     is_cut = False
     for number, line in enumerate([*lines, cut], 1):
-        if told is not None and number % _TOLD == 0:
-            told(f"reading {name}", number, len(lines))
+        if on_progress is not None and number % _PROGRESS_EVERY == 0:
+            on_progress(f"reading {name}", number, len(lines))
         try:
             if not line.removeprefix(BOM_UTF8).strip():
                 continue
@@ -281,11 +286,11 @@ def _read(path: Path, name: str, told: Told | None = None) -> Source:
         raise newer[0][1]
     if not records and damaged:
         raise InvalidInput(_NO_RECORDS, where=str(path), accepted="a record file")
-    said = [_said(damaged, "damaged"), _said(newer, "of a newer lipreg")]
-    return Source(name, tuple(records), "; ".join(filter(None, said)), is_cut, lines=tuple(numbers))
+    damage = [_skipped_lines(damaged, "damaged"), _skipped_lines(newer, "of a newer lipreg")]
+    return Source(name, tuple(records), "; ".join(filter(None, damage)), is_cut, lines=tuple(numbers))
 
 
-def _said(lines: list[tuple[int, InvalidInput]], what: str) -> str:
+def _skipped_lines(lines: list[tuple[int, InvalidInput]], what: str) -> str:
     """Which lines are left out, and why the first one is; empty for none."""
     numbers = [str(number) for number, _ in lines]
     which = ", ".join(numbers[:_LISTED] + ["..."] * (len(numbers) > _LISTED))

@@ -19,12 +19,13 @@ _NUMBER = np.dtype("<f8")
 
 @dataclass(frozen=True)
 class PointRecord:
-    """A reference point of a run: said once, whatever is proved there later.
+    """A reference point of a run, written once, whatever is proved there later.
 
     Attributes:
         run, run_id, point: as in ``AuditRecord``.
-        reference: hash of the point, by which its audits and those of other runs at the same point find it.
+        reference: hash of the point, the same in its audits and in those of other runs at the same point.
         shape: of one input.
+        kind: the kind of the record, in files.
         packed: its float64 numbers, little-endian, the first bytes of all, then the second ones, and so on; compressed by
             zlib, as base64. A digit of 8 x 8 pixels takes 0.1 KB, one of MNIST 0.7 KB, a photo of CIFAR-10 9 KB.
     """
@@ -39,7 +40,13 @@ class PointRecord:
 
     @classmethod
     def of(cls, x: Any, run: str, run_id: str, point: int) -> PointRecord:
-        """The record of an input: an array, or a tensor on the CPU."""
+        """The record of an input.
+
+        Args:
+            x: the input, without a batch dimension: an array, or a tensor on the CPU.
+            run, run_id: label and id of the run.
+            point: its index.
+        """
         values = np.ascontiguousarray(np.asarray(x), dtype=_NUMBER)
         planes = np.frombuffer(values.tobytes(), np.uint8).reshape(-1, _NUMBER.itemsize).T
         packed = base64.b64encode(zlib.compress(planes.tobytes(), 9)).decode()
@@ -50,7 +57,7 @@ class PointRecord:
         """The point, ``shape``, in float64.
 
         Raises:
-            InvalidInput: damaged: no such numbers, or others than the hash says.
+            InvalidInput: it is damaged: not so many numbers, or others than those of the hash.
         """
         accepted = "a point that lipreg has packed"
         size = math.prod(self.shape) * _NUMBER.itemsize

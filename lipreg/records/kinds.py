@@ -1,4 +1,4 @@
-"""What is saved: one result at one reference point, or of a data set, each a record of plain data."""
+"""The kinds of records: one result at one reference point, or of a data set, each in plain data."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TRAINING = "training"
 """``AuditRecord.weights`` of ordinary audits."""
 
 WEIGHTS = (TRAINING, "averaged", "replaced")
-"""All that ``AuditRecord.weights`` may say."""
+"""All values of ``AuditRecord.weights``."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,14 @@ class AuditRecord:
             defaults), or "exact": what all methods together prove at the point.
         certificate, status: values of ``Certificate`` and ``Status``.
         lower, upper: the interval; upper is inf when nothing was proved.
+        seconds: that the estimator took at this point, of wall-clock time.
         functional: the functional at this point, in words.
         question, fingerprint: ``LocalLipschitz.describe()``; hash of the audited weights and structure.
         correct, margin: whether the network classifies the point rightly, and its smallest logit margin, rounded down.
         attacked: whether a search by gradients found a point of the region with another class; None where none was made.
         penalised: whether this estimator is the bound that the penalty of the run lowers.
         proof, detail: what proves the upper end, how it came about.
+        estimate: a number for methods that prove neither end.
         witness: the point that attains the lower end, flattened.
         versions: of the software that proved it.
         subject: hash of the network and the reference point.
@@ -51,10 +53,11 @@ class AuditRecord:
         recipe: ``Bound.describe()`` of what was evaluated, with proved norms; empty for "exact".
         run_id, step: ``RunRecord.id`` of its run; training steps taken by the audited weights, as in ``EpochRecord``.
         weights: "training", those that the optimizer steps; "averaged", by a callback, or "replaced", those left at the end.
-        reference, certificate_file: hash of the reference point; name of a file for ``lipreg check``; empty where untold.
-        outside: how far the given point lay outside of the region, which is around the nearest point inside.
+        reference, certificate_file: hash of the reference point; name of a file for ``lipreg check``; empty where not known.
+        outside: how far the user's point lay outside of the region, which is around the nearest point inside.
         predicted, witness_class: the class that the network, evaluated in float64, gives the reference point and the
             witness; None where no class is at stake, or there is no witness.
+        kind: the kind of the record, in files.
     """
 
     kind: ClassVar[str] = "audit"
@@ -104,7 +107,7 @@ class AuditRecord:
 
 @dataclass(frozen=True)
 class CalibrationRecord:
-    """What one unit of a network's output means, told by points that are not audited: see ``lipreg.calibration``.
+    """What one unit of a network's output means, by points that are not audited: see ``lipreg.calibration``.
 
     Attributes:
         run, run_id, epoch, step, weights: as in ``AuditRecord``.
@@ -117,14 +120,15 @@ class CalibrationRecord:
             mean negative log-likelihood (NLL); for values input_scale / target_scale. None where it is undefined.
         error: the relative standard error of the factor that so many points leave; 0 for values.
         influences: by how much each point moves the logarithm of the factor; of two networks and the same points, their
-            differences say how well the ratio of the factors is known. Empty for values.
+            differences give the standard error of the ratio of the factors. Empty for values.
         why: why the factor is undefined; empty where it is not.
-        accuracy: share of the points (for labels, of the labels) that are told rightly; None for values.
+        accuracy: share of the points (for labels, of the labels) that are predicted rightly; None for values.
         loss, loss_error: mean NLL of T * logits and its standard error; for values the mean squared error over the targets'
             variance. None where the factor is undefined.
         raw_loss: the same of the logits as they are.
         input_scale: |s|_p, s the standard deviations of the inputs' coordinates; for values alone.
         target_scale: |t|_q, t those of the targets; for values alone.
+        kind: the kind of the record, in files.
     """
 
     kind: ClassVar[str] = "calibration"
@@ -157,6 +161,7 @@ class DerivativeRecord:
         run, run_id, epoch: as in ``AuditRecord``.
         range: ``DerivativeRange.plain()``.
         versions: of the software that proved it.
+        kind: the kind of the record, in files.
     """
 
     kind: ClassVar[str] = "derivative"
@@ -167,7 +172,7 @@ class DerivativeRecord:
     versions: dict[str, str] = field(default_factory=dict)
 
     @property
-    def found(self) -> DerivativeRange:
+    def derivative_range(self) -> DerivativeRange:
         """The range itself."""
         return DerivativeRange.of_plain(self.range)
 
@@ -176,5 +181,5 @@ Record = RunRecord | EpochRecord | PointRecord | AuditRecord | CalibrationRecord
 
 
 def field_names(kind: type[Record]) -> list[str]:
-    """The columns of a table of records."""
+    """The names of a kind's fields, which are the columns of a table of records."""
     return [f.name for f in fields(kind)]

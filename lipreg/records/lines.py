@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import MISSING, asdict, fields
+from dataclasses import MISSING, fields
 from typing import Any
 
 from lipreg.errors import InvalidInput, LipregError
@@ -23,7 +23,7 @@ from lipreg.results import EXACT_TOLERANCE, Certificate, Status, meet
 
 SCHEMA = 7
 READABLE = (1, 2, 3, 4, 5, 6, 7)
-"""Schemas that can be read. What a record of an earlier one does not tell is empty: run ids and recipes in schema 1, the
+"""Schemas that can be read. What a record of an earlier one lacks is empty: run ids and recipes in schema 1, the
 calibration of outputs and attacks in 1 and 2, derivatives before 4, draws from a data set before 5, certificates
 before 6, points outside of their region, reference points and the classes there, command and commit before 7."""
 
@@ -32,7 +32,7 @@ _CHOICES = {"certificate": tuple(Certificate), "status": tuple(Status), "weights
 """The fields that are never negative, and those that have one of a few values."""
 
 _DIGITS = 300
-"""Whole numbers of more digits may be beyond float64."""
+"""The most digits of a whole number that is read: with more it may be beyond float64."""
 
 _KINDS: dict[str, type[Record]] = {
     kind.kind: kind
@@ -49,14 +49,14 @@ _KINDS: dict[str, type[Record]] = {
 
 
 class DamagedLine(InvalidInput):
-    """A line that no version of lipreg has written. It says nothing, so what stands around it can be read without it."""
+    """The error for a line that no version of lipreg has written; the lines around it can be read without it."""
 
 
 class NewerLine(InvalidInput):
-    """A record of a schema that this version does not know. It is no damage, and never cut off.
+    """The error for a record of a schema that this version does not have. It is no damage, and never cut off.
 
     Attributes:
-        run: which run it is the record of; None where it is of anything else, or does not say.
+        run: the run that it is the record of; None where it is of another kind, or without a name.
     """
 
     run: NewerRun | None = None
@@ -73,7 +73,8 @@ def to_line(record: Record) -> str:
         raise InvalidInput(f"the record of run {record.run!r} was written by a newer lipreg", where="records")
     _check_fields(record, "records")
     _check_values(record, "records")
-    data = {"schema": SCHEMA, "kind": record.kind, **asdict(record)}
+    # no copies: of a witness that has as many numbers as an image asdict copies each by itself
+    data = {"schema": SCHEMA, "kind": record.kind, **{each.name: getattr(record, each.name) for each in fields(record)}}
     if isinstance(record, AuditRecord) and record.upper == math.inf:
         data["upper"] = "inf"
     try:
@@ -87,13 +88,16 @@ def to_line(record: Record) -> str:
 
 
 def from_line(line: str | bytes, where: str = "record") -> Record:
-    """Reads what ``to_line`` wrote, today or in an earlier version. A byte order mark before it is no damage.
+    """The record of a line that ``to_line`` wrote, today or in an earlier version. A byte order mark before it is no damage.
+
+    Args:
+        line: the line, with or without its end.
+        where: its place, for errors.
 
     Raises:
         DamagedLine: not strict JSON in UTF-8, or with missing or unknown fields, or fields of other types.
         NewerLine: written by a newer lipreg.
-        InvalidInput: what nothing can have written: an interval that is none, as its ends
-            cross, a negative epoch, an unknown certificate.
+        InvalidInput: it has values that nothing can have written: ends that cross, a negative epoch, an unknown certificate.
     """
     data = _object(line, where)
     schema, name = data.pop("schema", None), data.pop("kind", None)
@@ -111,9 +115,9 @@ def from_line(line: str | bytes, where: str = "record") -> Record:
     kind = _KINDS.get(name) if isinstance(name, str) else None
     if kind is None:
         raise _damaged(f"{_field('kind', name)} ({', '.join(_KINDS)})", where)
-    known = {field.name: field.default is MISSING and field.default_factory is MISSING for field in fields(kind)}
-    unknown = [f"the unknown field {field[:40]!r}" for field in data if field not in known]
-    lacking = [f"no field {field!r}" for field, needed in known.items() if needed and field not in data]
+    required = {field.name: field.default is MISSING and field.default_factory is MISSING for field in fields(kind)}
+    unknown = [f"the unknown field {field[:40]!r}" for field in data if field not in required]
+    lacking = [f"no field {field!r}" for field, needed in required.items() if needed and field not in data]
     if wrong := [*lacking, *unknown]:
         raise _damaged(f"{name} record with {', '.join(wrong[:5])}", where)
     if kind is AuditRecord and data["upper"] == "inf":
@@ -125,7 +129,7 @@ def from_line(line: str | bytes, where: str = "record") -> Record:
 
 
 def _newer_run(data: dict[str, Any]) -> NewerRun | None:
-    """Name and id, where a record that cannot be read has them as every version had them."""
+    """The run of a record that cannot be read, where it has name and id as every version had them."""
     run, run_id = data.get("run"), data.get("id", "")
     return NewerRun(run, id=run_id) if isinstance(run, str) and isinstance(run_id, str) else None
 
@@ -158,13 +162,13 @@ def _check_fields(record: Record, where: str) -> None:
     """Raises DamagedLine for fields of other types, InvalidInput for values that nothing can have written."""
     if wrong := misfits(record):
         raise DamagedLine(f"{record.kind} record with {', '.join(wrong)}", where=where)
-    told = [(name, getattr(record, name, None)) for name in (*_COUNTS, *_CHOICES)]
+    values = [(name, getattr(record, name, None)) for name in (*_COUNTS, *_CHOICES)]
     wrong = [
-        f"{name}={value!r} (0 or more)" for name, value in told if name in _COUNTS and value is not None and value < 0
+        f"{name}={value!r} (0 or more)" for name, value in values if name in _COUNTS and value is not None and value < 0
     ]
     wrong += [
         f"{name}={value[:40]!r} ({', '.join(_CHOICES[name])})"
-        for name, value in told
+        for name, value in values
         if name in _CHOICES and value is not None and value not in _CHOICES[name]
     ]
     if wrong:
@@ -177,12 +181,12 @@ def _check_fields(record: Record, where: str) -> None:
 
 
 def _check_values(record: Record, where: str) -> None:
-    """Raises InvalidInput for what no audit and no calibration gives: whatever is made of it would be a false figure."""
+    """Raises InvalidInput for values that no audit and no calibration gives: figures made of them would be false."""
     if isinstance(record, CalibrationRecord):
         _check_calibration(record, where)
     if isinstance(record, DerivativeRecord):
         try:
-            _ = record.found  # which is refused if nothing can have proved it
+            _ = record.derivative_range  # which is refused if nothing can have proved it
         except LipregError as error:
             todo = "The record was changed or damaged: remove its line, and ask again"
             raise InvalidInput(error.got, where=where, accepted="a range of a derivative", todo=todo) from None
@@ -213,21 +217,21 @@ def _check_values(record: Record, where: str) -> None:
 
 
 def _check_calibration(record: CalibrationRecord, where: str) -> None:
-    """Raises InvalidInput for shares above 1, a factor that multiplies nothing, or one that is not said of anything."""
-    told, accepted = record.factor, ""
+    """Raises InvalidInput for shares above 1, a factor that is not above 0, or one without the points that it is from."""
+    factor, accepted = record.factor, ""
     if record.task not in ("", "classes", "labels", "values"):
         accepted = "a task: classes, labels, values"
     elif not 0 <= (record.accuracy or 0.0) <= 1 or not 0 <= record.error <= 1 or not (record.loss_error or 0.0) >= 0:
         accepted = "an accuracy and an error between 0 and 1"
-    elif told is not None and not (1e-200 < told < 1e200 and record.task and record.points and record.reference):
+    elif factor is not None and not (1e-200 < factor < 1e200 and record.task and record.points and record.reference):
         accepted = "a factor above 0, with the task and the points that it comes from"
-    elif told is not None and record.why:
+    elif factor is not None and record.why:
         accepted = "a factor, or why there is none"
     elif len(record.influences) not in (0, record.points):
         accepted = "as many influences as points"
     if accepted:
         raise InvalidInput(
-            f"calibration of run {record.run!r}, epoch {record.epoch}: factor {told!r}, error {record.error!r}, accuracy "
+            f"calibration of run {record.run!r}, epoch {record.epoch}: factor {factor!r}, error {record.error!r}, accuracy "
             f"{record.accuracy!r}, task {record.task!r}, {record.points} points",
             where=where,
             accepted=accepted,

@@ -1,4 +1,4 @@
-"""Records that are there twice: a file is read beside its copy, or was written one behind the other."""
+"""Records that are there twice: a file is read beside its copy, or two files were joined."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _Seen = dict[tuple[object, ...], list[Record]]
 
 
 def each_once(records: Iterable[Record]) -> Iterator[Record]:
-    """Records of runs with ids, each once; without an id nothing tells a copy from another run.
+    """Yields the records of runs with ids each once, and all others as they come: without an id a copy may be another run.
 
-    A run that is resumed may say of an epoch what it said before, and that is no copy: what was said before the run's own
-    record came anew does not count.
+    A run that is resumed may record of an epoch the same as before, and that is no copy: only the records since the run's
+    own record was last written are compared.
     """
-    begun: dict[str, list[tuple[RunRecord, _Seen]]] = {}  # of each run, what was said since each of its records
+    begun: dict[str, list[tuple[RunRecord, _Seen]]] = {}  # of each run, the records since each of its own
     now: dict[str, _Seen] = {}
     for record in records:
         key = record.run_id
@@ -24,9 +24,9 @@ def each_once(records: Iterable[Record]) -> Iterator[Record]:
             yield record
         elif isinstance(record, RunRecord):
             parts = begun.setdefault(key, [])
-            known = next((seen for own, seen in parts if own == record), None)
-            now[key] = {} if known is None else known
-            if known is None:
+            earlier = next((seen for begin, seen in parts if begin == record), None)
+            now[key] = {} if earlier is None else earlier
+            if earlier is None:
                 parts.append((record, now[key]))
                 yield record
         else:

@@ -1,4 +1,4 @@
-"""What results are about, as hashes: of a reference point, and of a network there."""
+"""The hashes of what results are about: of a reference point, and of a network there."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import hashlib
 
 
 def reference_hash(point: bytes) -> str:
-    """Of a reference point alone, as its float64 numbers lie in memory: equal for audits of two networks there."""
+    """The hash of a reference point alone, of the bytes of its float64 numbers: equal for audits of two networks there."""
     return hashlib.sha256(point).hexdigest()[:16]
 
 
 def subject_hash(fingerprint: str, point: bytes) -> str:
-    """Of a network, by its fingerprint, and a reference point."""
+    """The hash of a network, by its fingerprint, and a reference point, by the bytes of its float64 numbers."""
     return hashlib.sha256(fingerprint.encode() + point).hexdigest()[:16]

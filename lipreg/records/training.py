@@ -1,4 +1,4 @@
-"""What is saved of a training: which run it is, and what it reported of its epochs."""
+"""The records of a training: its run, and what it logged of its epochs."""
 
 from __future__ import annotations
 
@@ -15,26 +15,28 @@ class RunRecord:
     Attributes:
         run: its name; a label, which another run may have too.
         twin: name of the run it is compared with, meant to be the same training with weight 0; None for a twin.
-        bound: the estimator that the penalty lowers, or that it is held against; None without a penalty.
+        seed: of the training; None where it is not known.
+        bound: the estimator that the penalty lowers, or that the run is compared with; None without a penalty.
         weight: the penalty's weight.
         question: ``LocalLipschitz.describe()`` of penalty and audit.
         sentence: the question in words.
         settings: everything else worth keeping, plain data (the composed configuration).
         id: of the fit that wrote it; a resumed fit has the id of the one it goes on from, any other has its own.
         recipe: ``Bound.describe()`` of that bound; empty without a penalty.
-        twin_id: ``id`` of the twin, where it was known when the run began.
+        twin_id: ``id`` of the twin, where its records were there when the run began.
         start_epoch: completed epochs when this part began: 0, or its checkpoint's; what was recorded of later ones is void.
         started: when this part began, UTC, ISO 8601.
         process: the process that wrote it, as "pid 123 on host".
         versions: of the software that trained.
         metric: name of the logged metric that reports show beside the constants; empty takes what fits.
         penalty: what was penalised and how: "quantity" (its name), its "certificate" and "options", "penalty", "schedule",
-            "weight" as used (None until "auto" has found it), "points", "every"; "beside", those of other regularizers.
-            Empty without a penalty. Where the quantity is not the bound, that is the one that the run is held against.
+            "weight" as used (None until "auto" has determined it), "points", "every"; "beside", those of other regularizers.
+            Empty without a penalty. Where the quantity is not the bound, the run is compared with the bound.
         command: what was run, with its arguments; paths as they were typed, secrets hidden (``lipreg.invocation``).
         commit: of the repository that the program lies in; empty where there is none.
         changed: whether files of that repository had been changed since; None where that is not known.
-        of_training: False for a network of which nothing is known but its weights; the epoch of its records says nothing.
+        of_training: False for a network without a recorded training; the epoch of its records has no meaning.
+        kind: the kind of the record, in files.
     """
 
     kind: ClassVar[str] = "run"
@@ -62,11 +64,11 @@ class RunRecord:
 
     @property
     def run_id(self) -> str:
-        """``id``, by the name that it has in the other records."""
+        """The ``id``, by the name that it has in the other records."""
         return self.id
 
     def invoked(self) -> RunRecord:
-        """With the command of this process and the commit of its program."""
+        """The record with the command of this process and the commit of its program."""
         name, changed = commit()
         return replace(self, command=command(), commit=name, changed=changed)
 
@@ -75,17 +77,21 @@ class RunRecord:
 class NewerRun(RunRecord):
     """A run whose record a newer lipreg has written: name and id can be read, its penalty and its other settings cannot.
 
-    It stands where that line stands, is never written, and what other fields hold is from earlier records of the same run.
+    It takes the place of that line when a file is read, and is never written; its other fields come from earlier records of
+    the same run.
     """
 
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """What training itself reported after ``epoch`` completed epochs, such as the validation accuracy.
+    """What training itself logged after ``epoch`` completed epochs, such as the validation accuracy.
 
     Attributes:
-        run_id: ``RunRecord.id`` of its run.
+        run, run_id: label and ``RunRecord.id`` of its run.
+        epoch: completed epochs.
+        metrics: the logged values by name; finite.
         step: training steps taken by then, as Lightning's loggers count; their row of that moment has epoch - 1, step - 1.
+        kind: the kind of the record, in files.
     """
 
     kind: ClassVar[str] = "epoch"

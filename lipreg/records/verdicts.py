@@ -1,4 +1,4 @@
-"""What ``lipreg check`` found of a certificate, kept beside it: believed of that file alone, and not once it has changed.
+"""The verdict of ``lipreg check`` on a certificate, kept beside it: it counts for that file alone, until it changes.
 
 Nothing is signed: whoever can write beside a certificate can write a verdict."""
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lipreg.plain import misfits
-from lipreg.records.claims import FOREIGN, Claim, differences, otherwise
+from lipreg.records.claims import FOREIGN, Claim, differences, discrepancy
 from lipreg.records.kinds import AuditRecord, Record
 from lipreg.whole_files import write_whole
 from lipreg.words import counted
@@ -22,16 +22,16 @@ SUFFIX = ".checked.json"
 
 
 @dataclass(frozen=True)
-class KeptVerdict:
-    """Both ends of a certificate hold, or it is refused.
+class SavedVerdict:
+    """A verdict of the checker: both ends of a certificate hold, or it is refused.
 
     Attributes:
         sha256: of the file's bytes.
         lower, upper: what it proves, as records have it; nothing where it is refused.
         mode: of the checker's arithmetic.
         checker: the checker's version.
-        claim: what it speaks of, the fields of a ``Claim``; empty where it is refused.
-        refused: why.
+        claim: the fields of its ``Claim``; empty where it is refused.
+        refused: why it is refused; empty where it holds.
     """
 
     sha256: str
@@ -44,31 +44,31 @@ class KeptVerdict:
 
     @property
     def words(self) -> str:
-        """How it was checked."""
+        """How the certificate was checked, in words."""
         if self.refused:
             return f"refused by checker {self.checker}"
         return f"checked in {self.mode} mode by checker {self.checker}"
 
     def differences(self, record: AuditRecord) -> list[str]:
-        """What a record that names the certificate says otherwise, each with both values."""
+        """Where a record that names the certificate differs from it, each with both values."""
         if self.refused:
             return []
-        found = differences(Claim(**self.claim), record)
+        phrases = differences(Claim(**self.claim), record)
         ends = (record.lower, record.upper), (self.lower, self.upper)
-        if ends[0] == ends[1] or found == [FOREIGN]:
-            return found
-        return [f"ends {list(ends[0])}, the certificate {list(ends[1])}", *found]
+        if ends[0] == ends[1] or phrases == [FOREIGN]:
+            return phrases
+        return [f"ends {list(ends[0])}, the certificate {list(ends[1])}", *phrases]
 
 
 def digest(certificate: Path) -> str:
-    """SHA-256 of a file; empty where it cannot be read."""
+    """The SHA-256 of a file; empty where it cannot be read."""
     try:
         return hashlib.sha256(certificate.read_bytes()).hexdigest()
     except OSError:
         return ""
 
 
-def keep_verdict(certificate: Path, verdict: KeptVerdict) -> bool:
+def save_verdict(certificate: Path, verdict: SavedVerdict) -> bool:
     """Leaves a verdict beside a certificate.
 
     Returns:
@@ -85,28 +85,31 @@ def keep_verdict(certificate: Path, verdict: KeptVerdict) -> bool:
 
 
 def checked(records: Iterable[Record], folder: Path) -> Mapping[str, str]:
-    """Of the certificates that records in a folder name, those that were checked, and how, that are refused, or missing.
+    """The verdicts on the certificates that records in a folder name: how each was checked, refused, or that it is missing.
 
-    A verdict counts where the certificate still has the bytes that were checked, and speaks of what all of the records that
-    name it say: both ends, the question, the reference point and the network.
+    A verdict counts where the certificate still has the bytes that were checked, and agrees with all of the records that
+    name it in both ends, the question, the reference point and the network.
+
+    Returns:
+        The words by the names of the files, without those that nobody has checked.
     """
     named = [record for record in records if isinstance(record, AuditRecord) and record.certificate_file]
     verdicts = {file: _read(folder / file) for file in {record.certificate_file for record in named}}
-    found = {file: verdict.words for file, verdict in verdicts.items() if verdict is not None}
+    outcomes = {file: verdict.words for file, verdict in verdicts.items() if verdict is not None}
     for record in named:
         verdict = verdicts[record.certificate_file]
         if verdict is None and not (folder / record.certificate_file).is_file():
-            found[record.certificate_file] = "missing"
+            outcomes[record.certificate_file] = "missing"
         if verdict is not None and (other := verdict.differences(record)):
-            found[record.certificate_file] = f"refused, as {otherwise(other[:1])}"
-    return found
+            outcomes[record.certificate_file] = f"refused, as {discrepancy(other[:1])}"
+    return outcomes
 
 
 def named_words(records: Iterable[AuditRecord]) -> str:
-    """How many certificates records name, and how many records name one; empty where none does.
+    """The number of certificates that records name, and of the records that name one, in words; empty where none does.
 
-    A certificate's name is a hash of what it claims, so that records of networks that are the same name the same one, and a
-    copy of its file is no other.
+    A certificate's name is a hash of what it claims, so records of equal networks name the same one, and copies of its file
+    count once.
     """
     named = [record.certificate_file for record in records if record.certificate_file]
     return f"{counted(len(set(named)), 'certificate')}, named by {counted(len(named), 'record')}" if named else ""
@@ -116,11 +119,11 @@ def _beside(certificate: Path) -> Path:
     return certificate.with_name(certificate.name + SUFFIX)
 
 
-def _read(certificate: Path) -> KeptVerdict | None:
+def _read(certificate: Path) -> SavedVerdict | None:
     """The verdict on the file as it is now."""
     with contextlib.suppress(OSError, ValueError, TypeError, RecursionError):
-        verdict = KeptVerdict(**json.loads(_beside(certificate).read_text(encoding="utf-8")))
-        told = bool(verdict.refused) or not misfits(Claim(**verdict.claim))
-        if told and not misfits(verdict) and verdict.sha256 and verdict.sha256 == digest(certificate):
+        verdict = SavedVerdict(**json.loads(_beside(certificate).read_text(encoding="utf-8")))
+        is_whole = bool(verdict.refused) or not misfits(Claim(**verdict.claim))
+        if is_whole and not misfits(verdict) and verdict.sha256 and verdict.sha256 == digest(certificate):
             return verdict
     return None

@@ -1,4 +1,4 @@
-"""Regions around reference points: what they are called, and what bounds ask of them."""
+"""Regions around reference points: what users name, and what bounds read of them."""
 
 from lipreg.regions.balls import Box, L1Ball, L2Ball, LinfBall, Region, UnitCube
 from lipreg.regions.halfspaces import Halfspaces

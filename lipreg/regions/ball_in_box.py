@@ -12,11 +12,17 @@ from torch import Tensor
 from lipreg.linalg.floats import SPARE, norm_above
 
 STEPS = 4
-"""Steps to the t above. Each lets go of what has met its end; how near they come decides only how tight a bound is."""
+"""Steps to the t above. Each fixes the coordinates that have met their ends; how near they come decides only tightness."""
 
 
 def project(v: Tensor, lower: Tensor, upper: Tensor, radius: float) -> Tensor:
-    """About the nearest point to v ``(..., n)`` of {d : lower <= d <= upper, |d|_2 <= radius}; in the box in any case."""
+    """About the nearest point to v of {d : lower <= d <= upper, |d|_2 <= radius}, ``(..., n)``; in the box in any case.
+
+    Args:
+        v: ``(..., n)``.
+        lower, upper: ends of the box, which broadcast with v; it holds 0.
+        radius: of the ball.
+    """
     inside = torch.minimum(torch.maximum(v, lower), upper)
     if bool((inside.norm(dim=-1) <= radius).all()):
         return inside
@@ -50,24 +56,29 @@ def support_above(forms: Tensor, lower: Tensor, upper: Tensor, radius: float) ->
 def path_length(v: Tensor, lower: Tensor, upper: Tensor, radius: float) -> Tensor:
     """About the t with |clamp(t v, lower, upper)|_2 = radius, ``(..., 1)``; very large where the path stays in the ball.
 
-    From below, where the box holds 0: t grows from radius / |v|_2, as what has met its end leaves more of the radius to the
-    others.
+    From below, where the box holds 0: t grows from radius / |v|_2, as coordinates that have met their ends leave more of the
+    radius to the others.
+
+    Args:
+        v: ``(..., n)``.
+        lower, upper: ends of the box, which broadcast with v.
+        radius: of the ball.
     """
     unit = v.abs().amax(-1, keepdim=True).clamp(min=torch.finfo(v.dtype).tiny)
     w, lower, upper = v / unit, lower / radius, upper / radius  # so that no square underflows or overflows
     endless = torch.finfo(v.dtype).max ** 0.5
     t = _quotient(torch.ones_like(unit), w.square().sum(-1, keepdim=True), endless)
     for _ in range(STEPS):
-        moved = t * w
-        d = torch.minimum(torch.maximum(moved, lower), upper)
-        free = d == moved
+        scaled = t * w
+        d = torch.minimum(torch.maximum(scaled, lower), upper)
+        free = d == scaled
         if bool(free.all()):
             break
-        left = 1.0 - torch.where(free, 0.0, d.square()).sum(-1, keepdim=True)
-        t = _quotient(left.clamp(min=0.0), torch.where(free, w.square(), 0.0).sum(-1, keepdim=True), endless)
+        remaining = 1.0 - torch.where(free, 0.0, d.square()).sum(-1, keepdim=True)
+        t = _quotient(remaining.clamp(min=0.0), torch.where(free, w.square(), 0.0).sum(-1, keepdim=True), endless)
     return t.clamp(min=1.0 / endless) * (radius / unit).clamp(min=torch.finfo(v.dtype).tiny)
 
 
-def _quotient(left: Tensor, size: Tensor, endless: float) -> Tensor:
-    """sqrt(left / size), ``endless`` where size is 0."""
-    return torch.where(size > 0, (left / size).sqrt(), endless).clamp(max=endless)
+def _quotient(remaining: Tensor, size: Tensor, endless: float) -> Tensor:
+    """sqrt(remaining / size), ``endless`` where size is 0."""
+    return torch.where(size > 0, (remaining / size).sqrt(), endless).clamp(max=endless)

@@ -16,16 +16,16 @@ from lipreg.errors import InvalidInput
 from lipreg.linalg.floats import cast_above, cast_below
 from lipreg.linalg.norms import norm_name
 from lipreg.regions.placed import PlacedRegion
-from lipreg.regions.reference import check_held, check_reference_points, rounding_slack
+from lipreg.regions.reference import check_reference_points, check_resolved, rounding_slack
 from lipreg.words import written
 
 
 class Region(ABC):
-    """Where the constant is asked for. ``place`` puts it around each reference point of a batch.
+    """The region of a question. ``place`` puts it around each reference point of a batch.
 
     Attributes:
         norm: the norm of the ball (inf for boxes); the input norm p of a problem defaults to it.
-        bounded: whether it has ends; what has none is for those estimators that say so.
+        bounded: whether it has ends; one without is for the estimators that declare it.
     """
 
     norm: ClassVar[float]
@@ -60,15 +60,7 @@ def as_float(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class _Ball(Region):
-    """{x : |x - x0| <= radius, low <= x <= high}.
-
-    Args:
-        radius: in the units of the network's input, before any normalisation layer inside the network.
-        low, high: the data range that cuts the ball (0 and 1 for images); None leaves that side open.
-
-    Raises:
-        InvalidInput: the radius is not positive and finite, or low is not below high.
-    """
+    """What the three balls share: {x : |x - x0|_norm <= radius, low <= x <= high}."""
 
     radius: float
     low: float | None = None
@@ -106,11 +98,11 @@ class _Ball(Region):
                 todo="Set low and high in the units of the network's input, or leave them out",
             )
         x0 = x0.clamp(low, high)
-        check_held(x0, self.radius, name)
-        reach, low, high = (torch.tensor(end, dtype=torch.float64) for end in (self.radius, low, high))
-        reach, (low, high) = cast_above(reach, x0), cast_outwards(low, high, x0)
+        check_resolved(x0, self.radius, name)
+        step, low, high = (torch.tensor(end, dtype=torch.float64) for end in (self.radius, low, high))
+        step, (low, high) = cast_above(step, x0), cast_outwards(low, high, x0)
         radius = math.inf if self.norm == math.inf else float(self.radius)
-        return PlacedRegion.around(x0, -reach, reach, low, high, norm=self.norm, radius=radius)
+        return PlacedRegion.around(x0, -step, step, low, high, norm=self.norm, radius=radius)
 
     def describe(self) -> dict[str, Any]:
         return {
@@ -131,17 +123,44 @@ class _Ball(Region):
 
 
 class LinfBall(_Ball):
-    __doc__ = "The l_inf ball: every coordinate moves by at most the radius. " + (_Ball.__doc__ or "")
+    """The l_inf ball {x : |x - x0|_inf <= r, low <= x <= high}: no coordinate is further than r from that of x0.
+
+    Args:
+        radius: r, in the units of the network's input, before any normalisation layer inside the network.
+        low, high: the data range that cuts the ball (0 and 1 for images); None leaves that side open.
+
+    Raises:
+        InvalidInput: the radius is not positive and finite, or low is not below high.
+    """
+
     norm = math.inf
 
 
 class L2Ball(_Ball):
-    __doc__ = "The Euclidean ball. " + (_Ball.__doc__ or "")
+    """The Euclidean ball {x : |x - x0|_2 <= r, low <= x <= high}.
+
+    Args:
+        radius: r, in the units of the network's input, before any normalisation layer inside the network.
+        low, high: the data range that cuts the ball (0 and 1 for images); None leaves that side open.
+
+    Raises:
+        InvalidInput: the radius is not positive and finite, or low is not below high.
+    """
+
     norm = 2.0
 
 
 class L1Ball(_Ball):
-    __doc__ = "The l1 ball: the coordinates move by at most the radius in sum. " + (_Ball.__doc__ or "")
+    """The l1 ball {x : |x - x0|_1 <= r, low <= x <= high}: the distances of the coordinates add up to at most r.
+
+    Args:
+        radius: r, in the units of the network's input, before any normalisation layer inside the network.
+        low, high: the data range that cuts the ball (0 and 1 for images); None leaves that side open.
+
+    Raises:
+        InvalidInput: the radius is not positive and finite, or low is not below high.
+    """
+
     norm = 1.0
 
 
@@ -153,12 +172,12 @@ class Box(Region):
         lower, upper: a number for all coordinates, or nested sequences (or tensors) of the input's shape.
 
     Raises:
-        InvalidInput: a bound is not finite, lower exceeds upper somewhere, or no coordinate has room.
+        InvalidInput: a bound is not finite, lower exceeds upper somewhere, or every coordinate is fixed.
     """
 
     lower: float | Sequence[Any] | Tensor
     upper: float | Sequence[Any] | Tensor
-    norm: ClassVar[float] = math.inf
+    norm = math.inf
 
     def __post_init__(self) -> None:
         lower, upper = self._ends()
@@ -184,7 +203,7 @@ class Box(Region):
             raise InvalidInput(
                 "lower equals upper in every coordinate: a region without volume",
                 where="Box",
-                accepted="room in at least one coordinate",
+                accepted="lower < upper in at least one coordinate",
             )
         # plain data, so that boxes compare by value and travel to other processes
         object.__setattr__(self, "lower", plain(lower.tolist()))
@@ -233,7 +252,12 @@ class UnitCube(Box):
 
 
 def cast_outwards(lower: Tensor, upper: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Ends in the dtype and on the device of ``like``, rounded outwards; where they coincide they still do."""
+    """Ends in the dtype and on the device of ``like``, rounded outwards; where they coincide they still do.
+
+    Args:
+        lower, upper: ends, of one shape.
+        like: of the dtype and the device.
+    """
     lower, upper = lower.to(like.device), upper.to(like.device)
     fixed = lower == upper
     lowest = torch.where(fixed, lower.to(like), cast_below(lower, like))
@@ -241,7 +265,16 @@ def cast_outwards(lower: Tensor, upper: Tensor, like: Tensor) -> tuple[Tensor, T
 
 
 def read(name: str, value: Any, where: str) -> Tensor:
-    """A number or nested numbers as a float64 tensor; refuses what is neither, by the argument's name."""
+    """A number or nested numbers as a float64 tensor.
+
+    Args:
+        name: of the argument, for the message.
+        value: what a user passed.
+        where: the region's name, for the message.
+
+    Raises:
+        InvalidInput: the value is neither.
+    """
     try:
         return torch.as_tensor(value, dtype=torch.float64)
     except (TypeError, ValueError, RuntimeError) as error:

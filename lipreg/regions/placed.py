@@ -26,9 +26,9 @@ from lipreg.regions.halfspaces import Halfspaces
 class PlacedRegion:
     """X_i = {x : lower_i <= x <= upper_i, |x - center_i|_norm <= radius, A (x - origin_i) <= levels_i}, i in a batch.
 
-    Every region of lipreg is of this form, so bounds need no cases: an l_inf ball and a box have ``norm`` inf and say
-    all in their ends; l1 and l2 balls keep their ball, cut by the data range; polytopes keep their rows, which
-    ``support`` and ``distance`` leave out (what holds over the box holds over X) and everything else heeds.
+    Every region of lipreg is of this form, so bounds need no cases: an l_inf ball and a box have ``norm`` inf and are
+    their ends; l1 and l2 balls keep their ball, cut by the data range; polytopes keep their rows, which ``support`` and
+    ``distance`` leave out (what holds over the box holds over X) and everything else uses.
 
     Attributes:
         center: reference points x0, ``(batch, *shape)``, in X.
@@ -37,7 +37,7 @@ class PlacedRegion:
         down, up: the ends of {x - center : x in X}, rounded outwards, down <= 0 <= up: -radius and radius themselves for a
             ball that nothing cuts; both 0 where the real ends coincide.
         norm: the norm of the ball, 1, 2 or inf.
-        radius: radius of the ball in that norm; inf where the box says all.
+        radius: radius of the ball in that norm; inf where X is its box.
         halfspaces: the rows of a polytope; None for the others.
     """
 
@@ -65,7 +65,12 @@ class PlacedRegion:
     ) -> PlacedRegion:
         """{center + d : down <= d <= up} cut to low <= x <= high, which holds the center, and by the ball and the rows.
 
-        Numbers are of the center's dtype, tensors broadcast with it.
+        Args:
+            center: reference points, ``(batch, *shape)``.
+            down, up: ends of the displacements d, numbers or tensors that broadcast with the center.
+            low, high: ends of x, likewise.
+            norm, radius: of the ball; radius inf for none.
+            halfspaces: rows of a polytope.
         """
         down, up, low, high = (torch.as_tensor(end).to(center).expand_as(center) for end in (down, up, low, high))
         return cls(
@@ -81,24 +86,26 @@ class PlacedRegion:
 
     @property
     def batch(self) -> int:
+        """How many regions there are."""
         return self.center.shape[0]
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """The shape of one input."""
         return tuple(self.center.shape[1:])
 
     @property
-    def moves(self) -> Tensor:
-        """Which coordinates have room at all, ``(batch, *shape)`` bool; the others are constants of the question."""
+    def movable(self) -> Tensor:
+        """Which coordinates vary over X, ``(batch, *shape)`` bool; the others are constants of the question."""
         return self.up > self.down
 
     @property
     def bounded(self) -> bool:
-        """Whether it has ends: of all of R^n alone it has none."""
+        """Whether it has ends; all of R^n alone has none."""
         return True
 
     @property
-    def room(self) -> tuple[Tensor, Tensor]:
+    def displacement_ends(self) -> tuple[Tensor, Tensor]:
         """How far each coordinate can go down (at most 0) and up from its reference point, ``(batch, inputs)`` each."""
         return self.down.flatten(1), self.up.flatten(1)
 
@@ -110,8 +117,8 @@ class PlacedRegion:
 
     @cached_property
     def cut(self) -> bool:
-        """Whether anything of the ball's own box is cut away somewhere, beside inputs that cannot move."""
-        return bool((self.moves & ((self.down > -self.radius) | (self.up < self.radius))).any())
+        """Whether anything of the ball's own box is cut away somewhere, beside inputs that are fixed."""
+        return bool((self.movable & ((self.down > -self.radius) | (self.up < self.radius))).any())
 
     def __getitem__(self, index: slice | Tensor) -> PlacedRegion:
         rows = None if self.halfspaces is None else self.halfspaces[index]
@@ -123,17 +130,17 @@ class PlacedRegion:
         if self.center.dtype == dtype and self.center.device == torch.device(device):
             return self
         center = self.center.to(dtype=dtype, device=device)
-        fixed = ~self.moves.to(center.device)  # these stay constants
+        fixed = ~self.movable.to(center.device)  # these stay constants
         lower, down = (
-            torch.where(fixed, own, cast_below(end, center)) for end, own in ((self.lower, center), (self.down, 0))
+            torch.where(fixed, value, cast_below(end, center)) for end, value in ((self.lower, center), (self.down, 0))
         )
         upper, up = (
-            torch.where(fixed, own, cast_above(end, center)) for end, own in ((self.upper, center), (self.up, 0))
+            torch.where(fixed, value, cast_above(end, center)) for end, value in ((self.upper, center), (self.up, 0))
         )
         rows = None if self.halfspaces is None else self.halfspaces.to(dtype, device)
         return PlacedRegion(center, lower, upper, down, up, self.norm, self.radius, rows)
 
-    def support(self, rows: Tensor, room: tuple[Tensor, Tensor] | None = None) -> Tensor:
+    def support(self, rows: Tensor, ends: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """sup over x in X of rows . (x - center), for rows ``(batch, k, *shape)``; returns ``(batch, k)``, rounded up.
 
         Exact for boxes, for l1 balls cut by a box (a fractional knapsack) and for uncut l2 balls; for an l2 ball that
@@ -141,11 +148,12 @@ class PlacedRegion:
         polytopes that of their box, an upper bound too. Differentiable in ``rows``.
 
         Args:
-            room: how far the coordinates can go that the rows are about, where these are some of all, others at each row:
-                rows are then ``(..., coordinates)``, and room broadcasts with them.
+            rows: linear forms, ``(batch, k, *shape)``.
+            ends: least and largest displacements of the coordinates that the rows are about, where each row is about some
+                coordinates of its own: rows are then ``(..., coordinates)``, and ends broadcast with them.
         """
-        flat = rows.flatten(2) if room is None else rows
-        down, up = (end.unsqueeze(1) for end in self.room) if room is None else room
+        flat = rows.flatten(2) if ends is None else rows
+        down, up = (end.unsqueeze(1) for end in self.displacement_ends) if ends is None else ends
         above = inflation(flat.shape[-1], flat)
         if self.norm == 1.0:
             most = torch.where(flat >= 0, up, -down).expand_as(flat)
@@ -155,10 +163,10 @@ class PlacedRegion:
             spent = torch.nn.functional.pad(most.cumsum(-1)[..., :-1], (1, 0)) * (2.0 - above)
             step = torch.minimum(most, (self.radius - spent).clamp(min=0.0))
             return (size * step).sum(-1) * above
-        gain = torch.maximum(flat * up, flat * down)  # best move of each coordinate on its own, >= 0
+        gain = torch.maximum(flat * up, flat * down)  # the most that each coordinate adds on its own, >= 0
         box = gain.sum(-1) * above
         if self.norm == 2.0:
-            # the ball cannot use coordinates without room, so its supremum runs over the others
+            # fixed coordinates add nothing, so the ball's supremum runs over the others
             flat = flat * (up > down)
             ball = torch.minimum(box, self.radius * norm_above(flat, 2.0) * above)
             return torch.minimum(ball, support_above(flat, down, up, self.radius)) if self.cut else ball
@@ -172,15 +180,15 @@ class PlacedRegion:
             units: ``(1, *shape)``, in which each coordinate is measured; None for 1. A ball is then as large as the smallest
                 of them makes it.
         """
-        down, up = self.room
+        down, up = self.displacement_ends
         far, least = torch.maximum(up, -down), 1.0
         if units is not None:
-            least = torch.where(self.moves, units, torch.inf).flatten(1).amin(-1)
+            least = torch.where(self.movable, units, torch.inf).flatten(1).amin(-1)
             far = far / units.flatten(1) * inflation(0, far)
         far = norm_above(far, p)
         if self.radius == math.inf:
             return far
-        free = self.moves.flatten(1).sum(-1).to(far)
+        free = self.movable.flatten(1).sum(-1).to(far)
         # |x|_p <= n^(1/p - 1/r) |x|_r for p < r, and <= |x|_r for p >= r
         exponent = max(0.0, 1.0 / p - 1.0 / self.norm)
         ball = torch.full_like(far, self.radius) / least
@@ -189,26 +197,24 @@ class PlacedRegion:
         return torch.minimum(far, ball * free.pow(exponent) * inflation(0, far) if exponent else ball)
 
     def cone_radius(self, p: float, units: Tensor | None = None) -> Tensor:
-        """How far from the center X is a cone, ``(batch,)``: every direction that X leaves open is open to this distance.
+        """How far from the center X is a cone, ``(batch,)``: a direction in which X has points is in X up to this distance.
 
         In |x - center|_p <= r, X is {x : x - center in a cone}, for a lower bound r on the largest such radius; p and units
         as of ``distance``.
         """
-        own = torch.ones_like(self.center[:1]) if units is None else units
-        down, up = (end / own.flatten(1) for end in self.room)
-        room = torch.cat([up, -down], dim=1)
-        radius = torch.where(room > 0, room, torch.inf).amin(-1)
+        units = torch.ones_like(self.center[:1]) if units is None else units
+        down, up = (end / units.flatten(1) for end in self.displacement_ends)
+        lengths = torch.cat([up, -down], dim=1)
+        radius = torch.where(lengths > 0, lengths, torch.inf).amin(-1)
         if self.radius < math.inf:
             # |x|_r <= n^(1/r - 1/p) |x|_p
             exponent = max(0.0, 1.0 / self.norm - 1.0 / p)
-            most = float(own.max())
-            radius = torch.minimum(
-                radius, self.radius / most / self.center[0].numel() ** exponent * torch.ones_like(radius)
-            )
+            least = self.radius / float(units.max()) / self.center[0].numel() ** exponent
+            radius = torch.minimum(radius, least * torch.ones_like(radius))
         if self.halfspaces is not None:
-            left = self.halfspaces.left(self.center.flatten(1))
-            far = left / norm_above(self.halfspaces.matrix * own.flatten(1), dual_norm(p))
-            radius = torch.minimum(radius, torch.where(left > 0, far, torch.inf).amin(-1))
+            slack = self.halfspaces.slack_below(self.center.flatten(1))
+            far = slack / norm_above(self.halfspaces.matrix * units.flatten(1), dual_norm(p))
+            radius = torch.minimum(radius, torch.where(slack > 0, far, torch.inf).amin(-1))
         return radius * (2.0 - inflation(0, radius))
 
     def contains(self, x: Tensor) -> Tensor:
@@ -224,13 +230,13 @@ class PlacedRegion:
         return inside if self.radius == math.inf else inside & (self._size(x) <= self.radius)
 
     def _size(self, x: Tensor) -> Tensor:
-        """What |x - center| in the ball's norm does not exceed, ``(batch, k)``."""
+        """An upper bound on |x - center| in the ball's norm, ``(batch, k)``."""
         step = (x - self.center.unsqueeze(1)).flatten(2)
         return norm_above(step, self.norm) * inflation(0, step)
 
     def project(self, x: Tensor) -> Tensor:
         """Brings x ``(batch, k, *shape)`` into X, so that ``contains`` holds: cut to the box, then drawn towards the center
-        into the ball, or towards the deep point of a polytope.
+        into the ball, or towards the interior point of a polytope.
 
         For boxes this is the Euclidean projection; otherwise a nearby point of X (the box is convex and holds the
         center, so drawing towards the center stays inside it). Points of X stay where they are, but for those within
@@ -257,14 +263,14 @@ class PlacedRegion:
         return [torch.Generator().manual_seed(int.from_bytes(digest[:7], "big")) for digest in digests]
 
     def sample(self, count: int, generator: torch.Generator | Sequence[torch.Generator]) -> Tensor:
-        """``count`` random points of each X, ``(batch, count, *shape)``: half spread through X, half near its border.
+        """``count`` random points of each X, ``(batch, count, *shape)``: half all over X, half near its border.
 
         Args:
             count: for each point of the batch.
             generator: of all points together, or one for each of them.
         """
         if not isinstance(generator, torch.Generator):
-            return torch.cat([self[i : i + 1].sample(count, own) for i, own in enumerate(generator)])
+            return torch.cat([self[i : i + 1].sample(count, one) for i, one in enumerate(generator)])
         lower, upper, center = (t.unsqueeze(1) for t in (self.lower, self.upper, self.center))
         size = (self.batch, count, *self.shape)
         if self.halfspaces is not None:
@@ -278,13 +284,12 @@ class PlacedRegion:
         normal = torch.randn(size, generator=generator, dtype=torch.float64).to(center)
         if self.norm == 1.0:  # exponential magnitudes are uniform on the simplex
             normal = normal.sign() * -unit.clamp(min=1e-300).log()
-        direction = normal / vector_norm(normal.flatten(2), self.norm).reshape(
-            self.batch, count, *(1,) * len(self.shape)
-        )
+        flat = (self.batch, count, *(1,) * len(self.shape))
+        direction = normal / vector_norm(normal.flatten(2), self.norm).reshape(flat)
         dims = max(1, math.prod(self.shape))
         depth = torch.rand(self.batch, count, generator=generator, dtype=torch.float64).to(center).pow(1.0 / dims)
-        depth = depth.reshape(self.batch, count, *(1,) * len(self.shape))
-        return self.project(center + direction * self.radius * torch.where(border, torch.ones_like(depth), depth))
+        depth = torch.where(border, torch.ones(()).to(depth), depth.reshape(flat))
+        return self.project(center + direction * self.radius * depth)
 
 
 def _towards(center: Tensor, step: Tensor) -> Tensor:

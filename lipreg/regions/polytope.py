@@ -6,7 +6,7 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from lipreg.regions.balls import Region, cast_outwards, plain, read
 from lipreg.regions.halfspaces import Halfspaces
 from lipreg.regions.placed import PlacedRegion
 from lipreg.regions.ranges import Unbounded, coordinate_ranges, deepest_point
-from lipreg.regions.reference import HELD, check_reference_points, rounding_slack
+from lipreg.regions.reference import MIN_FLOATS, check_reference_points, rounding_slack
 
 FLAT = 1e-9
 """A polytope whose largest ball is smaller than this share of its width counts as flat."""
@@ -32,7 +32,7 @@ WRITTEN_OUT = 256
 class Polytope(Region):
     """{x : A x <= b, low <= x <= high}, with an interior.
 
-    The polytope must be bounded, by its rows or by low and high, and full-dimensional over the coordinates with room: the
+    The polytope must be bounded, by its rows or by low and high, and full-dimensional over the coordinates not fixed: the
     regional constant is the largest gradient over an open set, and over a flat set only the directions inside it count,
     which is another constant. Each coordinate's range over the polytope is proved by two linear programs when the region
     is made (a few milliseconds a coordinate), so make it once.
@@ -57,9 +57,9 @@ class Polytope(Region):
     low: float | Sequence[Any] | Tensor | None = None
     high: float | Sequence[Any] | Tensor | None = None
     relative: bool = False
-    norm: ClassVar[float] = math.inf
+    norm = math.inf
     _box: tuple[Tensor, Tensor] = field(init=False, repr=False, compare=False)
-    _deep: Tensor = field(init=False, repr=False, compare=False)
+    _interior_point: Tensor = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         matrix, right = read("A", self.A, "Polytope"), read("b", self.b, "Polytope")
@@ -72,8 +72,8 @@ class Polytope(Region):
         flat = matrix.flatten(1)
         ends = []
         for name, open_end in (("low", -math.inf), ("high", math.inf)):
-            given = getattr(self, name)
-            end = torch.tensor(open_end, dtype=torch.float64) if given is None else read(name, given, "Polytope")
+            value = getattr(self, name)
+            end = torch.tensor(open_end, dtype=torch.float64) if value is None else read(name, value, "Polytope")
             if end.dim() and end.shape != matrix.shape[1:] and end.shape != flat.shape[1:]:
                 raise InvalidInput(
                     f"{name} of shape {tuple(end.shape)} beside A of shape {tuple(matrix.shape)}",
@@ -81,8 +81,8 @@ class Polytope(Region):
                     accepted=f"a number, or shape {tuple(matrix.shape[1:])}",
                 )
             ends.append(end.flatten().expand(flat.shape[1]).numpy())
-            object.__setattr__(self, name, None if given is None else plain(end.tolist()))
-            if given is not None and not torch.isfinite(end).all():
+            object.__setattr__(self, name, None if value is None else plain(end.tolist()))
+            if value is not None and not torch.isfinite(end).all():
                 raise InvalidInput(f"{name} holds NaN or infinity", where="Polytope", accepted="numbers, or None")
         for name, numbers in (("A", matrix), ("b", right)):
             if not torch.isfinite(numbers).all():
@@ -109,7 +109,9 @@ class Polytope(Region):
             raise InvalidInput(f"low above high in coordinate {int((low > high).argmax())}", where="Polytope")
         idle = (matrix[:, low < high] == 0).all(1)
         if idle.any():
-            raise InvalidInput(f"row {int(idle.argmax())} of A touches no coordinate with room", where="Polytope")
+            raise InvalidInput(
+                f"row {int(idle.argmax())} of A is 0 in every coordinate with low < high", where="Polytope"
+            )
         if self.relative:
             if (right <= 0).any():
                 row = int((right <= 0).argmax())
@@ -122,9 +124,9 @@ class Polytope(Region):
             low, high = (
                 np.where(low < high, np.nextafter(w, s * np.inf), 0.0) for w, s in ((low - high, -1), (high - low, 1))
             )
-        found = deepest_point(matrix, right, low, high)
-        rows = ", ".join(map(str, found.rows)) or "none"
-        if found.depth < -FLAT * max(1.0, float(np.abs(found.point).max())):
+        deepest = deepest_point(matrix, right, low, high)
+        rows = ", ".join(map(str, deepest.rows)) or "none"
+        if deepest.depth < -FLAT * max(1.0, float(np.abs(deepest.point).max())):
             raise InvalidInput(
                 f"the polytope is empty: no point satisfies rows {rows} of A and the box together",
                 where="Polytope",
@@ -139,7 +141,7 @@ class Polytope(Region):
                 accepted="a bounded polytope",
                 todo="Give low and high",
             ) from None
-        if found.depth <= FLAT * float((upper - lower).max()):
+        if deepest.depth <= FLAT * float((upper - lower).max()):
             raise InvalidInput(
                 f"the polytope is flat, without interior: rows {rows} of A and the box hold it in a subspace, where only "
                 "directions inside it count, which is another constant",
@@ -147,7 +149,7 @@ class Polytope(Region):
                 accepted="a polytope with interior; a single coordinate may be fixed by low = high",
                 todo="Write the network over coordinates of the subspace",
             )
-        object.__setattr__(self, "_deep", torch.from_numpy(found.point))
+        object.__setattr__(self, "_interior_point", torch.from_numpy(deepest.point))
         return lower, upper
 
     def place(self, x0: Tensor) -> PlacedRegion:
@@ -163,29 +165,29 @@ class Polytope(Region):
         matrix, right = matrix.to(x0), right.to(x0).expand(len(x0), -1)
         x, placed = self._in_box(x0.flatten(1))
         if self.relative:
-            deep = _off_the_walls(x, (placed.lower + placed.upper) / 2, matrix, right)
-            half = Halfspaces(matrix, right, deep, x)
+            inner = _off_the_walls(x, (placed.lower + placed.upper) / 2, matrix, right)
+            half = Halfspaces(matrix, right, inner, x)
         else:
-            half = Halfspaces(matrix, right, self._deep.to(x).expand_as(x), torch.zeros_like(x))
-            room = half.room(x.unsqueeze(1))[:, 0]
+            half = Halfspaces(matrix, right, self._interior_point.to(x).expand_as(x), torch.zeros_like(x))
+            slack = half.slack(x.unsqueeze(1))[:, 0]
             scale = float((x.abs() @ matrix.abs().T + right.abs()).max())
-            wrong = room < -rounding_slack(x0, scale)
+            wrong = slack < -rounding_slack(x0, scale)
             if wrong.any():
                 i, row = wrong.nonzero()[0].tolist()
                 raise InvalidInput(
-                    f"reference point {i} violates row {row}: A[{row}] . x is {right[i, row] - room[i, row]:.6g}, "
+                    f"reference point {i} violates row {row}: A[{row}] . x is {right[i, row] - slack[i, row]:.6g}, "
                     f"above b[{row}] = {right[i, row]:.6g}",
                     where="Polytope",
                     accepted="reference points inside the polytope",
                     todo="Or carry the polytope along with the point: relative=True",
                 )
             points = x.unsqueeze(1)
-            held = half.contains(points, torch.ones_like(points[..., 0], dtype=torch.bool)).unsqueeze(-1)
+            inside = half.contains(points, torch.ones_like(points[..., 0], dtype=torch.bool)).unsqueeze(-1)
             lowest, highest = (end.unsqueeze(1) for end in placed.ends)
-            x = torch.where(held, points, half.draw_inside(points, lowest, highest))[:, 0]
-        self._check_held(half, placed)
+            x = torch.where(inside, points, half.draw_inside(points, lowest, highest))[:, 0]
+        self._check_resolved(half, placed)
         open_end = torch.full_like(x, math.inf)
-        down, up = placed.room if self.relative else (-open_end, open_end)
+        down, up = placed.displacement_ends if self.relative else (-open_end, open_end)
         ends = (end.reshape(x0.shape) for end in (down, up, placed.lower, placed.upper))
         return PlacedRegion.around(x.reshape(x0.shape), *ends, halfspaces=half)
 
@@ -215,12 +217,12 @@ class Polytope(Region):
         return x, PlacedRegion.around(x, -math.inf, math.inf, *ends)
 
     @staticmethod
-    def _check_held(half: Halfspaces, box: PlacedRegion) -> None:
+    def _check_resolved(half: Halfspaces, box: PlacedRegion) -> None:
         """Refuses a polytope of which float64 holds hardly a point."""
-        deep, apart = half.deep.unsqueeze(1), spacing(box.center)
-        lost = ~(half.surely_holds(deep) & box.contains(deep))[:, 0]
-        lost |= (box.moves & (box.up - box.down < 2 * HELD * apart)).any(-1)
-        if lost.any() and deep.dtype == torch.float64:
+        inner, apart = half.interior_point.unsqueeze(1), spacing(box.center)
+        lost = ~(half.surely_holds(inner) & box.contains(inner))[:, 0]
+        lost |= (box.movable & (box.up - box.down < 2 * MIN_FLOATS * apart)).any(-1)
+        if lost.any() and inner.dtype == torch.float64:
             i = int(lost.nonzero()[0])
             raise InvalidInput(
                 f"the polytope is lost in rounding at reference point {i}: where its coordinate {int(apart[i].argmax())} is "
@@ -246,13 +248,14 @@ class Polytope(Region):
 
 
 def _off_the_walls(x: Tensor, middle: Tensor, matrix: Tensor, right: Tensor) -> Tensor:
-    """From x, strictly inside the rows, towards the middle of its box: at most half of the way to the nearest row."""
+    """Points between x, strictly inside the rows, and the middle of its box: at most half of the way to the nearest row."""
     used = (middle - x) @ matrix.T
     share = torch.where(used > 0, 0.5 * right / used.clamp(min=torch.finfo(x.dtype).tiny), torch.ones_like(used))
     return x + share.amin(-1, keepdim=True).clamp(max=0.5) * (middle - x)
 
 
 def _described(numbers: Any) -> Any:
+    """Nested numbers for a description: themselves, or where they are many their shape and a hash."""
     array = np.asarray(numbers, dtype=np.float64)
     if array.size <= WRITTEN_OUT:
         return numbers

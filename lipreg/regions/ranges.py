@@ -29,7 +29,7 @@ class Unbounded(Exception):
 
 @dataclass(frozen=True)
 class Deepest:
-    """The center of the largest ball in a polytope, over the coordinates with room.
+    """The center of the largest ball in a polytope, over the coordinates that are not fixed.
 
     Attributes:
         point: ``(n,)``.
@@ -43,12 +43,15 @@ class Deepest:
 
 
 def deepest_point(matrix: np.ndarray, right: np.ndarray, low: np.ndarray, high: np.ndarray) -> Deepest:
-    """The Chebyshev center of {x : A x <= b, low <= x <= high}, inside or, for an empty set, least outside.
+    """The Chebyshev center of {x : A x <= b, low <= x <= high}; of an empty set the point that violates it least.
 
     Args:
-        matrix: ``(rows, n)``; no row of zeros over the coordinates with room.
+        matrix: ``(rows, n)``; no row of zeros over the coordinates with low < high.
         right: ``(rows,)``.
         low, high: ``(n,)``, infinite where open; equal where a coordinate is fixed.
+
+    Raises:
+        LipregError: the solver failed.
     """
     free = low < high
     norms = np.linalg.norm(matrix[:, free], axis=1)
@@ -63,16 +66,16 @@ def deepest_point(matrix: np.ndarray, right: np.ndarray, low: np.ndarray, high: 
     cost = np.zeros(len(low) + 1)
     cost[-1] = -1.0
     column = np.ones((len(rows), 1))
-    found = scipy.optimize.linprog(
+    solution = scipy.optimize.linprog(
         cost, np.hstack([rows, column]), levels, bounds=bounds, method="highs-ds", options=TOLERANCES
     )
-    if found.x is None:  # the program is feasible and bounded by construction
+    if solution.x is None:  # the program is feasible and bounded by construction
         raise LipregError(
-            f"the program for the deepest point ended without an answer: {found.message}", where="Polytope"
+            f"the program for the deepest point ended without an answer: {solution.message}", where="Polytope"
         )
-    point = found.x[:-1]
+    point = solution.x[:-1]
     depth = float((levels - rows @ point).min(initial=cap))
-    pressing = np.flatnonzero(-found.ineqlin.marginals[: len(scaled)] > 1e-9)
+    pressing = np.flatnonzero(-solution.ineqlin.marginals[: len(scaled)] > 1e-9)
     return Deepest(point, depth, tuple(int(i) for i in pressing))
 
 
@@ -91,6 +94,14 @@ def coordinate_ranges(
     rho_j being the sum of |r| over open sides, a rounding error. So |x|_inf <= beta + rho |x|_inf for the largest beta
     and rho over all coordinates and signs, hence |x|_inf <= beta / (1 - rho), which ends what is open.
 
+    Args:
+        matrix: A, ``(rows, n)``.
+        right: b, ``(rows,)``.
+        low, high: ``(n,)``, infinite where open.
+
+    Returns:
+        Lower and upper ends, ``(n,)`` each.
+
     Raises:
         Unbounded: the polytope has no end in a coordinate.
     """
@@ -108,35 +119,35 @@ def coordinate_ranges(
         for sign in (0, 1):
             cost = np.zeros(size)
             cost[j] = -1.0 if sign == 0 else 1.0
-            found = scipy.optimize.linprog(cost, matrix, right, bounds=sides, method="highs-ds", options=TOLERANCES)
-            if found.x is None:
+            solution = scipy.optimize.linprog(cost, matrix, right, bounds=sides, method="highs-ds", options=TOLERANCES)
+            if solution.x is None:
                 if np.isinf(ends[sign, j]):
                     raise Unbounded(int(j), sign == 0)
-                continue  # the given side stands
-            multipliers[sign, j] = np.maximum(-found.ineqlin.marginals, 0.0)
+                continue  # the side of the box stands
+            multipliers[sign, j] = np.maximum(-solution.ineqlin.marginals, 0.0)
     directions = np.stack([np.eye(size), -np.eye(size)])
     residual = directions - multipliers @ matrix  # (sign, n, n)
     side = np.where(residual > 0, high, low)
     closed = np.isfinite(side)
     beta = multipliers @ right + np.where(closed, residual * np.where(closed, side, 0.0), 0.0).sum(-1)
     rho = np.where(closed, 0.0, np.abs(residual)).sum(-1)
-    proved = np.isfinite(ends) & (ends < beta + rho)  # the given sides need no proof
+    proved = np.isfinite(ends) & (ends < beta + rho)  # the sides of the box need no proof
     beta, rho = np.where(proved, ends, beta), np.where(proved, 0.0, rho)
     if rho.max() >= 0.5:
         sign, j = np.unravel_index(int(rho.argmax()), rho.shape)
         raise Unbounded(int(j), bool(sign == 0))
-    reach = max(0.0, float(beta.max())) / (1.0 - float(rho.max()))
-    # float64 passes over n terms, each at most of the reach's or of its side's size
+    most = max(0.0, float(beta.max())) / (1.0 - float(rho.max()))
+    # float64 passes over n terms, each at most of the size of ``most`` or of its side
     at_sides = np.abs(residual * np.where(closed, side, 0.0)).sum(-1)
     terms = (
         np.abs(multipliers) @ np.abs(right)
-        + np.abs(multipliers) @ np.abs(matrix) @ np.full(size, reach)
+        + np.abs(multipliers) @ np.abs(matrix) @ np.full(size, most)
         + at_sides
-        + reach
+        + most
     )
     hair = 4 * (size + len(right)) * np.finfo(np.float64).eps * terms
-    found_ends = np.minimum(ends, beta + rho * reach + hair)
-    return np.maximum(-found_ends[1], low), np.minimum(found_ends[0], high)
+    upper, negative = np.minimum(ends, beta + rho * most + hair)
+    return np.maximum(-negative, low), np.minimum(upper, high)
 
 
 def _carried_through(
@@ -145,8 +156,8 @@ def _carried_through(
     """a_ij x_j <= b_i - (least value of the row's other terms over the box), row by row and for every coordinate."""
     least = np.minimum(matrix * low, matrix * high)
     hair = 4 * matrix.shape[1] * np.finfo(np.float64).eps * (np.abs(least).sum(1) + np.abs(right))
-    room = (right + hair - least.sum(1))[:, None] + least
-    ends = np.divide(room, matrix, out=np.full(matrix.shape, np.inf), where=matrix != 0)
+    remainder = (right + hair - least.sum(1))[:, None] + least
+    ends = np.divide(remainder, matrix, out=np.full(matrix.shape, np.inf), where=matrix != 0)
     upper = np.where(matrix > 0, ends, np.inf).min(0)
     lower = np.where(matrix < 0, ends, -np.inf).max(0)
     return np.maximum(lower, low), np.minimum(upper, high)

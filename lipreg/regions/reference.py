@@ -9,12 +9,16 @@ from lipreg.errors import InvalidInput
 from lipreg.linalg.floats import spacing
 from lipreg.linalg.layouts import check_plain_tensor
 
-HELD = 4
+MIN_FLOATS = 4
 """Numbers of float64 on either side of a coordinate that a radius has to hold."""
 
 
 def check_reference_points(x0: Tensor, where: str) -> None:
-    """Refuses reference points that no region can be put around: not floating, without a batch axis, or not finite."""
+    """Refuses reference points that no region can be put around.
+
+    Raises:
+        InvalidInput: they are not floating, have no batch axis, or are not finite.
+    """
     check_plain_tensor(x0, where, "reference points")
     if not x0.is_floating_point():
         raise InvalidInput(f"reference points of dtype {x0.dtype}", where=where, accepted="a floating point tensor")
@@ -33,18 +37,26 @@ def check_reference_points(x0: Tensor, where: str) -> None:
 
 
 def rounding_slack(x0: Tensor, *ends: float) -> float:
-    """How far outside of a range rounding may put a point that was in it: data are float32, if not coarser, once."""
+    """How far outside of a range rounding may put a point of it: data were float32 once, if not coarser."""
     return 4 * max(torch.finfo(x0.dtype).eps, torch.finfo(torch.float32).eps) * max(1.0, *ends)
 
 
-def check_held(x0: Tensor, radius: float, where: str) -> None:
-    """Refuses a radius of fewer than ``HELD`` numbers of x0's dtype at some coordinate: hardly a point is left to look at.
+def check_resolved(x0: Tensor, radius: float, where: str) -> None:
+    """Refuses a radius of fewer than ``MIN_FLOATS`` numbers of x0's dtype at some coordinate: hardly any points lie inside.
 
-    In float64, where regions are certified, four; in coarser dtypes, where a bound asks for displacements alone, one.
+    In float64, where regions are certified, four; in coarser dtypes, where a bound reads displacements alone, one.
+
+    Args:
+        x0: reference points, ``(batch, *shape)``.
+        radius: of the ball around each.
+        where: the region's name, for the message.
+
+    Raises:
+        InvalidInput: the message has the coordinate, and the radius that would do.
     """
     apart = spacing(x0)
-    held = HELD if x0.dtype == torch.float64 else 1
-    lost = radius < held * apart
+    least = MIN_FLOATS if x0.dtype == torch.float64 else 1
+    lost = radius < least * apart
     if lost.any():
         i, j = lost.flatten(1).nonzero()[0].tolist()
         kind, gap = str(x0.dtype).removeprefix("torch."), float(apart[i].flatten()[j])
@@ -53,6 +65,6 @@ def check_held(x0: Tensor, radius: float, where: str) -> None:
             f"radius {radius:g} is lost in rounding: coordinate {j} of reference point {i} is "
             f"{float(x0[i].flatten()[j]):.17g}, where {kind} numbers lie {gap:.3g} apart",
             where=where,
-            accepted=f"a radius of at least {held * gap:.3g} there",
+            accepted=f"a radius of at least {least * gap:.3g} there",
             todo=f"Shift or scale the inputs, and the network's first layer with them, raise the radius{finer}",
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,24 +20,33 @@ from lipreg.regions.reference import check_reference_points
 SCALES = (-4.0, 8.0)
 """Powers of ten between which random points are away from the reference point, in units of max(1, its largest entry)."""
 THIN = 2.0**-10
-"""How thick the sections of a cone are, so that no input of one is without room."""
+"""How thick the sections of a cone are, so that no input of one is fixed."""
 
 
 class WholeSpace(Region):
     """All of R^n: the region of global Lipschitz constants, the same for every reference point.
 
     Distances are measured in l2 where the question names no other norm. A data range would make it a ``Box``.
+
+    Args:
+        *numbers, **named: there are none: a radius or a range is refused.
+
+    Raises:
+        InvalidInput: there are some.
     """
 
-    norm: ClassVar[float] = 2.0
-    bounded: ClassVar[bool] = False
+    norm = 2.0
+    bounded = False
 
-    def __init__(self, *given: Any, **named: Any) -> None:
-        if given or named:
-            said = ", ".join([*map(repr, given), *(f"{name}={value!r}" for name, value in named.items())])
+    def __init__(self, *numbers: Any, **named: Any) -> None:
+        if numbers or named:
+            arguments = ", ".join([*map(repr, numbers), *(f"{name}={value!r}" for name, value in named.items())])
             todo = "For a data range ask about Box(low, high), or UnitCube()"
             raise InvalidInput(
-                f"WholeSpace({said}), which has no data range", where="WholeSpace", accepted="WholeSpace()", todo=todo
+                f"WholeSpace({arguments}), which has no data range",
+                where="WholeSpace",
+                accepted="WholeSpace()",
+                todo=todo,
             )
 
     def __eq__(self, other: object) -> bool:
@@ -75,10 +84,9 @@ class Everywhere(PlacedRegion):
         return x.nan_to_num(nan=0.0).clamp(-largest, largest)
 
     def sample(self, count: int, generator: torch.Generator | Sequence[torch.Generator]) -> Tensor:
-        """Random directions from the reference point, at distances whose logarithms are uniform, half of them along few
-        coordinates."""
+        """Points in random directions from the reference point, at distances whose logarithms are uniform."""
         if not isinstance(generator, torch.Generator):
-            return torch.cat([self[i : i + 1].sample(count, own) for i, own in enumerate(generator)])
+            return torch.cat([self[i : i + 1].sample(count, one) for i, one in enumerate(generator)])
         center, depth = self.center.unsqueeze(1), len(self.shape)
         size = (self.batch, count, *self.shape)
         normal = torch.randn(size, generator=generator, dtype=torch.float64).to(center)
@@ -94,7 +102,7 @@ class Cone(PlacedRegion):
     """The box |u| <= 1, 0 <= s <= 1 of displacements of a network without biases of its own, the last input being s.
 
     Every ray from the origin with s >= 0 ends in the surface of the box, and what the network does is the same along a ray.
-    So the ``sections``, slabs along the surface, stand for the whole of it: s >= 1 - t, and for each u_i the two with
+    So the ``sections``, slabs along the surface, represent all of it: s >= 1 - t, and for each u_i the two with
     |u_i| >= 1 - t; t is ``THIN``.
     """
 

@@ -1,4 +1,4 @@
-"""Which intervals of a page have certificates, and which of these ``lipreg check`` has confirmed or refused."""
+"""The certificates of a page's intervals, and whether ``lipreg check`` has confirmed or refused them."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from lipreg.words import counted
 
 
 def certified_words(runs: Iterable[RecordedRun], records: Sequence[AuditRecord]) -> str:
-    """How many certificates some intervals have, how these were checked, and how many exact ones lack one, of runs that
-    have some; empty where none has.
+    """A sentence on the certificates of some intervals: how many there are, how they were checked, and how many exact
+    intervals lack one, of runs that have some; empty where none has.
 
     Args:
-        runs: those that the records are of.
-        records: of intervals.
+        runs: the runs of the records.
+        records: the intervals.
     """
-    own = {run.key: run for run in runs}
+    by_key = {run.key: run for run in runs}
     named = [record for record in records if record.certificate_file]
     if not named:
         return ""
-    told: dict[str, set[str]] = {}
+    words_of_file: dict[str, set[str]] = {}
     for record in named:
-        words = checked_words(own[run_key(record)], record) if run_key(record) in own else ""
-        told.setdefault(record.certificate_file, set()).add(words)
-    how = Counter("not checked" if "" in words else "; ".join(sorted(words)) for words in told.values())
+        words = checked_words(by_key[run_key(record)], record) if run_key(record) in by_key else ""
+        words_of_file.setdefault(record.certificate_file, set()).add(words)
+    how = Counter("not checked" if "" in words else "; ".join(sorted(words)) for words in words_of_file.values())
     parts = [f"{n} {words}" for words, n in sorted(how.items(), key=lambda each: (each[0] == "not checked", each))]
     certified = {run_key(r) for r in named}
     without = sum(r.is_exact and not r.certificate_file and run_key(r) in certified for r in records)

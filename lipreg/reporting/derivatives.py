@@ -1,4 +1,4 @@
-"""The part of the report that tells of derivatives: along which inputs the outputs of a run are monotone, and where."""
+"""The part of the report on derivatives: along which inputs the outputs of a run are monotone, and where."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from lipreg.ranges import DerivativeRange
 from lipreg.records import Source
-from lipreg.reporting.sections import table
+from lipreg.reporting.markup import table
 from lipreg.reporting.wording import at_least, at_most, counted
 from lipreg.runs import RecordedRun, runs_of
 from lipreg.words import written
@@ -29,7 +29,7 @@ HEADS = (
 
 
 def derivative_section(files: Iterable[Source]) -> str:
-    """A row for each output and input of each run, with the signs at its points; empty where none were recorded."""
+    """The section with a row for each output and input of each run, and the signs at its points; empty without records."""
     runs = [run for run in runs_of(files) if run.derivatives]
     if not runs:
         return ""
@@ -39,35 +39,37 @@ def derivative_section(files: Iterable[Source]) -> str:
         "the input anywhere in the region, is seen to do both, or neither is known. Least and largest: between what the "
         "derivative is proved to lie, over all of these points."
     )
-    asked = counted(sum(len(run.derivatives) for run in runs), "range")
+    count = counted(sum(len(run.derivatives) for run in runs), "range")
     head = (
-        f'<h2>Derivatives and their signs</h2><p class="soft">{words} Of {asked}, each of the last epoch recorded.</p>'
+        f'<h2>Derivatives and their signs</h2><p class="soft">{words} Of {count}, each of the last epoch recorded.</p>'
     )
     return f'<section>{head}<div class="scroll">{table(HEADS, rows, range(4, len(HEADS)))}</div></section>'
 
 
 def _rows(run: RecordedRun) -> list[Sequence[str]]:
     last = max(record.epoch for record in run.derivatives)
-    asked: dict[str, dict[tuple[str, int], DerivativeRange]] = {}
+    by_question: dict[str, dict[tuple[str, int], DerivativeRange]] = {}
     for record in run.derivatives:
         if record.epoch == last:
-            found = record.found
+            interval = record.derivative_range
             # of the same question about the same point the last one counts
-            asked.setdefault(json.dumps(found.question, sort_keys=True), {})[found.subject, found.point] = found
-    return [_row(run.label, last, list(found.values())) for found in asked.values()]
+            by_question.setdefault(json.dumps(interval.question, sort_keys=True), {})[
+                interval.subject, interval.point
+            ] = interval
+    return [_row(run.label, last, list(ranges.values())) for ranges in by_question.values()]
 
 
-def _row(label: str, epoch: int, found: list[DerivativeRange]) -> Sequence[str]:
-    signs = [one.sign for one in found]
-    numbers = len(found), *(sum(map(one.__eq__, signs)) for one in ("increasing", "decreasing", "both signs", "open"))
-    unit = "" if found[0].unit == 1.0 else f" (per {written(found[0].unit)})"
-    least = min(one.lower for one in found)
+def _row(label: str, epoch: int, ranges: list[DerivativeRange]) -> Sequence[str]:
+    signs = [one.sign for one in ranges]
+    numbers = len(ranges), *(sum(map(one.__eq__, signs)) for one in ("increasing", "decreasing", "both signs", "open"))
+    unit = "" if ranges[0].unit == 1.0 else f" (per {written(ranges[0].unit)})"
+    least = min(one.lower for one in ranges)
     return (
         label,
         str(epoch),
-        found[0].output,
-        f"{found[0].input}{unit}",
+        ranges[0].output,
+        f"{ranges[0].input}{unit}",
         *map(str, numbers),
         "not proved" if least == -math.inf else at_least(least),
-        at_most(max(one.upper for one in found)),
+        at_most(max(one.upper for one in ranges)),
     )

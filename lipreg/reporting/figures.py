@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from lipreg.errors import InvalidInput
 from lipreg.records import Record
-from lipreg.reporting.labels import FONT_SIZE, Label, name_lines
-from lipreg.reporting.penalised import held_against
+from lipreg.reporting.labels import FONT_SIZE, LineLabel, name_lines
+from lipreg.reporting.penalised import bound_description
 from lipreg.reporting.plotting import (
     Axes,
     Figure,
@@ -22,7 +22,7 @@ from lipreg.reporting.plotting import (
     NullFormatter,
     PercentFormatter,
 )
-from lipreg.reporting.rows import reach
+from lipreg.reporting.rows import region_radius
 from lipreg.reporting.svg import GRID, INK, RUN_COLOURS
 from lipreg.reporting.wording import at_most, between, distance, measured
 from lipreg.transfer import Metric, Pair, Side, find_pair
@@ -38,8 +38,8 @@ _STYLES: dict[str, Literal["--", ":", "-"]] = {"bound": "--", "LP": ":", "exact"
 def trajectory_figure(
     records: Iterable[Record], run: str, size: tuple[float, float] = WIDE, metric: str | None = None
 ) -> Figure:
-    """Bound, LP and exact band over epochs on a log axis; below the median margin over constant, which rescaling does not
-    move, and the task's own metric: of a regularised run and its twin.
+    """The figure of a regularised run and its twin: bound, LP and exact band over epochs on a log axis; below them the
+    median margin over constant, which rescaling does not change, and the task's own metric.
 
     Args:
         records: of both runs.
@@ -52,7 +52,7 @@ def trajectory_figure(
         IncomparableResults: the records answer different questions.
     """
     pair = find_pair(records, run, metric)
-    if not any(side.course for side in pair.sides):
+    if not any(side.trajectory for side in pair.sides):
         raise InvalidInput(
             f"no point of {run!r} or its twin has both {pair.mine.bound!r} and 'exact' audits",
             where="trajectory_figure",
@@ -60,7 +60,7 @@ def trajectory_figure(
         )
     figure = Figure(figsize=size, facecolor="white")
     FigureCanvasAgg(figure)
-    margins = any(p.margin_over_constant is not None for side in pair.sides for p in side.course)
+    margins = any(p.margin_over_constant is not None for side in pair.sides for p in side.trajectory)
     wide, heights = size[0] >= 6, [3.0] + [1.0] * (margins + (pair.metric is not None))
     axes: list[Axes] = list(figure.subplots(len(heights), sharex=True, squeeze=False, height_ratios=heights)[:, 0])
     top = 1 - (_titles(figure, pair, wide) + 0.12) / size[1]
@@ -83,18 +83,18 @@ def trajectory_figure(
     return figure
 
 
-def _draw_constants(ax: Axes, pair: Pair) -> list[Label]:
-    points = [p for side in pair.sides for p in side.course]
+def _draw_constants(ax: Axes, pair: Pair) -> list[LineLabel]:
+    points = [p for side in pair.sides for p in side.trajectory]
     ends = [v for p in points for v in (p.bound, p.lp, p.exact.lower, p.exact.upper)]
     positive = [v for v in ends if v is not None and 0 < v < math.inf]
     floor = min(positive, default=0.1) / 1.6
     ax.set_yscale("log", nonpositive="clip")
     ax.set_ylim(floor, max(positive, default=1.0) * 1.6)
-    labels: list[Label] = []
+    labels: list[LineLabel] = []
     for role, colour, side in _drawn(pair):
-        course, epochs = side.course, [p.epoch for p in side.course]
+        course, epochs = side.trajectory, [p.epoch for p in side.trajectory]
         lower, upper = [p.exact.lower for p in course], [p.exact.upper for p in course]
-        # a lower end of 0 has no place on a log axis: the band reaches down to the axis, and the middle line has a gap
+        # a lower end of 0 has no place on a log axis: the band extends down to the axis, and the middle line has a gap
         middle = [math.sqrt(lo * up) if lo > 0 and up < math.inf else None for lo, up in zip(lower, upper, strict=True)]
         band = [max(v, floor) for v in lower], _finite(upper)
         ax.fill_between(epochs, *band, color=colour, alpha=0.22, linewidth=0, gid=f"band-{role}")
@@ -104,25 +104,25 @@ def _draw_constants(ax: Axes, pair: Pair) -> list[Label]:
             ax.plot(epochs, drawn, _STYLES[what], color=colour, gid=f"{what}-{role}", **_LINE)
             if drawn and math.isfinite(drawn[-1]):
                 last = between(course[-1].exact) if what == "exact" else at_most(values[-1])
-                labels.append(Label(epochs[-1], drawn[-1], f"{role}: {what} {last}", colour))
+                labels.append(LineLabel(epochs[-1], drawn[-1], f"{role}: {what} {last}", colour))
         sampled = _finite([p.sampling for p in course])
         ax.plot(epochs, sampled, linestyle="none", color=colour, marker="+", markersize=6, gid=f"sampling-{role}")
     return labels
 
 
-def _draw_margins(ax: Axes, pair: Pair) -> list[Label]:
+def _draw_margins(ax: Axes, pair: Pair) -> list[LineLabel]:
     """The certified end of the median margin over constant, with a band up to the other; gaps where there is no end."""
-    labels: list[Label] = []
+    labels: list[LineLabel] = []
     for role, colour, side in _drawn(pair):
-        known = [(p.epoch, m) for p in side.course if (m := p.margin_over_constant) is not None]
-        if not known:
+        defined = [(p.epoch, m) for p in side.trajectory if (m := p.margin_over_constant) is not None]
+        if not defined:
             continue
-        epochs, lower = [epoch for epoch, _ in known], _finite(m.lower for _, m in known)
-        ax.fill_between(epochs, lower, _finite(m.upper for _, m in known), color=colour, alpha=0.22, linewidth=0)
+        epochs, lower = [epoch for epoch, _ in defined], _finite(m.lower for _, m in defined)
+        ax.fill_between(epochs, lower, _finite(m.upper for _, m in defined), color=colour, alpha=0.22, linewidth=0)
         ax.plot(epochs, lower, "-", color=colour, gid=f"margin-{role}", **_LINE)
         if math.isfinite(lower[-1]):
-            labels.append(Label(epochs[-1], lower[-1], f"{role}: {distance(known[-1][1])}", colour))
-    end = _reach(pair)
+            labels.append(LineLabel(epochs[-1], lower[-1], f"{role}: {distance(defined[-1][1])}", colour))
+    end = _exceeded_radius(pair)
     if end is not None:
         ax.axhline(end, color=INK, linewidth=0.9, linestyle=(0, (2, 2)), gid="reach")
     ax.set_ylabel("margin over\nconstant", color=INK, fontsize=FONT_SIZE)
@@ -131,21 +131,21 @@ def _draw_margins(ax: Axes, pair: Pair) -> list[Label]:
     return labels
 
 
-def _reach(pair: Pair) -> float | None:
-    """The radius of the audited region, where a margin over constant lies beyond it: no distance that is proved."""
-    ends = [(p.margin_over_constant, reach(p)) for side in pair.sides for p in side.course]
+def _exceeded_radius(pair: Pair) -> float | None:
+    """The radius of the audited region, if a margin over constant exceeds it, which proves no distance; else None."""
+    ends = [(p.margin_over_constant, region_radius(p)) for side in pair.sides for p in side.trajectory]
     return next((end for margin, end in ends if margin and end is not None and margin.lower > end), None)
 
 
-def _draw_metric(ax: Axes, pair: Pair, metric: Metric) -> list[Label]:
+def _draw_metric(ax: Axes, pair: Pair, metric: Metric) -> list[LineLabel]:
     kind = "accuracy" if metric.share else "metric"
-    labels: list[Label] = []
+    labels: list[LineLabel] = []
     for role, colour, side in _drawn(pair):
-        known = sorted(side.metric.items())
-        if known:
+        logged = sorted(side.metric.items())
+        if logged:
             style = "-" if role == "regularised" else "--"
-            ax.plot(*zip(*known, strict=True), style, color=colour, gid=f"{kind}-{role}", **_LINE)
-            labels.append(Label(*known[-1], f"{role}: {measured(metric, known[-1][1])}", colour))
+            ax.plot(*zip(*logged, strict=True), style, color=colour, gid=f"{kind}-{role}", **_LINE)
+            labels.append(LineLabel(*logged[-1], f"{role}: {measured(metric, logged[-1][1])}", colour))
     title = plain(metric.title, 24)
     if metric.share:
         ax.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=""))
@@ -177,16 +177,16 @@ def _dress(ax: Axes) -> None:
 
 
 def _titles(figure: Figure, pair: Pair, wide: bool) -> float:
-    """Writes question and key at the top; returns the inches they take."""
-    counts = {len(p.points) for side in pair.sides for p in side.course}
+    """Writes question and key at the top, and returns their height in inches."""
+    counts = {len(p.points) for side in pair.sides for p in side.trajectory}
     span = ("" if len(counts) == 1 else f"{min(counts)} to ") + counted(max(counts), "point")
     sentence = plain(pair.mine.run.record.sentence, 220) or "Lipschitz constant over training"
     key = (
-        f"dashed: {held_against(pair.mine.run.record, pair.mine.bound)}; dotted: LP relaxation; solid, "
+        f"dashed: {bound_description(pair.mine.run.record, pair.mine.bound)}; dotted: LP relaxation; solid, "
         f"with band: certified interval of the exact constant; plus: best random sample. Means over {span}, of the "
         "margin over constant, which rescaling the outputs does not move, the median"
     )
-    end = _reach(pair)
+    end = _exceeded_radius(pair)
     key += (
         "." if end is None else f" (thin line: the radius of the region, {written(end)}; beyond it nothing is proved)."
     )
@@ -206,7 +206,7 @@ def _titles(figure: Figure, pair: Pair, wide: bool) -> float:
 
 
 def _lines(text: str, width: int) -> list[str]:
-    """Lines of about equal length, so that no word is left alone on the last one."""
+    """The text in lines of about equal length, so that the last one is not a single word."""
     wrapped = [textwrap.wrap(text, w) for w in range(width, width // 2, -1)]
     return min(wrapped, key=lambda lines: (len(lines), max(map(len, lines))))
 
@@ -222,5 +222,5 @@ def _legend(figure: Figure) -> None:
 
 
 def _finite(values: Iterable[float | None]) -> list[float]:
-    """NaN, which leaves a gap in a line, for what is missing or was not proved."""
+    """The values, with NaN, which makes a gap in a line, for those that are missing or were not proved."""
     return [v if v is not None and math.isfinite(v) else math.nan for v in values]

@@ -28,7 +28,7 @@ def audit_frame(records: str | Path | Iterable[Record]) -> pd.DataFrame:
     ``margin_over_constant`` is the distance to another class that the row's upper end proves; ``certified`` says whether
     that covers the whole region, so its mean is a certified accuracy. Both are missing where no class is at stake.
     ``run`` is a label, ``run_id`` tells runs apart. When an audit was repeated, the last record of a (run_id, epoch, point,
-    estimator) stays; what a resumed run has left behind is not in the table.
+    estimator) stays; records that a resumed run has made void are not in the table.
 
     Args:
         records: the records, or where they are: a run folder, a folder of such, or a record file.
@@ -52,7 +52,7 @@ def audit_frame(records: str | Path | Iterable[Record]) -> pd.DataFrame:
 
 
 def epoch_frame(records: str | Path | Iterable[Record]) -> pd.DataFrame:
-    """What training itself reported, one row for each run and epoch: whose, when, and the metrics by name.
+    """The metrics that training itself logged as a DataFrame, one row for each run and epoch, a column for each name.
 
     ``epoch`` and ``step`` count what is completed; ``logged_epoch`` and ``logged_step`` are those of Lightning's row of
     the same moment.
@@ -68,15 +68,16 @@ def epoch_frame(records: str | Path | Iterable[Record]) -> pd.DataFrame:
         >>> audits.merge(epochs, on=["run_id", "epoch"], suffixes=("", "_epoch"))  # doctest: +SKIP
     """
     pd = _pandas()
-    told = [r for run in recorded_runs(_read(records)) for r in run.epochs]
-    rows = [{**r.metrics, "run_id": r.run_id, "run": r.run, "epoch": r.epoch, "step": r.step} for r in told]
+    reported = [r for run in recorded_runs(_read(records)) for r in run.epochs]
+    rows = [{**r.metrics, "run_id": r.run_id, "run": r.run, "epoch": r.epoch, "step": r.step} for r in reported]
     first = ["run_id", "run", "epoch", "step"]
-    frame = pd.DataFrame(rows, columns=[*first, *dict.fromkeys(key for r in told for key in r.metrics)])
+    frame = pd.DataFrame(rows, columns=[*first, *dict.fromkeys(key for r in reported for key in r.metrics)])
     return _as_logged(frame.drop_duplicates(["run_id", "run", "epoch"], keep="last").reset_index(drop=True))
 
 
 def calibration_frame(records: str | Path | Iterable[Record]) -> pd.DataFrame:
-    """What the outputs of audited weights mean, one row for each run and epoch: the fields of ``CalibrationRecord``.
+    """The calibrations of audited weights as a DataFrame, one row for each run and epoch: the fields of
+    ``CalibrationRecord``.
 
     ``factor`` is T: a constant of the same ``run_id`` and ``epoch`` times it is calibrated.
 
@@ -87,13 +88,13 @@ def calibration_frame(records: str | Path | Iterable[Record]) -> pd.DataFrame:
         MissingExtra: pandas is not installed.
 
     Example:
-        >>> audits, told = audit_frame("runs"), calibration_frame("runs")  # doctest: +SKIP
-        >>> both = audits.merge(told, on=["run_id", "epoch"], suffixes=("", "_calibration"))  # doctest: +SKIP
+        >>> audits, factors = audit_frame("runs"), calibration_frame("runs")  # doctest: +SKIP
+        >>> both = audits.merge(factors, on=["run_id", "epoch"], suffixes=("", "_calibration"))  # doctest: +SKIP
         >>> both.upper * both.factor  # doctest: +SKIP
     """
     pd = _pandas()
-    told = [vars(r) for run in recorded_runs(_read(records)) for r in run.calibrations]
-    frame = pd.DataFrame(told, columns=field_names(CalibrationRecord))
+    calibrations = [vars(r) for run in recorded_runs(_read(records)) for r in run.calibrations]
+    frame = pd.DataFrame(calibrations, columns=field_names(CalibrationRecord))
     return _as_logged(frame.drop_duplicates(["run_id", "run", "epoch"], keep="last").reset_index(drop=True))
 
 
@@ -103,7 +104,7 @@ def _scale_free(record: AuditRecord) -> dict[str, float | bool | None]:
 
 
 def _as_logged(frame: pd.DataFrame) -> pd.DataFrame:
-    """With the epoch and step that Lightning's loggers have in their row of the moment; the untrained have no epoch."""
+    """The frame with the epoch and step of Lightning's row of the same moment; untrained networks have no epoch."""
     epoch, step = frame.epoch.astype("Int64"), frame.step.astype("Int64")
     return frame.assign(logged_epoch=(epoch - 1).where(epoch > 0), logged_step=(step - 1).clip(lower=0))
 

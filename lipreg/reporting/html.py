@@ -14,14 +14,15 @@ from string import Template
 from lipreg.disks import FullDisk
 from lipreg.errors import InvalidInput
 from lipreg.plain import alike, distinct
-from lipreg.records import EXACT, LeftOut, NewerRun, Record, Source, Sources, Told
+from lipreg.records import EXACT, LeftOut, NewerRun, ProgressCallback, Record, Source, Sources
 from lipreg.reporting.checked import certified_words
 from lipreg.reporting.derivatives import derivative_section
+from lipreg.reporting.markup import Card, cards, folded, text, value
 from lipreg.reporting.page_data import as_script, page_data
 from lipreg.reporting.population import population_section
 from lipreg.reporting.provenance import provenance
 from lipreg.reporting.runs import Entry, find_entries
-from lipreg.reporting.sections import Card, cards, entry_section, folded, text, value
+from lipreg.reporting.sections import entry_section
 from lipreg.reporting.settings import settings_tables
 from lipreg.reporting.wording import between, percent, share_between
 from lipreg.runs import RecordedRun, run_key
@@ -44,7 +45,7 @@ _SCRIPTS = (
 
 
 _NAMED = 5
-"""So many of what is not in a report are named; the others are a click away."""
+"""The number of things left out of a report that are named at once; the others are a click away."""
 
 
 def write_report(records: Sequence[Record], path: str | Path, run: str, metric: str | None = None) -> Path:
@@ -67,11 +68,13 @@ def write_report(records: Sequence[Record], path: str | Path, run: str, metric: 
     pair = find_pair(records, run)
     compare_pair(pair)  # refuses what has nothing to show
     both = {side.run.key for side in pair.sides}
-    own = tuple(r for r in records if run_key(r) in both)
-    return write_runs_report(Sources((Source("records.jsonl", own),)), path, metric)
+    of_both = tuple(r for r in records if run_key(r) in both)
+    return write_runs_report(Sources((Source("records.jsonl", of_both),)), path, metric)
 
 
-def write_runs_report(sources: Sources, path: str | Path, metric: str | None = None, told: Told | None = None) -> Path:
+def write_runs_report(
+    sources: Sources, path: str | Path, metric: str | None = None, on_progress: ProgressCallback | None = None
+) -> Path:
     """Writes the report of all runs in some record files, each beside its twin (``lipreg.reporting.runs``).
 
     The page loads nothing from elsewhere, runs no script but its own, and shows every text from the records as text.
@@ -81,7 +84,7 @@ def write_runs_report(sources: Sources, path: str | Path, metric: str | None = N
         sources: the record files.
         path: the HTML file; its folder is made.
         metric: name of the logged metric to show; None takes that of each run's record, else what fits.
-        told: called as the work goes on.
+        on_progress: called as the work goes on.
 
     Returns:
         The path of the file.
@@ -90,7 +93,7 @@ def write_runs_report(sources: Sources, path: str | Path, metric: str | None = N
         InvalidInput: nothing was audited, no run logged that metric, or a path that cannot be written.
         CrossingBounds: a bound lies below a witness, or the ends of a record cross.
     """
-    entries, unusable = find_entries(sources.files, metric, told)
+    entries, unusable = find_entries(sources.files, metric, on_progress)
     if not entries:
         reasons = listed([f"{name}: {reason}" for name, reason in unusable])
         raise InvalidInput(
@@ -100,7 +103,7 @@ def write_runs_report(sources: Sources, path: str | Path, metric: str | None = N
             accepted="records with audits of a bound and 'exact'",
         )
     path = Path(path)
-    page = _page(entries, sources, unusable, told)
+    page = _page(entries, sources, unusable, on_progress)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, page.encode())
@@ -118,15 +121,19 @@ def write_runs_report(sources: Sources, path: str | Path, metric: str | None = N
     return path
 
 
-def _page(entries: list[Entry], sources: Sources, unusable: list[LeftOut], told: Told | None) -> str:
-    data, script = page_data(entries, told), _script()
+def _page(entries: list[Entry], sources: Sources, unusable: list[LeftOut], on_progress: ProgressCallback | None) -> str:
+    data, script = page_data(entries, on_progress), _script()
     single = entries[0] if len(entries) == 1 else None
     title = counted(len(_shown(entries)), "run")
     if single is not None:
         title = " against ".join(side.run.label for side in single.sides)
-    asked = [question.rstrip(".") for question in data["questions"]]
-    first = asked[0] if len(asked) == 1 else f"{len(asked)} questions, each compared on its own: {'; '.join(asked)}"
-    ended = sorted({r.status for run in _shown(entries) for r in run.audits})
+    questions = [question.rstrip(".") for question in data["questions"]]
+    first = (
+        questions[0]
+        if len(questions) == 1
+        else f"{len(questions)} questions, each compared on its own: {'; '.join(questions)}"
+    )
+    all_statuses = sorted({r.status for run in _shown(entries) for r in run.audits})
     unknown = "Written by another version of lipreg."
     return Template(_asset("page.html")).substitute(
         hash=f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}",
@@ -141,7 +148,9 @@ def _page(entries: list[Entry], sources: Sources, unusable: list[LeftOut], told:
         derivatives=derivative_section(sources.files),
         populations=population_section(sources.files),
         entries="".join(entry_section(entry, i) for i, entry in enumerate(entries)),
-        statuses="\n".join(f"<dt>{text(s)}</dt><dd>{text(data['statuses'].get(s, unknown))}</dd>" for s in ended),
+        statuses="\n".join(
+            f"<dt>{text(s)}</dt><dd>{text(data['statuses'].get(s, unknown))}</dd>" for s in all_statuses
+        ),
         settings=settings_tables(entries),
         files=_files(sources.files),
         data=as_script(data),
@@ -150,14 +159,14 @@ def _page(entries: list[Entry], sources: Sources, unusable: list[LeftOut], told:
 
 
 def _files(files: Sequence[Source]) -> str:
-    """The record files, and how many records of each were read: what stands for a line that was left out is none."""
+    """The list of the record files, and how many records of each were read; lines that were left out do not count."""
     kept = [(file.name, sum(not isinstance(record, NewerRun) for record in file.records)) for file in files]
     read = "".join(f"<li>{text(name)}, {counted(records, 'record')}</li>" for name, records in kept)
     return folded(f'<ul class="files">{read}</ul>', len(files), "file")
 
 
 def _heading(entries: Sequence[Entry]) -> str:
-    """The question that the page answers, by what there is to compare."""
+    """The heading of the page: the question that it answers, by what there is to compare."""
     trained = {entry.pair.of_trainings for entry in entries if entry.last is not None}
     if not trained:
         return "How steep is the network, really?"
@@ -165,13 +174,13 @@ def _heading(entries: Sequence[Entry]) -> str:
 
 
 def _facts(entries: Sequence[Entry], title: str) -> str:
-    """Where the runs come from."""
-    told = provenance(_shown(entries), title)
-    return "".join(f"<div><dt>{capitalised(name)}</dt><dd>{text(words)}</dd></div>" for name, words in told.items())
+    """The list of the facts on where the runs come from."""
+    facts = provenance(_shown(entries), title)
+    return "".join(f"<div><dt>{capitalised(name)}</dt><dd>{text(words)}</dd></div>" for name, words in facts.items())
 
 
 def _totals(entries: Sequence[Entry]) -> str:
-    """Cards over all entries: how many, how certain; and of each question where transfer lies, as the page shows one."""
+    """The cards over all entries: how many, how certain; and the medians of each question, of which the page shows one."""
     runs = _shown(entries)
     compared = [entry.last for entry in entries if entry.last is not None]
     whole = [r for run in runs for r in run.audits if r.estimator == EXACT]
@@ -194,34 +203,34 @@ def _totals(entries: Sequence[Entry]) -> str:
     questions = distinct(entry.pair.question for entry in entries)
     if len(questions) == 1:
         return cards(*first, *_medians(compared))
-    asked = ([e.last for e in entries if e.last is not None and alike(e.pair.question, q)] for q in questions)
-    each = (cards(*_medians(own, " of this question")) for own in asked)
+    by_question = ([e.last for e in entries if e.last is not None and alike(e.pair.question, q)] for q in questions)
+    each = (cards(*_medians(of_question, " of this question")) for of_question in by_question)
     return cards(*first) + "".join(f'<div class="of-question" hidden>{shown}</div>' for shown in each)
 
 
 def _medians(compared: Sequence[Comparison], where: str = "") -> list[Card]:
-    """Cards of the medians over the compared runs of one question, and where they lie."""
+    """The cards of the medians over the compared runs of one question."""
     ratios = [last.margin_ratio for last in compared]
     margins = _median("Margin over constant / twin's, median", ratios, where, between)
     return [
         *(margins if any(ratio is not None for ratio in ratios) else []),
-        *_median("Calibrated transfer, median", [last.calibrated.known.transfer for last in compared], where),
+        *_median("Calibrated transfer, median", [last.calibrated.with_noise.transfer for last in compared], where),
         *_median("Raw transfer, median", [last.movement.transfer for last in compared], where),
     ]
 
 
 def _median(
-    head: str, found: Iterable[Interval | None], where: str, words: Callable[[Interval], str] = share_between
+    head: str, intervals: Iterable[Interval | None], where: str, words: Callable[[Interval], str] = share_between
 ) -> list[Card]:
-    """The card of the median of what is defined of the compared runs."""
-    compared = list(found)
-    known = [interval for interval in compared if interval is not None]
-    if not known:
+    """The card of the median over the compared runs for which an interval is defined."""
+    compared = list(intervals)
+    defined = [interval for interval in compared if interval is not None]
+    if not defined:
         return [Card(head, value("undefined"), f"Of no run{where}; each says why.")]
-    span = Interval(min(one.lower for one in known), max(one.upper for one in known))
-    which = "the compared runs" if len(known) == len(compared) else f"{len(known)} of {len(compared)} compared runs"
-    over = f"Over {which}{where}; all lie in" if len(known) > 1 else f"Of one compared run{where}:"
-    return [Card(head, value(words(median_of(known))), f"{over} {words(span)}.")]
+    span = Interval(min(one.lower for one in defined), max(one.upper for one in defined))
+    which = "the compared runs" if len(defined) == len(compared) else f"{len(defined)} of {len(compared)} compared runs"
+    over = f"Over {which}{where}; all lie in" if len(defined) > 1 else f"Of one compared run{where}:"
+    return [Card(head, value(words(median_of(defined))), f"{over} {words(span)}.")]
 
 
 def _shown(entries: Iterable[Entry]) -> list[RecordedRun]:

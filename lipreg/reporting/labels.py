@@ -11,12 +11,18 @@ from lipreg.reporting.plotting import Axes
 
 FONT_SIZE = 9.0
 _LEAD: dict[str, Any] = {"arrowstyle": "-", "linewidth": 0.6, "shrinkA": 1, "shrinkB": 1, "relpos": (0, 0.5)}
-"""From the end of a line to the left of its name, so that it crosses no other name."""
+"""The thin lead from the end of a line to the left of its name, so that it crosses no other name."""
 
 
 @dataclass(frozen=True)
-class Label:
-    """A line's name, and the data point where the line ends."""
+class LineLabel:
+    """A line's name, and the data point where the line ends.
+
+    Attributes:
+        epoch, value: the data point.
+        text: the name.
+        colour: of the line.
+    """
 
     epoch: float
     value: float
@@ -24,13 +30,13 @@ class Label:
     colour: str
 
 
-def name_lines(ax: Axes, labels: list[Label]) -> None:
+def name_lines(ax: Axes, labels: list[LineLabel]) -> None:
     """Writes each line's name beside its end, moved apart where they would overlap, with a thin lead to the end."""
     low, high = map(_scaled(ax), ax.get_ylim())
     points_high = ax.get_window_extent().height * 72 / ax.figure.dpi
     ordered = sorted(labels, key=lambda label: label.value)
     wanted = [(_scaled(ax)(label.value) - low) / (high - low) for label in ordered]
-    for label, place in zip(ordered, spread(wanted, 1.45 * FONT_SIZE / points_high), strict=True):
+    for label, place in zip(ordered, separate(wanted, 1.45 * FONT_SIZE / points_high), strict=True):
         ax.annotate(
             label.text,
             xy=(label.epoch, label.value),
@@ -49,8 +55,8 @@ def _scaled(ax: Axes) -> Callable[[float], float]:
     return (lambda value: math.log(max(value, floor))) if ax.get_yscale() == "log" else float
 
 
-def spread(places: Sequence[float], gap: float) -> list[float]:
-    """Ascending places moved as little as needed to lie at least ``gap`` apart, staying around their own centre."""
+def separate(places: Sequence[float], gap: float) -> list[float]:
+    """The ascending places, moved as little as needed to lie at least ``gap`` apart, around their own centre."""
     groups: list[tuple[float, int]] = []  # (centre, members): overlapping groups merge at their common centre
     for place in places:
         centre, members = place, 1

@@ -1,4 +1,4 @@
-"""What entries of a report are called: by what was penalised, weight, seed, and the settings in which the runs differ."""
+"""The labels of a report's entries: what was penalised, weight, seed, and the settings in which the runs differ."""
 
 from __future__ import annotations
 
@@ -7,62 +7,67 @@ from typing import NamedTuple
 
 from lipreg.plain import flatten
 from lipreg.records import NewerRun
-from lipreg.reporting.penalised import details, in_words, other_settings, quantities, told_elsewhere
+from lipreg.reporting.penalised import details, in_words, is_in_label, other_settings, quantities
 from lipreg.runs import RecordedRun
 from lipreg.words import written
 
 
-class Label(NamedTuple):
-    """``Entry.label`` and ``Entry.group``."""
+class EntryLabel(NamedTuple):
+    """The label of an entry, and that of the group of entries that differ from it in the seed alone.
+
+    Attributes:
+        text: ``Entry.label``.
+        group: ``Entry.group``.
+    """
 
     text: str
     group: str
 
 
-def labels(runs: Sequence[RecordedRun]) -> list[Label]:
-    """Quantity, weight and seed, and the settings in which the runs differ; a group's runs differ in the seed alone.
+def labels(runs: Sequence[RecordedRun]) -> list[EntryLabel]:
+    """The labels of runs: quantity, weight and seed, and the settings in which the runs differ.
 
-    Where that does not tell two runs apart their names do, else what differs of their files, and the id in one file.
+    Where two would be the same their names are added, or what differs of their files, and the id in one file.
     """
     flat = list(map(_settings, runs))
     for name in ("options", "beside"):  # those of one quantity say nothing beside those of another
-        known: dict[str, set[str | None]] = {}
+        seen: dict[str, set[str | None]] = {}
         for run, settings in zip(runs, flat, strict=True):
-            known.setdefault(quantities(run.record), set()).add(settings.get(name))
+            seen.setdefault(quantities(run.record), set()).add(settings.get(name))
         for run, settings in zip(runs, flat, strict=True):
-            if len(known[quantities(run.record)]) == 1:
+            if len(seen[quantities(run.record)]) == 1:
                 settings.pop(name, None)
     keys = dict.fromkeys(key for settings in flat for key in settings)
-    told = {key: {settings.get(key) for settings in flat} for key in keys}
+    values = {key: {settings.get(key) for settings in flat} for key in keys}
     for key in dict.fromkeys(key for run in runs for key in details(run.record)) & keys.keys():
-        told[key].discard(None)  # a run without a penalty needs no word on how others were penalised
-    differing = [key for key in keys if len(told[key]) > 1 and not _told(key)]
+        values[key].discard(None)  # a run without a penalty needs no word on how others were penalised
+    differing = [key for key in keys if len(values[key]) > 1 and not _is_redundant(key)]
     ends = [key.rpartition(".")[2] for key in differing]
     short = {key: end if ends.count(end) == 1 else key for key, end in zip(differing, ends, strict=True)}
     bounds = {run.record.bound for run in runs if run.record.bound is not None}
-    found = []
+    entry_labels = []
     for run, settings in zip(runs, flat, strict=True):
-        heads = [_head(run, bounds, found=known) for known in (True, False)]
+        heads = [_head(run, bounds, with_auto_value=with_value) for with_value in (True, False)]
         rest = [f"{short[key]} {settings[key]}" for key in differing if key in settings]
         seed = [] if run.record.seed is None else [f"seed {run.record.seed}"]
-        found.append(Label(", ".join([heads[0], *seed, *rest]), ", ".join([heads[1], *rest])))
-    return _told_apart(found, runs)
+        entry_labels.append(EntryLabel(", ".join([heads[0], *seed, *rest]), ", ".join([heads[1], *rest])))
+    return _distinct_labels(entry_labels, runs)
 
 
-def _told_apart(found: Sequence[Label], runs: Sequence[RecordedRun]) -> list[Label]:
-    """Labels of which no two are the same: the run's name is added where that is enough, else what differs of its file."""
+def _distinct_labels(plain_labels: Sequence[EntryLabel], runs: Sequence[RecordedRun]) -> list[EntryLabel]:
+    """The labels made distinct: with the run's name where that is enough, else with what differs of its file."""
     alike: dict[str, list[int]] = {}
-    for i, label in enumerate(found):
+    for i, label in enumerate(plain_labels):
         alike.setdefault(label.text, []).append(i)
-    apart = list(found)
+    apart = list(plain_labels)
     for text, places in alike.items():
         if len(places) < 2:
             continue
         names, files = [runs[i].label for i in places], [runs[i].source for i in places]
         marks = names if len(set(names)) == len(names) and text not in names else what_differs(files)
         for i, mark in zip(places, marks, strict=True):
-            known = f", id {runs[i].record.id[:8]}" if marks.count(mark) > 1 and runs[i].record.id else ""
-            apart[i] = found[i]._replace(text=f"{text} ({mark}{known})")
+            mark_of_id = f", id {runs[i].record.id[:8]}" if marks.count(mark) > 1 and runs[i].record.id else ""
+            apart[i] = plain_labels[i]._replace(text=f"{text} ({mark}{mark_of_id})")
     return apart
 
 
@@ -77,34 +82,34 @@ def what_differs(files: Sequence[str]) -> list[str]:
     return ["/".join(part[begin : len(part) - end]) or file for part, file in zip(parts, files, strict=True)]
 
 
-def _head(run: RecordedRun, bounds: set[str], found: bool) -> str:
-    """What was penalised, and the weight; of other runs their name."""
-    record, said = run.record, in_words(run.record, found)
-    if not record.of_training or (record.bound is None and not run.penalised and not said):
+def _head(run: RecordedRun, bounds: set[str], with_auto_value: bool) -> str:
+    """The beginning of a label: what was penalised, and the weight; of other runs their name."""
+    record, penalty = run.record, in_words(run.record, with_auto_value)
+    if not record.of_training or (record.bound is None and not run.penalised and not penalty):
         return run.label
     if isinstance(record, NewerRun):
-        return f"{run.label}, {said}"
+        return f"{run.label}, {penalty}"
     head = run.course or f"weight {written(record.weight)}"
-    if said:
+    if penalty:
         named = quantities(record) in run.course  # a course says what was penalised where that was changed
-        head = said if not run.course else run.course if named else f"{quantities(record)}, {run.course}"
+        head = penalty if not run.course else run.course if named else f"{quantities(record)}, {run.course}"
     if len(bounds) > 1 and str(record.bound) not in head:
-        head = f"{head}, held against {record.bound}" if said else f"{record.bound}, {head}"
+        head = f"{head}, held against {record.bound}" if penalty else f"{record.bound}, {head}"
     return head
 
 
 def _settings(run: RecordedRun) -> dict[str, str]:
-    """The settings and, where the record tells it, how was penalised, by name."""
-    own = map(_by_class, flatten(other_settings(run.record)).items())
-    return {key: value for key, value in own if not told_elsewhere(run.record, key)} | details(run.record)
+    """The settings by name and, where the record has it, how the run was penalised."""
+    settings = map(_by_class, flatten(other_settings(run.record)).items())
+    return {key: value for key, value in settings if not is_in_label(run.record, key)} | details(run.record)
 
 
-def _told(key: str) -> bool:
-    """Whether a label says it anyway, or it does not matter to training and audit."""
+def _is_redundant(key: str) -> bool:
+    """Whether a setting is in every label anyway, or does not matter to training and audit."""
     return key.endswith("seed") or key in ("regularizer.weight", "regularizer.bound") or key.startswith("logger.")
 
 
 def _by_class(setting: tuple[str, str]) -> tuple[str, str]:
-    """An object of a configuration by its class alone: "penalty Hinge"."""
+    """A setting, where an object of a configuration is given by its class alone: "penalty Hinge"."""
     key, value = setting
     return (key.removesuffix("._target_"), value.rpartition(".")[2]) if key.endswith("._target_") else setting

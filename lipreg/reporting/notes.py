@@ -1,4 +1,4 @@
-"""What has to be known to read a comparison right: which figures rescaling moves, what T is, what is not known."""
+"""The notes below a comparison: which figures rescaling changes, what T is, and what is missing."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from lipreg.records import CalibrationRecord
 from lipreg.reporting.rows import VALUES, calibrated_name, closed_by, task
 from lipreg.reporting.wording import epochs, nearest, which_weights
 from lipreg.transfer import Comparison, RunFigures
-from lipreg.transfer.radius import radius_meaning, reach_in_units
+from lipreg.transfer.radius import radius_in_units, radius_meaning
 from lipreg.words import counted, plain, written
 
 WHICH = (
     "Divide all logits of a network by 100, and it decides as before: scale-free figures stay what they are, while bound, "
     "LP relaxation and exact constant are 100 times smaller."
 )
-"""Which figures rescaling moves."""
+"""The sentence on which figures rescaling changes."""
 WHICH_VALUES = (
     "Constants in standard deviations do not depend on the units of inputs and targets; bound, LP relaxation and exact "
     "constant as they are do."
@@ -27,15 +27,15 @@ _SINGLE = ("AllLogits", "Logit", "Vector")  # functionals of outputs that are no
 
 
 def which(*sides: RunFigures) -> list[str]:
-    """The sentence that says which figures rescaling moves; none where it is not known what the outputs mean."""
-    told = task(*sides)
-    if told == VALUES:
+    """The sentence on which figures rescaling changes; none where no record tells what the outputs mean."""
+    task_name = task(*sides)
+    if task_name == VALUES:
         return [WHICH_VALUES]
-    return [WHICH] if told or sides[0].accuracy is not None else []
+    return [WHICH] if task_name or sides[0].accuracy is not None else []
 
 
 def notes(comparison: Comparison) -> list[str]:
-    """What has to be known to read the table right, one sentence each."""
+    """The notes that a reader of the table needs, one sentence each."""
     mine, twin = comparison.regularised, comparison.twin
     points = mine.points
     means = f"Means over {counted(len(points), 'reference point')}"
@@ -51,8 +51,8 @@ def notes(comparison: Comparison) -> list[str]:
         )
     texts += which_weights(points, mine.metric is not None)
     if comparison.left_out:
-        left = f"point{'s' * (len(comparison.left_out) != 1)} {', '.join(map(str, comparison.left_out))}"
-        texts.append(f"Left out, not audited in both runs: {left}.")
+        omitted = f"point{'s' * (len(comparison.left_out) != 1)} {', '.join(map(str, comparison.left_out))}"
+        texts.append(f"Left out, not audited in both runs: {omitted}.")
     if comparison.radius_points:
         one = comparison.radius_points == 1
         of = "is that of the one point that is" if one else f"averages the {comparison.radius_points} points that are"
@@ -70,12 +70,14 @@ def notes(comparison: Comparison) -> list[str]:
     return texts
 
 
-def calibration_notes(told: dict[str, CalibrationRecord | None]) -> list[str]:
-    """What T is, or in which standard deviations constants are, by role; nothing where no factor is defined."""
-    known = {role: record for role, record in told.items() if record is not None and record.factor is not None}
-    if not known:
+def calibration_notes(calibrations: dict[str, CalibrationRecord | None]) -> list[str]:
+    """The notes on what T is, or in which standard deviations constants are, by role; none where no factor is defined."""
+    defined = {
+        role: record for role, record in calibrations.items() if record is not None and record.factor is not None
+    }
+    if not defined:
         return []
-    record = next(iter(known.values()))
+    record = next(iter(defined.values()))
     over = f"{counted(record.points, 'point')} that {'is' if record.points == 1 else 'are'} not audited"
     if record.task == VALUES:
         scales = nearest(record.input_scale), nearest(record.target_scale)
@@ -85,7 +87,7 @@ def calibration_notes(told: dict[str, CalibrationRecord | None]) -> list[str]:
         ]
     factors = ", ".join(
         f"{nearest(r.factor)} ({role}; standard error {r.error:.1%}, NLL {nearest(r.loss)})"
-        for role, r in known.items()
+        for role, r in defined.items()
     )
     return [
         f"T is the factor on the outputs that makes the mean negative log-likelihood of {over} smallest: {factors}."
@@ -93,7 +95,7 @@ def calibration_notes(told: dict[str, CalibrationRecord | None]) -> list[str]:
 
 
 def unsettled(figures: RunFigures) -> list[str]:
-    """That a shift of all logits is not taken out, where the functional is of logits of classes, not of differences."""
+    """The note that a shift of all logits changes the constants; none for functionals of differences of logits."""
     record = figures.points[0].record
     output = record.question.get("output", {})
     differences = output.get("kind") not in _SINGLE and not math.fsum(output.get("weights", ()))
@@ -106,14 +108,14 @@ def unsettled(figures: RunFigures) -> list[str]:
 
 
 def share_notes(sides: Sequence[RunFigures]) -> list[str]:
-    """What margins over constants and certified shares mean, where they are known."""
+    """The notes on what margins over constants and certified shares mean, where there are any."""
     tried = [side.attacked is not None for side in sides]
     if all(side.margin_over_constant is None for side in sides):
         share = "Under attack: the share of the points whose class is right and for which a search by gradients (PGD)"
-        said = [f"{share} found no other class in the region, which is no proof."] if any(tried) else []
-        return [*said, *_missing(sides)]
+        sentences = [f"{share} found no other class in the region, which is no proof."] if any(tried) else []
+        return [*sentences, *_missing(sides)]
     question = sides[0].points[0].record.question
-    far, units = reach_in_units(question), "of scale" if "scale" in question else "of the input"
+    far, units = radius_in_units(question), "of scale" if "scale" in question else "of the input"
     radius = "" if far is None else f", {written(far)}"
     texts = [
         f"Margin over constant is a distance in units {units}, 0 where the class is wrong: no point so near has "
@@ -130,7 +132,7 @@ def share_notes(sides: Sequence[RunFigures]) -> list[str]:
 
 
 def _missing(sides: Sequence[RunFigures]) -> list[str]:
-    """Whose scale-free figures are not known, where those of the other run are, and what adds them."""
+    """The notes on scale-free figures that one run lacks and the other has, and what adds them."""
     reads: dict[str, Callable[[RunFigures], object]] = {
         "calibration": lambda side: side.calibration,
         "attack": lambda side: side.attacked,
@@ -144,15 +146,15 @@ def _missing(sides: Sequence[RunFigures]) -> list[str]:
             if read(side) is None and any(read(other) is not None for other in sides)
         ]
         if lacks:
-            said = f"The records of {plain(side.run, 40)} tell of no {' and no '.join(lacks)}"
+            lack = f"The records of {plain(side.run, 40)} tell of no {' and no '.join(lacks)}"
             texts.append(
-                f"{said}: an audit by this version, with labels and data to calibrate with, adds what is n/a here."
+                f"{lack}: an audit by this version, with labels and data to calibrate with, adds what is n/a here."
             )
     return texts
 
 
 def doubts(comparison: Comparison) -> list[str]:
-    """Why the movement may not be the penalty's alone, one sentence each; none for a twin in the full sense."""
+    """The reasons why the movement may not be the penalty's alone, one sentence each; none for a twin in the full sense."""
     course = comparison.likeness.course
     changed = [f"The penalty was changed on the way, and the movement is of all of it: {course}"] if course else []
     return [f"{plain(doubt)}." for doubt in (*comparison.likeness.doubts, *changed)]

@@ -1,4 +1,4 @@
-"""What the report's charts and tables are drawn from: the figures of every entry and all audit records, as JSON objects."""
+"""The data of the report's charts and tables: the figures of every entry and all audit records, as JSON objects."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lipreg.plain import alike, distinct, frozen
-from lipreg.records import AuditRecord, NewerRun, Told
-from lipreg.reporting.beside import beside
+from lipreg.records import AuditRecord, NewerRun, ProgressCallback
 from lipreg.reporting.checked import checked_words
 from lipreg.reporting.facets import facets
-from lipreg.reporting.penalised import held_against
-from lipreg.reporting.rows import VALUES, reach, task
+from lipreg.reporting.penalised import bound_description
+from lipreg.reporting.rows import VALUES, region_radius, task
 from lipreg.reporting.runs import Entry
 from lipreg.reporting.seeds import columns, metric_heading, seed_groups
+from lipreg.reporting.witness_views import witness_views
 from lipreg.reporting.wording import (
     Cell,
     at_most,
@@ -31,7 +31,7 @@ from lipreg.reporting.wording import (
 from lipreg.results import Status
 from lipreg.runs import RecordedRun
 from lipreg.transfer import Comparison, Interval, Metric, PointFigures, RunFigures, Side
-from lipreg.transfer.radius import reach_in_units
+from lipreg.transfer.radius import radius_in_units
 from lipreg.words import plain
 
 _Place = tuple[str, str, str]
@@ -39,10 +39,10 @@ _PLAIN = ("epoch", "point", "label", "lower", "upper", "seconds", "margin", "cor
 _TEXTS = ("estimator", "certificate", "status", "functional", "proof", "detail", "engine")
 
 
-def page_data(entries: Sequence[Entry], told: Told | None = None) -> dict[str, Any]:
-    """Everything that the scripts of the page draw. Numbers that are not finite are null.
+def page_data(entries: Sequence[Entry], on_progress: ProgressCallback | None = None) -> dict[str, Any]:
+    """The data that the scripts of the page draw. Numbers that are not finite are null.
 
-    Questions and sides are told once; whatever is about one of them has its number.
+    Questions and sides are there once; whatever is about one of them has its number.
     """
     heading = metric_heading(entries)
     mixed = len({entry.pair.metric.title for entry in entries if entry.pair.metric is not None}) > 1
@@ -54,7 +54,7 @@ def page_data(entries: Sequence[Entry], told: Told | None = None) -> dict[str, A
             shown.setdefault(_place(entry, side), side)
             roles[_place(entry, side)] = role
     numbers = {place: number for number, place in enumerate(shown)}
-    asked = {frozen(question): number for number, question in enumerate(questions)}
+    question_numbers = {frozen(question): number for number, question in enumerate(questions)}
     rows = _rows(list(shown.values()))
     number = {id(record): row for row, record in enumerate(record for _, record in rows)}
     return {
@@ -62,7 +62,7 @@ def page_data(entries: Sequence[Entry], told: Told | None = None) -> dict[str, A
         "entries": [
             _entry(entry, mixed)
             | {
-                "question": asked[frozen(entry.pair.question)],
+                "question": question_numbers[frozen(entry.pair.question)],
                 "sides": [numbers[_place(entry, s)] for s in entry.sides],
             }
             for entry in entries
@@ -70,7 +70,7 @@ def page_data(entries: Sequence[Entry], told: Told | None = None) -> dict[str, A
         "facets": facets(entries) if len(entries) > 1 else {},
         "groups": [
             {
-                "question": asked[frozen(group.question)],
+                "question": question_numbers[frozen(group.question)],
                 "name": plain(group.name, 120),
                 "runs": len(group.members),
                 "cells": {title: cell._asdict() for title, cell in group.cells(heading).items()},
@@ -79,31 +79,31 @@ def page_data(entries: Sequence[Entry], told: Told | None = None) -> dict[str, A
         ],
         "groupColumns": columns(heading),
         "metric": plain(heading, 60),
-        "sides": _sides(shown, roles, number, told),
+        "sides": _sides(shown, roles, number, on_progress),
         "records": _records(rows, [side.run for side in shown.values()]),
-        "beside": beside([record for _, record in rows], (side.run for side in shown.values())),
+        "beside": witness_views([record for _, record in rows], (side.run for side in shown.values())),
         "statuses": {status.value: status.advice for status in Status},
     }
 
 
 def as_script(data: Any) -> str:
-    """JSON for a ``<script type="application/json">``: nothing in it can end the element or start another."""
+    """The data as JSON for a ``<script type="application/json">``: nothing in it can end the element or start another."""
     text = json.dumps(data, allow_nan=False, separators=(",", ":"), ensure_ascii=True)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def _place(entry: Entry, side: Side) -> _Place:
-    """Equal for sides that show the same: several entries may share a twin."""
+    """The key of a side, equal for sides that show the same: several entries may share a twin."""
     return side.run.source, side.run.key, entry.mine.bound
 
 
 def _sentence(entries: Sequence[Entry], question: Mapping[str, Any]) -> str:
-    said = (e.mine.run.record.sentence for e in entries if alike(e.pair.question, question))
-    return plain(next(filter(None, said), None) or _in_words(question), 400)
+    sentences = (e.mine.run.record.sentence for e in entries if alike(e.pair.question, question))
+    return plain(next(filter(None, sentences), None) or _in_words(question), 400)
 
 
 def _in_words(question: Mapping[str, Any]) -> str:
-    """A question whose run has no sentence for it: what its parts are called in the records."""
+    """The words for a question whose run has no sentence for it: the names of its parts in the records."""
     region, output = question.get("region", {}), question.get("output", {})
     size = f" of radius {region['radius']}" if "radius" in region else ""
     ends = [region.get("low"), region.get("high")]
@@ -115,38 +115,38 @@ def _in_words(question: Mapping[str, Any]) -> str:
 
 def _entry(entry: Entry, mixed: bool) -> dict[str, Any]:
     record = entry.mine.run.record
-    known = record.of_training and not (entry.mine.run.course or isinstance(record, NewerRun))
+    has_weight = record.of_training and not (entry.mine.run.course or isinstance(record, NewerRun))
     return {
         "label": plain(entry.label, 120),
         "id": plain(record.id or entry.label, 120),
         "trained": entry.pair.of_trainings,
         "seed": record.seed,
         "changed": bool(entry.mine.run.course),
-        "weight": record.weight if known else None,
+        "weight": record.weight if has_weight else None,
         "bound": plain(entry.mine.bound, 60),
         "metric": _metric(entry.pair.metric),
-        "against": held_against(record, entry.mine.bound),
+        "against": bound_description(record, entry.mine.bound),
         "unit": _unit(entry),
-        "radius": finite(reach_in_units(entry.pair.question)),
+        "radius": finite(radius_in_units(entry.pair.question)),
         "transfer": [{"epoch": epoch, **_transfer(c.movement.transfer)} for epoch, c in entry.comparisons.items()],
         "calibratedTransfer": [
-            {"epoch": epoch, **_transfer(c.calibrated.known.transfer)} for epoch, c in entry.comparisons.items()
+            {"epoch": epoch, **_transfer(c.calibrated.with_noise.transfer)} for epoch, c in entry.comparisons.items()
         ],
-        "moves": {epoch: _moves(comparison) for epoch, comparison in entry.comparisons.items()},
+        "moves": {epoch: _point_transfers(comparison) for epoch, comparison in entry.comparisons.items()},
         "row": {name: cell._asdict() for name, cell in _row(entry, mixed).items()},
     }
 
 
 def _unit(entry: Entry) -> str | None:
-    """What constants are called when they are multiplied by T; None where T is defined at no epoch of a side."""
-    known = [figures for side in entry.sides for figures in side.course if figures.calibrated is not None]
-    if not known:
+    """The unit of constants that are multiplied by T, in words; None where T is defined at no epoch of a side."""
+    calibrated = [figures for side in entry.sides for figures in side.trajectory if figures.calibrated is not None]
+    if not calibrated:
         return None
-    return "in standard deviations" if task(*known) == VALUES else "per unit of calibrated output"
+    return "in standard deviations" if task(*calibrated) == VALUES else "per unit of calibrated output"
 
 
 def _metric(metric: Metric | None) -> dict[str, Any] | None:
-    """What the charts call it, and whether they show it as per cent."""
+    """The title of the metric in the charts, and whether they show it as per cent."""
     return None if metric is None else {"title": plain(metric.title, 60), "share": metric.share}
 
 
@@ -155,7 +155,7 @@ def _transfer(interval: Interval | None) -> dict[str, Any]:
     return {end: finite(ends.get(end)) for end in ("lower", "upper")} | {"words": share_between(interval)}
 
 
-def _moves(comparison: Comparison) -> dict[int, dict[str, Any]]:
+def _point_transfers(comparison: Comparison) -> dict[int, dict[str, Any]]:
     """The transfer at each compared point."""
     points = zip(comparison.regularised.points, comparison.movements, strict=True)
     return {p.point: _share(moved.transfer)._asdict() for p, moved in points}
@@ -173,12 +173,13 @@ def _row(entry: Entry, mixed: bool) -> dict[str, Cell]:
     twins, ratio = (last.twin.metric, last.margin_ratio) if last else (None, None)
     return {
         "margin": Cell(
-            distance(figures.margin_over_constant, reach(figures), short=True), _middle(figures.margin_over_constant)
+            distance(figures.margin_over_constant, region_radius(figures), short=True),
+            _middle(figures.margin_over_constant),
         ),
         "marginRatio": Cell(between(ratio), _middle(ratio)),
         "calibrated": Cell(between(figures.calibrated), _middle(figures.calibrated)),
         "calibratedMoved": Cell(between(free and free.exact) + worse, _middle(free and free.exact)),
-        "calibratedTransfer": _share(last.calibrated.known.transfer if last else None),
+        "calibratedTransfer": _share(last.calibrated.with_noise.transfer if last else None),
         "certifiedAccuracy": Cell(percent_between(figures.certified), _middle(figures.certified)),
         "certifiedClosed": Cell(percent(figures.certified_closed), figures.certified_closed),
         "attacked": Cell(percent(figures.attacked), figures.attacked),
@@ -194,21 +195,24 @@ def _row(entry: Entry, mixed: bool) -> dict[str, Cell]:
 
 
 def _sides(
-    shown: Mapping[_Place, Side], roles: Mapping[_Place, str], rows: Mapping[int, int], told: Told | None
+    shown: Mapping[_Place, Side],
+    roles: Mapping[_Place, str],
+    rows: Mapping[int, int],
+    on_progress: ProgressCallback | None,
 ) -> list[dict[str, Any]]:
-    found = []
+    sides = []
     for number, (place, side) in enumerate(shown.items()):
-        if told is not None:
-            told("putting the page together", number, len(shown))
-        found.append(_side(side, rows) | {"role": roles[place]})
-    return found
+        if on_progress is not None:
+            on_progress("putting the page together", number, len(shown))
+        sides.append(_side(side, rows) | {"role": roles[place]})
+    return sides
 
 
 def _side(side: Side, rows: Mapping[int, int]) -> dict[str, Any]:
     return {
         "name": plain(side.run.label, 80),
         "file": plain(side.run.source, 300),
-        "course": [_means(figures) for figures in side.course],
+        "course": [_means(figures) for figures in side.trajectory],
         "metric": [{"epoch": epoch, "value": value} for epoch, value in sorted(side.metric.items())],
         "points": {
             epoch: [_point(p) | {"row": rows.get(id(p.record))} for p in points.values()]
@@ -223,8 +227,8 @@ def _means(figures: RunFigures) -> dict[str, Any]:
     margin = figures.margin_over_constant
     sizes |= {"marginLower": margin and margin.lower, "marginUpper": margin and margin.upper}
     factor = None if figures.calibration is None else figures.calibration.factor
-    known = {name: finite(size) for name, size in sizes.items()}
-    return {"epoch": figures.epoch, **known, "metric": figures.metric, "factor": factor}
+    finite_sizes = {name: finite(size) for name, size in sizes.items()}
+    return {"epoch": figures.epoch, **finite_sizes, "metric": figures.metric, "factor": factor}
 
 
 def _point(p: PointFigures) -> dict[str, Any]:
@@ -234,12 +238,12 @@ def _point(p: PointFigures) -> dict[str, Any]:
     words = {name: plain(getattr(p.record, name), 120) for name in ("certificate", "status", "functional")}
     words |= {"marginWords": certified_distance(margin)}
     words |= {"certified": _certified(p), "attacked": _attacked(p.record.attacked)}
-    known = {"point": p.point, "label": p.record.label, "correct": p.record.correct}
-    return known | {name: finite(size) for name, size in sizes.items()} | words
+    identity = {"point": p.point, "label": p.record.label, "correct": p.record.correct}
+    return identity | {name: finite(size) for name, size in sizes.items()} | words
 
 
-def _attacked(found: bool | None) -> str | None:
-    return None if found is None else "class lost" if found else "class kept"
+def _attacked(class_lost: bool | None) -> str | None:
+    return None if class_lost is None else "class lost" if class_lost else "class kept"
 
 
 def _certified(p: PointFigures) -> str | None:
@@ -262,7 +266,7 @@ def _rows(sides: Sequence[Side]) -> list[tuple[int, AuditRecord]]:
 
 
 def _records(rows: Sequence[tuple[int, AuditRecord]], runs: Sequence[RecordedRun]) -> dict[str, Any]:
-    """All audit records by column; texts are numbers into ``strings``, because most of them are said many times."""
+    """All audit records by column; texts are numbers into ``strings``, because most of them are there many times."""
     strings: dict[str, int] = {}
     return {
         "sides": [number for number, _ in rows],
@@ -277,7 +281,7 @@ def _records(rows: Sequence[tuple[int, AuditRecord]], runs: Sequence[RecordedRun
 
 
 def _proof(run: RecordedRun, record: AuditRecord) -> str:
-    """Whether there is a certificate, and how it was checked."""
+    """The name of a record's certificate, and how it was checked; empty without one."""
     if not record.certificate_file:
         return ""
     words = checked_words(run, record)

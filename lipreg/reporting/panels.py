@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     import wandb
 
 AXIS = "audit/epoch"
-"""Log it beside every ``audit/...`` metric: audits run every few epochs, and training steps would be the wrong axis."""
+"""The x axis of every ``audit/...`` metric, logged beside it: audits run every few epochs, and steps would be wrong."""
 
 PICTURED = 64
-"""Reference points that are shown with their images; further ones are rows without."""
+"""The number of reference points that are shown with their images; further ones are rows without."""
 
 LOST = "class_lost_under_attack"
 """The column of whether an attack found another class; the metric ``audit/attacked`` is the share that kept theirs."""
@@ -36,14 +36,14 @@ _OF_CLASSES = ("class", "right", "margin over constant", "certified", "without s
 
 _SIDE = 96  # pixels to which small images are enlarged, so that one can see them in a table's cell
 # nested or long; the record file has them
-_LEFT_OUT = frozenset({"question", "witness", "versions", "tolerances", "asked", "families", "recipe"})
+_OMITTED_COLUMNS = frozenset({"question", "witness", "versions", "tolerances", "asked", "families", "recipe"})
 
 
 def define_metrics(run: Any, names: Iterable[str]) -> None:
     """Makes ``audit/epoch`` the x axis of metrics of a W&B run (``WandbLogger.experiment``).
 
-    Each one by its full name: Lightning's logger has claimed ``*`` for its own axis, and which of two patterns that both
-    match wins is not said.
+    Each one is set by its full name: Lightning's logger has set ``*`` to its own axis, and which of two patterns that both
+    match wins is not documented.
     """
     run.define_metric(AXIS)
     for name in names:
@@ -57,14 +57,14 @@ def audit_table(records: Iterable[AuditRecord]) -> wandb.Table:
     """
     import wandb
 
-    names = [name for name in field_names(AuditRecord) if name not in _LEFT_OUT]
+    names = [name for name in field_names(AuditRecord) if name not in _OMITTED_COLUMNS]
     rows: list[Any] = [[finite(getattr(record, name)) for name in names] for record in records]
     columns: list[Any] = [LOST if name == "attacked" else name for name in names]
     return wandb.Table(columns=columns, data=rows)
 
 
 def points_table(records: Iterable[AuditRecord], x: Any, penalised: str | None = None) -> wandb.Table:
-    """One row for each reference point: what is proved there, and the point and the witness as images.
+    """A table with a row for each reference point: what is proved there, and the point and the witness as images.
 
     Scale-free figures come first: the certified end of the margin over constant (empty where the constant is 0), whether the
     constant, or the best bound without a search, proves the class over the whole region, and whether an attack broke it.
@@ -121,7 +121,7 @@ def points_table(records: Iterable[AuditRecord], x: Any, penalised: str | None =
 
 
 def population_panel(record: PopulationRecord) -> wandb.Html:
-    """What holds for a whole data set, with the figure of the distribution and its band, as a panel."""
+    """The statements on a whole data set, with the figure of the distribution and its band, as a panel."""
     import wandb
 
     return wandb.Html(population_page(record), inject=False)
@@ -135,7 +135,11 @@ def log_report(run: Any, page: str | Path) -> None:
 
 
 def picture(values: Any, shape: Sequence[int], low: Any = None, high: Any = None) -> np.ndarray[Any, Any] | None:
-    """``pixels``, enlarged if they are few."""
+    """An input as an image of bytes, enlarged if it is small; None for shapes that are no image.
+
+    Args:
+        values, shape, low, high: as for ``pixels``.
+    """
     image = pixels(values, shape, low, high)
     if image is None:
         return None

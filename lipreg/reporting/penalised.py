@@ -1,4 +1,4 @@
-"""What a run was penalised on and how, in words; records that do not tell it mean the bound."""
+"""What a run was penalised on and how, in words; in records without that it is the bound."""
 
 from __future__ import annotations
 
@@ -22,22 +22,23 @@ _IN_LABELS = (
 
 
 NEWER = "not known, written by a newer lipreg"
-"""What is said of a penalty whose record cannot be read."""
+"""The words for a penalty whose record cannot be read."""
 
 
 def penalised(record: RunRecord, bound: str) -> str:
-    """What a run's penalties lower, such as "jacobian, an estimate", or "affine_relu, a bound, and gradient, no bound"."""
+    """The quantities that a run's penalties lower, such as "jacobian, an estimate", or "affine_relu, a bound, and gradient,
+    no bound"; ``bound`` is the name of a quantity that is not recorded."""
     if isinstance(record, NewerRun):
         return NEWER
-    told = _told(record) or [{}]
-    found = [(_name(each, bound), _kind(each, bound)) for each in told]
-    if len(found) > 1 and any(kind != "a bound" for _, kind in found):  # else it reads as if one word were about all
-        return ", and ".join(f"{name}, {kind}" for name, kind in found)
-    return " and ".join(name if kind == "a bound" else f"{name}, {kind}" for name, kind in found)
+    penalties = _penalties(record) or [{}]
+    named = [(_name(each, bound), _kind(each, bound)) for each in penalties]
+    if len(named) > 1 and any(kind != "a bound" for _, kind in named):  # else it reads as if one word were about all
+        return ", and ".join(f"{name}, {kind}" for name, kind in named)
+    return " and ".join(name if kind == "a bound" else f"{name}, {kind}" for name, kind in named)
 
 
-def held_against(record: RunRecord, bound: str) -> str:
-    """The bound that a run is held against, and whether its penalty lowers it.
+def bound_description(record: RunRecord, bound: str) -> str:
+    """The bound that a run is compared with, and whether its penalty lowers it.
 
     Args:
         record: of the run.
@@ -47,7 +48,7 @@ def held_against(record: RunRecord, bound: str) -> str:
         "affine_relu, the bound that the penalty lowers", or, where that is something else, "affine_relu, the bound it is
         held against (penalised: jacobian, an estimate)".
     """
-    first = (_told(record) or [{}])[0]
+    first = (_penalties(record) or [{}])[0]
     if isinstance(record, NewerRun):
         return f"{plain(bound, 40)}, the bound it is held against (penalised: {NEWER})"
     if _name(first, bound) == plain(bound, 40) and _kind(first, bound) == "a bound":
@@ -56,108 +57,110 @@ def held_against(record: RunRecord, bound: str) -> str:
 
 
 def penalty_key(record: RunRecord) -> Hashable:
-    """Equal for runs that were penalised alike: a weight that was found does not count, the rule by which it was does."""
-    told = _told(record)
-    if not told:
+    """A key that is equal for runs that were penalised alike: of weight "auto" the rule counts and not its result."""
+    penalties = _penalties(record)
+    if not penalties:
         return record.weight
-    return frozen([{k: v for k, v in each.items() if k != "weight" or each.get("auto") is None} for each in told])
+    return frozen([{k: v for k, v in each.items() if k != "weight" or each.get("auto") is None} for each in penalties])
 
 
 def quantities(record: RunRecord) -> str:
-    """The names of what was penalised; empty where the record does not tell it."""
-    return " and ".join(_name(each, "") for each in _told(record))
+    """The names of the quantities that were penalised; empty where the record does not have them."""
+    return " and ".join(_name(each, "") for each in _penalties(record))
 
 
-def in_words(record: RunRecord, found: bool = True) -> str:
-    """Quantity and weight of each penalty, such as "jacobian, weight auto (0.028)"; empty where records do not tell it.
+def in_words(record: RunRecord, with_auto_value: bool = True) -> str:
+    """The quantity and weight of each penalty, such as "jacobian, weight auto (0.028)"; empty where they are not recorded.
 
     Args:
         record: of the run.
-        found: whether a weight that was found is said.
+        with_auto_value: whether the number that weight "auto" has come to is among the words.
     """
     if isinstance(record, NewerRun):
         return f"penalty {NEWER}"
-    return ", and ".join(f"{_name(each, '')}, {_weight(each, found)}" for each in _told(record))
+    return ", and ".join(f"{_name(each, '')}, {_weight(each, with_auto_value)}" for each in _penalties(record))
 
 
 def details(record: RunRecord) -> dict[str, str]:
-    """How was penalised, beside quantities and weights, by what it is called; of other regularizers in one line."""
-    told = _told(record)
-    if not told:
+    """The settings of the penalty beside quantity and weight, by their names; those of other regularizers in one line."""
+    penalties = _penalties(record)
+    if not penalties:
         return {}
-    return _details(told[0]) | ({"beside": "; ".join(_line(each) for each in told[1:])} if told[1:] else {})
+    return _details(penalties[0]) | (
+        {"beside": "; ".join(_line(each) for each in penalties[1:])} if penalties[1:] else {}
+    )
 
 
 def penalty_settings(record: RunRecord) -> dict[str, str]:
-    """Rows of a table of settings: quantity, weight, penalty and whatever else is told."""
-    told = _told(record)
-    if not told:
+    """The rows of a table of settings: quantity, weight, penalty and whatever else is recorded."""
+    penalties = _penalties(record)
+    if not penalties:
         return {}
-    beside = "; ".join(f"{_name(each, '')}, {_weight(each, True)}, {_line(each)}" for each in told[1:])
-    own = {"quantity": _name(told[0], ""), "weight": _weight(told[0], True).removeprefix("weight ")}
-    return own | _details(told[0]) | ({"beside": beside} if beside else {})
+    beside = "; ".join(f"{_name(each, '')}, {_weight(each, True)}, {_line(each)}" for each in penalties[1:])
+    first = {"quantity": _name(penalties[0], ""), "weight": _weight(penalties[0], True).removeprefix("weight ")}
+    return first | _details(penalties[0]) | ({"beside": beside} if beside else {})
 
 
 def other_settings(record: RunRecord) -> dict[str, Any]:
-    """``RunRecord.settings`` without what ``penalty_settings`` says in words: descriptions that callbacks have put there."""
-    told = bool(_told(record))
-    return {k: v for k, v in record.settings.items() if not (told and isinstance(v, list))}
+    """``RunRecord.settings`` without the descriptions by callbacks, for which ``penalty_settings`` has words."""
+    described = bool(_penalties(record))
+    return {k: v for k, v in record.settings.items() if not (described and isinstance(v, list))}
 
 
-def told_elsewhere(record: RunRecord, key: str) -> bool:
-    """Whether a label says a setting, by its dotted name, from ``RunRecord.penalty``."""
+def is_in_label(record: RunRecord, key: str) -> bool:
+    """Whether labels have a setting, given by its dotted name, from ``RunRecord.penalty``."""
     first, _, rest = key.partition(".")
-    return bool(_told(record)) and first == "regularizer" and rest.partition(".")[0] in _IN_LABELS
+    return bool(_penalties(record)) and first == "regularizer" and rest.partition(".")[0] in _IN_LABELS
 
 
-def _told(record: RunRecord) -> list[Mapping[str, Any]]:
-    """What is told of each regularizer, the first of the question first."""
+def _penalties(record: RunRecord) -> list[Mapping[str, Any]]:
+    """The recorded description of each regularizer, the first of the question first."""
     first, beside = dict(record.penalty), record.penalty.get("beside", ())
     first.pop("beside", None)
     others = [each for each in beside if isinstance(each, Mapping)] if isinstance(beside, list | tuple) else []
     return [first, *others] if "quantity" in first else others
 
 
-def _name(told: Mapping[str, Any], bound: str) -> str:
-    return plain(str(told.get("quantity") or bound), 40)
+def _name(penalty: Mapping[str, Any], bound: str) -> str:
+    return plain(str(penalty.get("quantity") or bound), 40)
 
 
-def _kind(told: Mapping[str, Any], bound: str) -> str:
+def _kind(penalty: Mapping[str, Any], bound: str) -> str:
     """Whether a quantity is a bound, an estimate of the constant, or neither."""
-    if told.get("certificate") != Certificate.ESTIMATE:
+    if penalty.get("certificate") != Certificate.ESTIMATE:
         return "a bound"
-    options = told.get("options")
+    options = penalty.get("options")
     kind = options.get("kind") if isinstance(options, Mapping) else None
-    return "an estimate" if {kind, _name(told, bound)} & {*_NEAR, plain(bound, 40)} else "no bound"
+    return "an estimate" if {kind, _name(penalty, bound)} & {*_NEAR, plain(bound, 40)} else "no bound"
 
 
-def _weight(told: Mapping[str, Any], found: bool) -> str:
-    weight, auto = told.get("weight"), told.get("auto") is not None
+def _weight(penalty: Mapping[str, Any], with_auto_value: bool) -> str:
+    weight, auto = penalty.get("weight"), penalty.get("auto") is not None
     if not auto:
         return f"weight {written(weight)}" if isinstance(weight, int | float) else f"weight {weight}"
-    known = written(weight, 2) if isinstance(weight, int | float) else "not found"
-    return f"weight auto ({known})" if found else "weight auto"
+    number = written(weight, 2) if isinstance(weight, int | float) else "not found"
+    return f"weight auto ({number})" if with_auto_value else "weight auto"
 
 
-def _details(told: Mapping[str, Any]) -> dict[str, str]:
-    own = told.get("options")
-    options = _options(own) if isinstance(own, Mapping) else ""
-    auto = {"fraction of auto": spelled(told["auto"])} if told.get("auto") is not None else {}
-    more = {k: _described(told[k]) for k in ("penalty", "schedule", "points", "every") if k in told}
+def _details(penalty: Mapping[str, Any]) -> dict[str, str]:
+    raw = penalty.get("options")
+    options = _options(raw) if isinstance(raw, Mapping) else ""
+    auto = {"fraction of auto": spelled(penalty["auto"])} if penalty.get("auto") is not None else {}
+    more = {k: _described(penalty[k]) for k in ("penalty", "schedule", "points", "every") if k in penalty}
     return ({"options": options} if options else {}) | auto | more
 
 
-def _line(told: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {words}" for name, words in _details(told).items())
+def _line(penalty: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {words}" for name, words in _details(penalty).items())
 
 
 def _described(value: Any) -> str:
-    """What ``describe()`` of a penalty or the like told, in words: "hinge (target 5.0)"."""
+    """The result of ``describe()`` of a penalty or the like in words: "hinge (target 5.0)"."""
     if isinstance(value, Mapping):
         kind, options = str(value.get("kind", "")), _options(value)
         return " ".join(part for part in (kind, options and f"({options})") if part)
     return ", ".join(map(_described, value)) if isinstance(value, list | tuple) else spelled(value)
 
 
-def _options(told: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {_described(value)}" for name, value in told.items() if name != "kind")
+def _options(options: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {_described(value)}" for name, value in options.items() if name != "kind")

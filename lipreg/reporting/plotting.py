@@ -1,4 +1,4 @@
-"""What is drawn with: matplotlib's object API alone, no pyplot, no global state, no display."""
+"""The parts of matplotlib that figures are drawn with: its object API alone, no pyplot, no global state, no display."""
 
 from __future__ import annotations
 

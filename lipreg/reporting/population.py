@@ -1,4 +1,4 @@
-"""What holds for a whole data set of which points were drawn at random: a part of the report, and a page of its own."""
+"""Statements on a whole data set of which points were drawn at random: a part of the report, and a page of its own."""
 
 from __future__ import annotations
 
@@ -11,20 +11,23 @@ import numpy as np
 from lipreg.errors import LipregError
 from lipreg.population import Sample
 from lipreg.population.comparing import compared, holding, refusal
-from lipreg.population.wording import percent, told
+from lipreg.population.wording import percent, population_sentences
 from lipreg.records import PopulationRecord, RunRecord, Source
-from lipreg.reporting.sections import text
+from lipreg.reporting.markup import text
 from lipreg.reporting.wording import nearest
 from lipreg.words import capitalised
 
 WIDTH, HEIGHT, LEFT, BOTTOM = 640, 260, 48, 36
 VALUES = 160
-"""At which the band is evaluated."""
+"""The number of values at which the band is evaluated."""
 TITLE = "How many points have at most such a constant"
 
 
 def population_section(files: Iterable[Source]) -> str:
-    """Statements and a figure for the last draw of each run, and beside its twin's; empty where none was recorded."""
+    """The section with the last draw of each run, in statements and a figure, and its comparison with the twin's.
+
+    It is empty where no draw was recorded.
+    """
     records = [record for file in files for record in file.records]
     drawn: dict[tuple[str, str], dict[int, PopulationRecord]] = {}
     for record in records:
@@ -45,12 +48,12 @@ def beside_twin(
     drawn: Mapping[tuple[str, str], Mapping[int, PopulationRecord]],
     run: RunRecord | None,
 ) -> str:
-    """How a run stands to its twin over all points of the data set, after the last epoch at which both have a draw.
+    """The comparison of a run with its twin over all points of the data set, after the last epoch at which both have a draw.
 
     Args:
         own: the draws of the run, by epochs.
         drawn: those of all runs, by their ids and names.
-        run: its record; None where it is not known, nor then which its twin is.
+        run: its record; None where there is none, and so no twin.
     """
     if run is None or run.twin is None:
         return ""
@@ -60,15 +63,20 @@ def beside_twin(
         return ""
     mine, twin = own[epochs[-1]], drawn[named[0]][epochs[-1]]
     try:
-        said = compared(mine, twin)
+        sentences = compared(mine, twin)
     except LipregError as error:
         return f"<p>{text(capitalised(refusal(error)))}.</p>"
-    items = "".join(f"<li>{text(capitalised(line))}.</li>" for line in said)
+    items = "".join(f"<li>{text(capitalised(line))}.</li>" for line in sentences)
     return f"<p>Beside its twin, {text(twin.run)}, at the same points, {text(holding(mine, twin))}:</p><ul>{items}</ul>"
 
 
 class Steps(NamedTuple):
-    """Shares of points with at most a value lie between two ends, which are steps: most values are there twice."""
+    """Two step functions between which the share of points with at most a value lies; most values are there twice.
+
+    Attributes:
+        values: ascending, ``(steps,)``.
+        low, high: the ends of the share at each value, in [0, 1].
+    """
 
     values: np.ndarray[Any, Any]
     low: np.ndarray[Any, Any]
@@ -76,10 +84,10 @@ class Steps(NamedTuple):
 
 
 def band(sample: Sample) -> Steps | None:
-    """The distribution of a constant over a data set, between all values that are known; None where none is."""
-    known = np.concatenate(sample.everywhere)  # infinite where nothing is known of a point that was not drawn
-    known = known[np.isfinite(known)]
-    start, end = float(known.min(initial=math.inf)), float(known.max(initial=-math.inf))
+    """The band around the distribution of a constant over a data set, between all proved ends; None without any."""
+    proved = np.concatenate(sample.everywhere)  # infinite where nothing is known of a point that was not drawn
+    proved = proved[np.isfinite(proved)]
+    start, end = float(proved.min(initial=math.inf)), float(proved.max(initial=-math.inf))
     if math.isinf(start):
         return None
     if not end > start:
@@ -91,13 +99,13 @@ def band(sample: Sample) -> Steps | None:
 
 
 def statements(record: PopulationRecord) -> tuple[str, list[str]]:
-    """What is said of the data set: how its points were drawn, and what holds, each in a sentence."""
-    first, second, *others = told(record)
+    """The statements on the data set: how its points were drawn; and what holds, each in a sentence."""
+    first, second, *others = population_sentences(record)
     return f"{capitalised(first)}. {capitalised(second)}:", [f"{capitalised(line)}." for line in others]
 
 
 def reading(record: PopulationRecord) -> str:
-    """How the figure is read."""
+    """The caption that says how the figure is read."""
     confidence = percent(record.confidence)
     at_once = f"at all values at once with a confidence of {confidence}"
     return f"The share lies in the band, {at_once}. Constants as they are, in units of the output."
@@ -114,19 +122,19 @@ def population_page(record: PopulationRecord) -> str:
 
 
 def _one(record: PopulationRecord) -> str:
-    said, others = statements(record)
+    first, others = statements(record)
     items = "".join(f"<li>{text(line)}</li>" for line in others)
     caption = f"<strong>{TITLE}.</strong> {reading(record)}"
     figure = f'<figure><figcaption>{caption}</figcaption><div class="chart">{_svg(record.sample)}</div></figure>'
-    return f"<h3>{text(record.run)}</h3><p>{text(said)}</p><ul>{items}</ul>{figure}"
+    return f"<h3>{text(record.run)}</h3><p>{text(first)}</p><ul>{items}</ul>{figure}"
 
 
 def _svg(sample: Sample) -> str:
     """The band as SVG."""
-    found = band(sample)
-    if found is None:
+    steps = band(sample)
+    if steps is None:
         return "<p>Nothing is known of any point.</p>"
-    values, low, high = found
+    values, low, high = steps
     start, end = float(values[0]), float(values[-1])
 
     def place(value: float, share: float) -> str:

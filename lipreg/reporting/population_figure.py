@@ -18,13 +18,13 @@ def population_figure(record: PopulationRecord, size: tuple[float, float] = (6.4
     figure = Figure(figsize=size, facecolor="white", layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
-    found = band(record.sample)
-    if found is not None:
-        axes.fill_between(*found, color=RUN_COLOURS[0], alpha=0.25, gid="band")
-        for end, shares in (("low", found.low), ("high", found.high)):
-            axes.plot(found.values, shares, color=RUN_COLOURS[0], linewidth=1.0, gid=end)
+    steps = band(record.sample)
+    if steps is not None:
+        axes.fill_between(*steps, color=RUN_COLOURS[0], alpha=0.25, gid="band")
+        for end, shares in (("low", steps.low), ("high", steps.high)):
+            axes.plot(steps.values, shares, color=RUN_COLOURS[0], linewidth=1.0, gid=end)
     axes.set_title(f"{TITLE}\n{reading(record)}", fontsize=8.5, loc="left", color=INK)
-    axes.set_xlabel("constant" if found is not None else "constant (nothing is known of any point)", color=INK)
+    axes.set_xlabel("constant" if steps is not None else "constant (nothing is known of any point)", color=INK)
     axes.set_ylabel("share of points", color=INK)
     axes.set_ylim(-0.02, 1.02)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))

@@ -1,4 +1,4 @@
-"""The final table of a run against its twin: what rescaling does not move, constants as they are, and the audit itself."""
+"""The final table of a run against its twin: scale-free figures, constants as they are, and the audit itself."""
 
 from __future__ import annotations
 
@@ -18,17 +18,23 @@ from lipreg.reporting.wording import (
     percent_between,
 )
 from lipreg.transfer import Comparison, Interval, Metric, RunFigures, ratio
-from lipreg.transfer.radius import reach_in_units
+from lipreg.transfer.radius import radius_in_units
 from lipreg.words import DIGITS, plain, rounded
 
 SCALE_FREE, AS_THEY_ARE, OF_AUDIT = "scale-free", "in units of the output", "of audit and training"
-"""What the three blocks are called."""
+"""The names of the three blocks."""
 VALUES = "values"
 """``CalibrationRecord.task`` of regression."""
 
 
 class Row(NamedTuple):
-    """A row of the final table."""
+    """A row of the final table.
+
+    Attributes:
+        name: of the figure.
+        regularised, twin: its words in the two columns.
+        ratio: the words in the third; empty where there is no comparison.
+    """
 
     name: str
     regularised: str
@@ -37,7 +43,12 @@ class Row(NamedTuple):
 
 
 class Block(NamedTuple):
-    """Rows under one heading."""
+    """Rows under one heading.
+
+    Attributes:
+        name: the heading.
+        rows: the rows.
+    """
 
     name: str
     rows: list[Row]
@@ -61,8 +72,8 @@ def comparison_blocks(comparison: Comparison) -> list[Block]:
     free = [
         Row(
             "margin over constant (median)",
-            distance(mine.margin_over_constant, reach(mine)),
-            distance(twin.margin_over_constant, reach(twin)),
+            distance(mine.margin_over_constant, region_radius(mine)),
+            distance(twin.margin_over_constant, region_radius(twin)),
             between(comparison.margin_ratio),
         ),
         Row(
@@ -93,29 +104,29 @@ def comparison_blocks(comparison: Comparison) -> list[Block]:
         # a loss may change with the outputs' size, and is in no units of theirs
         free, audit = ([*free, row], audit) if metric.share else (free, [*audit, row])
     blocks = [Block(SCALE_FREE, free), Block(AS_THEY_ARE, raw), Block(OF_AUDIT, audit)]
-    told = [Block(name, [row for row in rows if {row.regularised, row.twin} != {MISSING}]) for name, rows in blocks]
-    return [block for block in told if block.rows]
+    shown = [Block(name, [row for row in rows if {row.regularised, row.twin} != {MISSING}]) for name, rows in blocks]
+    return [block for block in shown if block.rows]
 
 
 def task(*sides: RunFigures) -> str:
-    """What the outputs of runs mean (``CalibrationRecord.task``), as far as a record of one tells; empty if none does."""
+    """The ``CalibrationRecord.task`` of runs, which says what their outputs mean; empty without a calibration."""
     return next((side.calibration.task for side in sides if side.calibration and side.calibration.task), "")
 
 
-def reach(figures: RunFigures) -> float | None:
+def region_radius(figures: RunFigures) -> float | None:
     """The radius of the region that was audited, in the question's units; None where it has none."""
-    return reach_in_units(figures.points[0].record.question)
+    return radius_in_units(figures.points[0].record.question)
 
 
-def calibrated_name(told: str) -> str:
-    """What the calibrated constant is called, of networks whose outputs mean that (``task``)."""
-    return "exact, in standard deviations" if told == VALUES else "calibrated constant (T x exact)"
+def calibrated_name(task_name: str) -> str:
+    """The name of the calibrated constant of networks with such a ``task``."""
+    return "exact, in standard deviations" if task_name == VALUES else "calibrated constant (T x exact)"
 
 
 def closed_by(figures: RunFigures) -> list[str]:
     """The estimators behind ``certified_closed``, the most frequent first."""
-    found = [p.closed_by for p in figures.points if p.closed_by]
-    return sorted(dict.fromkeys(found), key=lambda name: -found.count(name))
+    names = [p.closed_by for p in figures.points if p.closed_by]
+    return sorted(dict.fromkeys(names), key=lambda name: -names.count(name))
 
 
 def _interval(share: Interval | float | None) -> Interval | None:
@@ -133,7 +144,7 @@ def _points_apart(one: Interval | None, other: Interval | None) -> str:
 
 
 def _apart(metric: Metric, mine: float | None, twin: float | None) -> str:
-    """How far the metric of the two runs is apart; which way is better is not said."""
+    """The difference of the two runs' metrics; which way is better is not known."""
     if mine is None or twin is None:
         return MISSING
     return f"{100 * (mine - twin):+.1f} points" if metric.share else f"{mine - twin:+.{DIGITS}g}"

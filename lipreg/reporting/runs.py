@@ -1,4 +1,4 @@
-"""Runs found in record files, each with its twin: by name in its own file, else by seed in another."""
+"""The runs in record files, each with its twin: by name in its own file, else by seed in another."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from lipreg.errors import CrossingBounds, IncomparableResults, InvalidInput
 from lipreg.plain import alike, frozen
-from lipreg.records import LeftOut, NewerRun, Source, Told
-from lipreg.reporting.naming import Label, labels
+from lipreg.records import LeftOut, NewerRun, ProgressCallback, Source
+from lipreg.reporting.naming import EntryLabel, labels
 from lipreg.reporting.wording import between, epochs
 from lipreg.runs import RecordedRun, runs_of
 from lipreg.transfer import Comparison, Pair, RunFigures, Side, compare_pair, truth_movement, why_not_compared
@@ -19,11 +19,11 @@ from lipreg.words import counted, listed
 
 @dataclass(frozen=True)
 class Entry:
-    """What the report shows at a time: a run beside its twin, or a run alone.
+    """An entry of the report, which shows one at a time: a run beside its twin, or a run alone.
 
     Attributes:
-        label: tells it from the other entries.
-        group: what entries that differ in their seed alone are called.
+        label: a name that no other entry has.
+        group: the name of entries that differ in their seed alone.
         pair: the run, and its twin if there is one.
         alone: whether there is none to show.
         comparisons: with the twin, by epoch; none where only the untrained networks could be compared.
@@ -49,7 +49,7 @@ class Entry:
 
     @property
     def sides(self) -> tuple[Side, ...]:
-        """What is drawn: the run, and its twin if there is one."""
+        """The sides that are drawn: the run, and its twin if there is one."""
         return self.pair.sides[:1] if self.alone else self.pair.sides
 
     @property
@@ -60,20 +60,20 @@ class Entry:
     @property
     def figures(self) -> RunFigures | None:
         """The run's own figures: those that are compared with the twin, else its last; None where there are none."""
-        return self.last.regularised if self.last else next(reversed(self.mine.course), None)
+        return self.last.regularised if self.last else next(reversed(self.mine.trajectory), None)
 
 
 def find_entries(
-    sources: Iterable[Source], metric: str | None = None, told: Told | None = None
+    sources: Iterable[Source], metric: str | None = None, on_progress: ProgressCallback | None = None
 ) -> tuple[list[Entry], list[LeftOut]]:
-    """Every run that was trained with a penalty, beside its twin; then the audited runs that are nobody's twin.
+    """The entries of every run that was trained with a penalty, beside its twin; then of audited runs that are no twin.
 
     The twin of a run that cannot be shown is shown alone.
 
     Args:
         sources: the record files.
         metric: name of the logged metric to show; None takes that of each run's record, else what fits.
-        told: called as the work goes on.
+        on_progress: called as the work goes on.
 
     Returns:
         The entries; and file and reason of runs that cannot be shown, because their records do not fit together.
@@ -84,7 +84,7 @@ def find_entries(
     """
     files = tuple(sources)
     try:
-        return _find_entries(files, metric, told)
+        return _find_entries(files, metric, on_progress)
     except CrossingBounds as error:
         places = [place for record in error.between for file in files if (place := file.place(record))]
         where = ": ".join(filter(None, [" and ".join(dict.fromkeys(places)), error.where]))
@@ -92,7 +92,7 @@ def find_entries(
 
 
 def _find_entries(
-    sources: Iterable[Source], metric: str | None, told: Told | None
+    sources: Iterable[Source], metric: str | None, on_progress: ProgressCallback | None
 ) -> tuple[list[Entry], list[LeftOut]]:
     runs = runs_of(sources)
     logged = sorted({name for run in runs for record in run.epochs for name in record.metrics})
@@ -102,19 +102,19 @@ def _find_entries(
             where="report",
             accepted=", ".join(logged) or "None, as no metric was logged",
         )
-    found = [_Found(run, *_twin(run, runs)) for run in runs if run.record.twin is not None or run.penalised]
-    taken = {id(run) for pair in found for run in (pair.run, pair.twin)}
-    found += [_Found(run, None, "") for run in runs if id(run) not in taken and run.audits]
-    left_out = [_left_out(pair.run, "nothing was audited") for pair in found if not pair.run.audits]
-    found = [pair for pair in found if pair.run.audits]
-    entries, failed = _entries(found, metric, told)
+    pairs = [_RunPair(run, *_twin(run, runs)) for run in runs if run.record.twin is not None or run.penalised]
+    taken = {id(run) for pair in pairs for run in (pair.run, pair.twin)}
+    pairs += [_RunPair(run, None, "") for run in runs if id(run) not in taken and run.audits]
+    left_out = [_left_out(pair.run, "nothing was audited") for pair in pairs if not pair.run.audits]
+    pairs = [pair for pair in pairs if pair.run.audits]
+    entries, failed = _entries(pairs, metric, on_progress)
     shown = {id(side.run) for entry in entries for side in entry.sides}
     twins = {id(pair.twin): pair.twin for pair, _ in failed if pair.twin is not None and pair.twin.audits}
-    more, failed_too = _entries([_Found(twin, None, "") for key, twin in twins.items() if key not in shown], metric)
+    more, failed_too = _entries([_RunPair(twin, None, "") for key, twin in twins.items() if key not in shown], metric)
     return entries + more, left_out + [_left_out(pair.run, str(error)) for pair, error in (*failed, *failed_too)]
 
 
-class _Found(NamedTuple):
+class _RunPair(NamedTuple):
     """A run, its twin, and why it has none where one was to be expected."""
 
     run: RecordedRun
@@ -123,14 +123,14 @@ class _Found(NamedTuple):
 
 
 def _entries(
-    found: Sequence[_Found], metric: str | None, told: Told | None = None
-) -> tuple[list[Entry], list[tuple[_Found, Exception]]]:
-    """The entries, and what cannot be shown, each with the reason."""
+    pairs: Sequence[_RunPair], metric: str | None, on_progress: ProgressCallback | None = None
+) -> tuple[list[Entry], list[tuple[_RunPair, Exception]]]:
+    """The entries, and the pairs that cannot be shown, each with the reason."""
     entries: list[Entry] = []
-    failed: list[tuple[_Found, Exception]] = []
-    for number, (pair, label) in enumerate(zip(found, labels([pair.run for pair in found]), strict=True)):
-        if told is not None:
-            told("comparing runs", number, len(found))
+    failed: list[tuple[_RunPair, Exception]] = []
+    for number, (pair, label) in enumerate(zip(pairs, labels([pair.run for pair in pairs]), strict=True)):
+        if on_progress is not None:
+            on_progress("comparing runs", number, len(pairs))
         try:
             entries.append(_entry(pair, label, metric))
         except (IncomparableResults, InvalidInput) as error:
@@ -151,19 +151,19 @@ def _twin(run: RecordedRun, runs: Sequence[RecordedRun]) -> tuple[RecordedRun | 
     named = [other for other in runs if other.source == run.source and other.label == run.record.twin]
     if len(named) > 1:  # trained again in the same folder
         named = [other for other in named if _could_be_twin(other, run)]
-    if len(set(map(_said, named))) == 1:
+    if len(set(map(_audit_key, named))) == 1:
         return named[0], ""
     fitting = [other for other in runs if other is not run and _could_be_twin(other, run)]
     fitting = [other for other in fitting if other.label == run.record.twin] or fitting
     if not fitting:
         return None, _no_twin(run, runs)
-    if len(set(map(_said, fitting))) > 1:
+    if len(set(map(_audit_key, fitting))) > 1:
         return None, f"no twin: {len(fitting)} different runs could be it ({', '.join(o.source for o in fitting[:3])})"
     return fitting[0], ""
 
 
 def _no_twin(run: RecordedRun, runs: Sequence[RecordedRun]) -> str:
-    """Why nothing is taken for the twin of a run that names none that is here, and what changes that."""
+    """Why no run is taken for the twin of a run that names none of these, and what changes that."""
     if run.record.seed is None:
         return (
             "no twin: the run's record tells no seed, by which a run of weight 0 would be known as its twin. "
@@ -174,14 +174,15 @@ def _no_twin(run: RecordedRun, runs: Sequence[RecordedRun]) -> str:
     return f"{why}. The nearest was trained otherwise: {listed(min(near, key=len))}" if near else why
 
 
-def _said(run: RecordedRun) -> Hashable:
-    """Equal for runs whose audits say the same: a twin that every job of a sweep trained again."""
+def _audit_key(run: RecordedRun) -> Hashable:
+    """A key that is equal for runs with equal audits, such as a twin that every job of a sweep trained again."""
     audits = frozenset((r.epoch, r.point, r.estimator, r.fingerprint, r.subject) for r in run.audits)
     return frozen(run.question), run.record.seed, audits or run.label
 
 
 def _could_be_twin(other: RecordedRun, run: RecordedRun, trained_alike: bool = True) -> bool:
-    """Same seed, question and, if asked, training, no penalty, and the same weights wherever both were audited untrained."""
+    """Whether a run has no penalty, and the same seed, question, untrained weights (where audited) and, with
+    ``trained_alike``, settings as another."""
     mine, theirs = run.record, other.record
     if theirs.twin is not None or other.penalised or isinstance(theirs, NewerRun):
         return False
@@ -194,8 +195,8 @@ def _could_be_twin(other: RecordedRun, run: RecordedRun, trained_alike: bool = T
     return len({run.start, other.start} - {None}) < 2
 
 
-def _entry(found: _Found, label: Label, metric: str | None) -> Entry:
-    run, twin, why = found
+def _entry(run_pair: _RunPair, label: EntryLabel, metric: str | None) -> Entry:
+    run, twin, why = run_pair
     try:
         pair = Pair.of(run, twin, metric)
         mine, theirs = (side.points for side in pair.sides)
@@ -208,11 +209,11 @@ def _entry(found: _Found, label: Label, metric: str | None) -> Entry:
     except (IncomparableResults, InvalidInput) as error:
         if twin is None:
             raise
-        return _entry(_Found(run, None, f"not compared with {twin.label}: {error}"), label, metric)
+        return _entry(_RunPair(run, None, f"not compared with {twin.label}: {error}"), label, metric)
 
 
 def _not_compared(pair: Pair) -> str:
-    """Why a run and its twin are not compared, and what adds it; the movement of the truth where that is known."""
+    """Why a run and its twin are not compared, and what adds that; with the movement of the truth where it is defined."""
     why, what_adds_it = why_not_compared(pair, untrained=not pair.of_trainings)
     trouble = f"not compared with {pair.twin.name}: {why}. {what_adds_it}"
     both = [epoch for epoch in pair.mine.audits if epoch in pair.twin.audits and (epoch or not pair.of_trainings)]
@@ -222,8 +223,8 @@ def _not_compared(pair: Pair) -> str:
             doubts = "".join(f". {doubt}" for doubt in pair.likeness.doubts)
             when = f" after {epochs(epoch)}" if pair.of_trainings else ""
             first = "E_reg" if pair.of_trainings else "E_network"
-            told = (
+            figures = (
                 f"{first} / E_twin{when}, geometric mean over {counted(moved.points, 'point')}: {between(moved.exact)}"
             )
-            return f"{trouble}. The movement of the truth is known without the bound ({told}){doubts}"
+            return f"{trouble}. The movement of the truth is known without the bound ({figures}){doubts}"
     return trouble

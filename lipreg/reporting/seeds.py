@@ -32,13 +32,19 @@ _COLUMNS: dict[str, Callable[[Comparison], float | None]] = {
     "truth moved": lambda c: _middle(c.movement.exact),
     "transfer": lambda c: _middle(c.movement.transfer),
 }
-"""What is averaged, first what rescaling does not move; of certified intervals the middle, so these are no bounds."""
+"""The figures that are averaged, scale-free ones first; of certified intervals the middle, so these are no bounds."""
 _SHARES = ("certified accuracy", "under attack")
 
 
 @dataclass(frozen=True)
 class SeedGroup:
-    """Compared runs of several seeds: their question, what they are called, and the comparison of each."""
+    """Compared runs that differ in their seed alone.
+
+    Attributes:
+        question: that all of them answer.
+        name: of the group.
+        members: the comparison of each run with its twin.
+    """
 
     question: dict[str, Any]
     name: str
@@ -50,16 +56,16 @@ class SeedGroup:
 
 
 def metric_heading(entries: Sequence[Entry]) -> str:
-    """What a column of the entries' own metrics is called: "accuracy", the name that all share, or "metric"."""
-    known = [entry.pair.metric for entry in entries if entry.pair.metric is not None]
-    names = {metric.title for metric in known}
-    if all(metric.share for metric in known):
+    """The heading of the column of the entries' own metrics: "accuracy", the name that all share, or "metric"."""
+    metrics = [entry.pair.metric for entry in entries if entry.pair.metric is not None]
+    names = {metric.title for metric in metrics}
+    if all(metric.share for metric in metrics):
         return "accuracy"
     return next(iter(names)) if len(names) == 1 else "metric"
 
 
 def columns(heading: str) -> list[str]:
-    """The headings of what is averaged, where metrics are under that heading."""
+    """The headings of the averaged figures, with ``heading`` for that of the metric."""
     return [_named(title, heading) for title in _COLUMNS]
 
 
@@ -85,7 +91,7 @@ def _seeded(entries: Sequence[Entry]) -> list[Entry]:
 
 
 def _alike(entry: Entry) -> Hashable:
-    """Equal for entries that differ in their seed alone: question, settings, bound, and what was penalised how."""
+    """A key that is equal for entries that differ in their seed alone: question, settings, bound and penalty."""
     return frozen(entry.pair.question), entry.group, entry.mine.bound, penalty_key(entry.mine.run.record)
 
 
@@ -98,10 +104,10 @@ def _named(title: str, heading: str) -> str:
 
 
 def _cell(members: Sequence[Comparison], title: str, read: Callable[[Comparison], float | None]) -> Cell:
-    known = [v for v in map(read, members) if v is not None and math.isfinite(v)]
+    values = [v for v in map(read, members) if v is not None and math.isfinite(v)]
     metrics = {c.metric for c in members} if title.startswith("metric") else set()
-    if len(known) < len(members) or len({metric.name for metric in metrics if metric is not None}) > 1:
+    if len(values) < len(members) or len({metric.name for metric in metrics if metric is not None}) > 1:
         return Cell(MISSING, None)
     share = (bool(metrics) and all(metric is not None and metric.share for metric in metrics)) or title in _SHARES
     show = percent if share else rounded
-    return Cell(f"{show(fmean(known))}\n{show(min(known))} to {show(max(known))}", fmean(known))
+    return Cell(f"{show(fmean(values))}\n{show(min(values))} to {show(max(values))}", fmean(values))

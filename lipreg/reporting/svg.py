@@ -18,7 +18,7 @@ def save(figure: Figure, path: str | Path) -> Path:
     """Writes the figure as PNG or SVG, by the file's suffix.
 
     Raises:
-        FullDisk: there is no room for it.
+        FullDisk: the disk is full.
         InvalidInput: another suffix.
     """
     path = Path(path)

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 def comparison_table(comparison: Comparison) -> Table:
-    """A ``rich`` table of both runs: first the figures that rescaling does not move, then the constants as they are.
+    """A ``rich`` table of both runs: first the figures that rescaling does not change, then the constants as they are.
 
-    What moved, the verdict and what has to be known stand below it.
+    The movements, the verdict and the notes are below it.
 
     Names from outside are set as ``Text``, so brackets in them are not read as markup.
 
@@ -48,12 +48,12 @@ def comparison_table(comparison: Comparison) -> Table:
 
 
 def comparison_text(comparison: Comparison) -> str:
-    """The same as plain aligned text, for log files and terminals without colour."""
+    """The table of ``comparison_table`` as plain aligned text, for log files and terminals without colour."""
     rows: list[tuple[str, ...]] = [("", *_headings(comparison, " "))]
     for block in comparison_blocks(comparison):
         rows += [(block.name, "", "", ""), *block.rows]
     head = [plain(comparison.sentence)] if comparison.sentence else []
-    return "\n".join([*head, *aligned(rows, left=1), "", *_below(comparison)]) + "\n"
+    return "\n".join([*head, *aligned(rows, left_columns=1), "", *_below(comparison)]) + "\n"
 
 
 def _headings(comparison: Comparison, separator: str = "\n") -> tuple[str, str, str]:

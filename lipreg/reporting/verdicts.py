@@ -1,4 +1,4 @@
-"""What moved, and what that shows: never more than the certified intervals and the noise of the calibration support."""
+"""The verdict on a regulariser: never more than the certified intervals and the noise of the calibration support."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lipreg.transfer.incomplete import listed_epochs
 from lipreg.words import plain
 
 HOW = "LipschitzAudit records it, by validation data or ScaleFree(calibration=(x, y)); compare takes calibration=(x, y)"
-"""What adds a calibration."""
+"""The advice on what adds a calibration."""
 
 _EQUAL = 0.05  # transfer, or a logarithm of a movement, within this of 0 or 1 is called "nothing" or "all of it"
 _SIZE = (
@@ -24,14 +24,14 @@ _UNDEFINED_T = "its factor T"  # what ``CalibratedMovement.worse`` and its note 
 
 
 def movement_lines(comparison: Comparison) -> list[str]:
-    """Margin over constant, then movement, bound movement and transfer: first calibrated, then as the constants are."""
+    """The lines on margin over constant, movement, bound movement and transfer: calibrated, then as the constants are."""
     moved, ratio = comparison.calibrated, comparison.margin_ratio
     lines = [] if not _says(ratio) else [f"margin over constant (median): {between(ratio)} of the twin's"]
     if moved.movement.exact is None:
         lines.append(f"{_unit(comparison) or 'calibrated'}: undefined")
     else:
         factor = "" if _of_values(comparison) else f", T x constant{noise(moved)}"
-        lines += [f"{_unit(comparison)}{factor}:", *_moved(comparison, moved.movement, moved.known.transfer)]
+        lines += [f"{_unit(comparison)}{factor}:", *_moved(comparison, moved.movement, moved.with_noise.transfer)]
     if _of_values(comparison) and moved.movement.exact is not None:
         return [*lines, "as they are: the same, because inputs and targets are"]
     too = (
@@ -44,7 +44,7 @@ def movement_lines(comparison: Comparison) -> list[str]:
 
 
 def noise(moved: CalibratedMovement) -> str:
-    """The standard error that the two T leave, in brackets; empty where nothing was fitted."""
+    """The standard error of the ratio of the two T, in brackets; empty where nothing was fitted."""
     return f" (noise of T: {moved.noise:.1%})" if moved.noise > 0 else ""
 
 
@@ -65,20 +65,20 @@ def judgement(comparison: Comparison) -> str:
 
 
 def verdict(comparison: Comparison) -> str:
-    """What calibrated movement and transfer show; where they are undefined why, and what the constants as they are show.
+    """The verdict by calibrated movement and transfer; where they are undefined why, and that by the constants as they are.
 
     A smaller calibrated constant of a network that is worse does not count, and the verdict says so first.
     """
     moved, raw = comparison.calibrated, comparison.movement
-    known = moved.known.exact
-    if known is None:
+    widened = moved.with_noise.exact
+    if widened is None:
         worse = [what for what in moved.worse if not what.startswith(_UNDEFINED_T)]
-        told = f" The network is worse: {'; '.join(worse)}." if worse else ""
+        addition = f" The network is worse: {'; '.join(worse)}." if worse else ""
         if raw.exact is None:
-            return f"{transfer_verdict(raw)}{told}"
+            return f"{transfer_verdict(raw)}{addition}"
         ratio, how = comparison.margin_ratio, f" ({HOW})" if moved.movement.note.startswith(_NO_RECORD) else ""
         head = f"Movement {_unit(comparison)}" if _unit(comparison) else "Calibrated movement"
-        head = f"{head} is undefined, as {moved.movement.note}{how}.{told}"
+        head = f"{head} is undefined, as {moved.movement.note}{how}.{addition}"
         if _is_one(ratio) and _least(raw.exact) > _EQUAL:
             return (
                 f"{head} Relative to the margins nothing moved: the margin over constant, which needs no T, is "
@@ -90,63 +90,63 @@ def verdict(comparison: Comparison) -> str:
         )
         units = "which dividing all outputs moves too" if of_classes(comparison) else "in units of inputs and outputs"
         return f"{head} The constants as they are, {units}: {transfer_verdict(raw)}"
-    core = _calibrated(comparison, known)
+    core = _calibrated(comparison, widened)
     if not moved.worse:
         return core
     worse = "; ".join(moved.worse)
-    if known.lower >= 1:
+    if widened.lower >= 1:
         return f"{core} And the network is worse: {worse}."
     return f"A smaller constant does not count here, because the network is worse: {worse}. {core}"
 
 
 def transfer_verdict(movement: Movement) -> str:
-    """What the transfer interval of the constants as they are shows, in a sentence."""
+    """The verdict by the transfer interval of the constants as they are, in a sentence."""
     if movement.transfer is None or movement.bound is None:
         return f"Transfer is undefined: {movement.note}."
     return _transferred(movement.transfer, movement.bound, "bound", "exact constant")
 
 
-def _calibrated(comparison: Comparison, known: Interval) -> str:
-    """What the calibrated constants show; ``known`` is their movement, as wide as the noise of T leaves it."""
+def _calibrated(comparison: Comparison, movement: Interval) -> str:
+    """The verdict by the calibrated constants; ``movement`` is theirs, widened by the noise of T."""
     moved, raw = comparison.calibrated, comparison.movement
-    found = moved.movement
-    assert found.exact is not None
-    of_twin = f"{between(found.exact)} of the twin's{noise(moved)}"
-    low, high = _logarithm(known.lower), _logarithm(known.upper)
+    calibrated = moved.movement
+    assert calibrated.exact is not None
+    of_twin = f"{between(calibrated.exact)} of the twin's{noise(moved)}"
+    low, high = _logarithm(movement.lower), _logarithm(movement.upper)
     most, size = max(abs(low), abs(high)), 0.0 if raw.exact is None else _least(raw.exact)
     kind = "" if _of_values(comparison) else "calibrated "
     still = low <= 0 <= high and _SIZE * size >= most
     if kind and raw.exact is not None and still and _EQUAL < size < math.inf:
         both = f"the raw constant is {between(raw.exact)} of the twin's, "
-        both += f"the calibrated one {between(found.exact)}{noise(moved)}"
+        both += f"the calibrated one {between(calibrated.exact)}{noise(moved)}"
         against = _against_rescaling(comparison)
         if against:
             return f"The calibrated constant stayed: {both}. But {against}."
         return f"Rescaled: {both}: what moved is the size of the outputs, not what the network tells apart."
-    share = moved.known.transfer
+    share = moved.with_noise.transfer
     names = f"{kind}bound", f"{kind or 'exact '}constant"
-    if share is not None and found.bound is not None and found.transfer is not None:
-        noisy = share != found.transfer and not (found.transfer.lower <= 0 < found.transfer.upper)
-        return f"{_transferred(share, found.bound, *names, noisy=noisy)} The {names[1]} is {of_twin}."
+    if share is not None and calibrated.bound is not None and calibrated.transfer is not None:
+        noisy = share != calibrated.transfer and not (calibrated.transfer.lower <= 0 < calibrated.transfer.upper)
+        return f"{_transferred(share, calibrated.bound, *names, noisy=noisy)} The {names[1]} is {of_twin}."
     if high < 0 or low > 0:
         went = "fell" if high < 0 else "rose"
-        return f"The {names[1]} {went}: it is {of_twin}. Transfer is undefined: {found.note}."
+        return f"The {names[1]} {went}: it is {of_twin}. Transfer is undefined: {calibrated.note}."
     if most <= _EQUAL:
-        return f"The {names[1]} stayed: it is {of_twin}. Transfer is undefined: {found.note}."
+        return f"The {names[1]} stayed: it is {of_twin}. Transfer is undefined: {calibrated.note}."
     return (
         f"Not decided: the {names[1]} is {of_twin}, which does not show on which side of the twin's it lies. "
-        f"Transfer is undefined: {found.note}."
+        f"Transfer is undefined: {calibrated.note}."
     )
 
 
 def _transferred(share: Interval, bound: float, name: str, truth: str, noisy: bool = False) -> str:
-    """What a transfer interval shows of a bound and a constant that are called so.
+    """The verdict by a transfer interval.
 
     Args:
         share: the interval.
         bound: the bound's movement.
-        name, truth: what bound and constant are called.
-        noisy: whether it is the noise of T that leaves the interval as wide as it is.
+        name, truth: the names of bound and constant.
+        noisy: whether the noise of T has widened the interval.
     """
     bound_went, truth_against = ("fell", "rose") if bound < 1 else ("rose", "fell")
     if share.lower >= -_EQUAL and share.upper <= _EQUAL:
@@ -184,38 +184,38 @@ def _transferred(share: Interval, bound: float, name: str, truth: str, noisy: bo
 
 
 def of_classes(comparison: Comparison) -> bool:
-    """Whether the networks are known to tell classes apart."""
+    """Whether the records say that the networks classify."""
     sides = comparison.regularised, comparison.twin
     return not _of_values(comparison) and bool(task(*sides) or any(side.accuracy is not None for side in sides))
 
 
 def _against_rescaling(comparison: Comparison) -> str:
-    """What moved beside the size of the outputs, or may have; empty where margins and certified shares stayed."""
+    """The clause on what else moved beside the size of the outputs, or may have; empty where margins and shares stayed."""
     mine, twin, ratio = comparison.regularised, comparison.twin, comparison.margin_ratio
-    margins, found = (mine.margin_over_constant, twin.margin_over_constant), []
+    margins, clauses = (mine.margin_over_constant, twin.margin_over_constant), []
     decided = False
     if not (_is_one(ratio) or None in margins or (ratio is None and margins[0] == margins[1])):
-        known = _says(ratio) and ratio is not None
-        found.append(
+        says = _says(ratio) and ratio is not None
+        clauses.append(
             f"the margin over constant is {between(ratio)} of the twin's"
-            if known
+            if says
             else f"the margin over constant is {distance(margins[0])}, the twin's {distance(margins[1])}"
         )
         decided = ratio is None or _least(ratio) > 0
     shares = _certified(comparison)
     if shares:
-        found.append(shares.removeprefix(", "))
+        clauses.append(shares.removeprefix(", "))
         assert mine.certified is not None and twin.certified is not None
         apart = mine.certified.upper < twin.certified.lower or twin.certified.upper < mine.certified.lower
         decided = decided or apart
-    if not found:
+    if not clauses:
         return ""
     what = "more than the size of the outputs moved"
-    return f"{', and '.join(found)}: {what if decided else f'whether {what} is not decided'}"
+    return f"{', and '.join(clauses)}: {what if decided else f'whether {what} is not decided'}"
 
 
 def _certified(comparison: Comparison) -> str:
-    """Certified shares that differ, after a comma; empty where they are equal, or not known of both."""
+    """The clause on certified shares that differ, after a comma; empty where they are equal, or one is undefined."""
     mine, twin = comparison.regularised.certified, comparison.twin.certified
     if mine is None or twin is None or mine == twin:
         return ""
@@ -228,26 +228,26 @@ def _is_one(ratio: Interval | None) -> bool:
 
 
 def _unit(comparison: Comparison) -> str:
-    """In which units the calibrated movement is; empty where it is not known what the outputs mean."""
+    """The units of the calibrated movement, in words; empty where no record tells what the outputs mean."""
     if _of_values(comparison):
         return "in standard deviations of inputs and targets"
     return "per unit of calibrated output" if of_classes(comparison) else ""
 
 
-def _moved(comparison: Comparison, movement: Movement, known: Interval | None) -> list[str]:
+def _moved(comparison: Comparison, movement: Movement, transfer: Interval | None) -> list[str]:
     """Movement, bound movement and transfer, one line each.
 
     Args:
         comparison: whose movement it is.
         movement: of the constants.
-        known: the transfer, as wide as the noise of T leaves it.
+        transfer: theirs, widened by the noise of T.
     """
     of = _SHORT[comparison.roles[0]]
-    noisy = ", as far as T is known" if known != movement.transfer else ""
+    noisy = ", as far as T is known" if transfer != movement.transfer else ""
     return [
         f"  movement of the truth (E_{of} / E_twin): {between(movement.exact)}",
         f"  movement of the bound (B_{of} / B_twin): {nearest(movement.bound)}",
-        f"  transfer: {share_between(known)}{noisy}",
+        f"  transfer: {share_between(transfer)}{noisy}",
     ]
 
 
@@ -256,7 +256,7 @@ def _of_values(comparison: Comparison) -> bool:
 
 
 def _says(ratio: Interval | None) -> bool:
-    """Whether an interval of ratios says anything."""
+    """Whether an interval of ratios excludes anything."""
     return ratio is not None and ratio != Interval(0.0, math.inf)
 
 
@@ -265,7 +265,7 @@ def _logarithm(value: float) -> float:
 
 
 def _least(movement: Interval) -> float:
-    """How far a movement is from 1 at least, as a logarithm; 0 where it may be 1."""
+    """The least distance of a movement from 1, as a logarithm; 0 where it may be 1."""
     return max(0.0, _logarithm(movement.lower), -_logarithm(movement.upper))
 
 

@@ -16,23 +16,28 @@ MISSING = "n/a"
 
 _BEYOND = "beyond the region"
 BEYOND_AUDITED = "beyond the audited region"
-"""Said behind a margin over constant; it is no figure."""
+"""The words behind a margin over constant that exceeds the region's radius."""
 
 
 class Cell(NamedTuple):
-    """A figure in a table: what is shown, and the number by which it is sorted."""
+    """A figure in a table.
+
+    Attributes:
+        words: what is shown.
+        value: the number by which it is sorted; None for none.
+    """
 
     words: str
     value: float | None
 
 
 def finite(value: Any) -> Any:
-    """A value for what cannot draw infinity: None in its place, and in that of NaN."""
+    """The value, with None in place of infinities and NaN, for what cannot draw these."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def nearest(value: float | None) -> str:
-    """A number that is no bound, such as a mean of ratios."""
+    """A number that is no bound, such as a mean of ratios, rounded to the nearest."""
     return MISSING if value is None else rounded(value)
 
 
@@ -90,19 +95,19 @@ def percent_between(shares: Interval | None) -> str:
     return f"[{low:.1%}, {high:.1%}]"
 
 
-def distance(margin: Interval | None, reach: float | None = None, short: bool = False) -> str:
+def distance(margin: Interval | None, radius: float | None = None, short: bool = False) -> str:
     """A margin over constant: a distance, which has no end where the constant is 0 and the region holds one class.
 
     Args:
         margin: the distance.
-        reach: radius of the audited region: a margin beyond it is no distance that is proved, and that is said.
-        short: say it in a word.
+        radius: that of the audited region, in the same units: a margin beyond it proves no distance, which is added.
+        short: whether that is added in a single word.
     """
     if margin is None or margin.lower == math.inf:
         return MISSING if margin is None else _BEYOND
-    if reach is None or margin.lower <= reach:
+    if radius is None or margin.lower <= radius:
         return between(margin)
-    return between(margin) + (" (beyond)" if short else f", {BEYOND_AUDITED} ({written(reach)})")
+    return between(margin) + (" (beyond)" if short else f", {BEYOND_AUDITED} ({written(radius)})")
 
 
 def certified_distance(margin: Interval | None) -> str:
@@ -132,5 +137,5 @@ def which_weights(points: Sequence[PointFigures], metric: bool) -> list[str]:
 
 
 def epochs(count: int) -> str:
-    """So many epochs in words."""
+    """A number of epochs in words."""
     return counted(count, "epoch")

@@ -26,9 +26,9 @@ from lipreg.search.simplex import LARGEST
 
 BALANCE = 8.0
 """Length of the steps of points, over the plain method's. Measured with 64 and with 784 inputs: after as many steps 4 to 10
-leave the fewest units undecided, 1 and 60 leave most."""
+leave the fewest units unstable, 1 and 60 leave most."""
 QUICK = (10, 10)
-"""Steps, after each of which the forms that are settled are left alone."""
+"""Steps, after each of which the iteration goes on without the forms that are settled."""
 THOROUGH = (*QUICK, 20, 40)
 """The same where a search goes on for long. Measured: searches of a hundred nodes lose a tenth by them; on 64-128-128-10 one
 of a minute and a half ends in eight seconds."""
@@ -53,7 +53,7 @@ class UnitSet(Protocol):
         """The same in float32."""
         ...
 
-    def __getitem__(self, chosen: Tensor) -> Self:
+    def __getitem__(self, index: Tensor) -> Self:
         """That of some of the nodes."""
         ...
 
@@ -66,10 +66,10 @@ class UnitBox:
         return forms.abs().sum(-1)
 
     def project(self, points: Tensor) -> Tensor:
-        """The nearest points, ``(N, k, m)``, in place of the given ones."""
+        """The nearest points, ``(N, k, m)``, in place."""
         return points.clamp_(-1.0, 1.0)
 
-    def __getitem__(self, chosen: Tensor) -> UnitBox:
+    def __getitem__(self, index: Tensor) -> UnitBox:
         return self
 
     def float(self) -> UnitBox:
@@ -79,7 +79,11 @@ class UnitBox:
 
 @dataclass(frozen=True)
 class UnitBall:
-    """{d : |d|_2 <= 1, lower <= d <= upper}, the ends ``(N, 1, m)`` within [-1, 1]: nodes of an l2 ball, in units of it."""
+    """{d : |d|_2 <= 1, lower <= d <= upper}: where the nodes of an l2 ball lie, in units of the ball's radius.
+
+    Attributes:
+        lower, upper: the ends, ``(N, 1, m)``, within [-1, 1].
+    """
 
     lower: Tensor
     upper: Tensor
@@ -92,8 +96,8 @@ class UnitBall:
         """About the nearest points."""
         return project(points, self.lower, self.upper, 1.0)
 
-    def __getitem__(self, chosen: Tensor) -> UnitBall:
-        return UnitBall(self.lower[chosen], self.upper[chosen])
+    def __getitem__(self, index: Tensor) -> UnitBall:
+        return UnitBall(self.lower[index], self.upper[index])
 
     def float(self) -> UnitBall:
         """The same in float32."""
@@ -111,7 +115,7 @@ def dual_bounds(
 ) -> tuple[Tensor, Tensor]:
     """Upper bounds on sup form . d over nodes with cut d + level >= 0, and points where nodes lie, pulled inside their cuts.
 
-    A form 0 is bounded beside those given: below its goal, the last of all, a node is empty, and no more is done about it.
+    A form 0 is bounded beside these: below its goal, the last of all, a node is empty, and no more is done about it.
 
     Args:
         form: ``(N, t, m)``.
@@ -131,26 +135,26 @@ def dual_bounds(
     lost = share * form.abs().sum(-1)
     form = torch.cat([form, form.new_zeros(count, 1, m)], dim=1)
     lost = torch.cat([lost, lost.new_zeros(count, 1)], dim=1)
-    left = _Iteration.begin(form, goal, cut, level, within)
+    iteration = _Iteration.begin(form, goal, cut, level, within)
     kept = t if kept is None else kept
     best, point = within.support(form) + lost, torch.zeros_like(form[:, -1])
     at = torch.arange(count, device=form.device)
     which = torch.arange(t + 1, device=form.device).expand(count, -1)
     for steps in rounds:
-        left.go(steps)
-        y = left.multipliers.to(form)
-        own = at.unsqueeze(1), which
-        bound = within[at].support(torch.baddbmm(form[own], y, cut[at])) + (y * raised[at]).sum(-1) + lost[own]
-        best[own] = left.best = torch.minimum(best[own], bound)
+        iteration.go(steps)
+        y = iteration.multipliers.to(form)
+        index = at.unsqueeze(1), which
+        bound = within[at].support(torch.baddbmm(form[index], y, cut[at])) + (y * raised[at]).sum(-1) + lost[index]
+        best[index] = iteration.best = torch.minimum(best[index], bound)
         row, place = (which == kept).nonzero(as_tuple=True)
-        point[at[row]] = left.d[row, place].to(point)
-        open_ = left.unsettled() & (best[at, -1] >= goal[at, -1]).unsqueeze(1)
-        going = open_.any(-1)
+        point[at[row]] = iteration.d[row, place].to(point)
+        unsettled = iteration.unsettled() & (best[at, -1] >= goal[at, -1]).unsqueeze(1)
+        going = unsettled.any(-1)
         if not going.any():
             break
         # rows are filled up with forms that are settled, of the same node
-        place = open_[going].to(torch.int8).topk(int(open_.sum(-1).max()), dim=1).indices.sort(dim=1).values
-        at, which, left = at[going], which[going].gather(1, place), left.of(going, place)
+        place = unsettled[going].to(torch.int8).topk(int(unsettled.sum(-1).max()), dim=1).indices.sort(dim=1).values
+        at, which, iteration = at[going], which[going].gather(1, place), iteration.of(going, place)
     return best, point
 
 

@@ -10,13 +10,13 @@ from torch import Tensor
 
 from lipreg.budget import Budget
 from lipreg.folding import FoldedNetwork
+from lipreg.search.forward_bounds import contradictory, tighten
 from lipreg.search.gradients import interval_bound
 from lipreg.search.implied import implied
 from lipreg.search.nodes import Nodes
-from lipreg.search.reach import contradictory, tighten
 
-LEFT = 0.8
-"""Where geometry leaves fewer bits than this of each undecided unit's phase, units are taken level by level. Measured: below
+BITS_PER_UNIT = 0.8
+"""Where geometry leaves fewer bits than this of each unstable unit's phase, units are taken level by level. Measured: below
 0.67 that is 2 to 100 times as fast; up to 0.8 it is as fast, but finds steep cells of tiny volume; at 0.85 it takes twice as
 long."""
 CELLS = 15.0
@@ -27,7 +27,7 @@ SETTLED = 0.8
 to 5 inputs it is 0.4 to 0.8 and dividing wins by far; with 12 and 48 units it is 0.96, and divided the search does not
 end."""
 TRIED = 16
-"""Units that are tried, those on which the relaxation of the gradient most hangs. Measured: 8 leave twice the nodes, 32 cost
+"""Units that are tried, those whose switches change the relaxed gradient most. Measured: 8 leave twice the nodes, 32 cost
 more time than they save."""
 LEAST = 1e-6
 """Least improvement of a child that counts, relative to the node's bound, so that a product of two has no zero factor."""
@@ -36,20 +36,27 @@ LEAST = 1e-6
 def descend(
     network: FoldedNetwork, nodes: Nodes, cutoff: float, least: int, budget: Budget
 ) -> tuple[Nodes, list[float]]:
-    """Branches until ``least`` children are open, or nothing is undecided: a round costs a few nodes as much as many.
+    """Branches until ``least`` children are open, or nothing is unstable: a round costs a few nodes as much as many.
 
-    When the budget's time has ended what is not branched yet stays open as it is.
+    When the budget's time is over, what is not branched yet stays open as it is.
+
+    Args:
+        network: the folded network.
+        nodes: of which each has an unstable unit.
+        cutoff: children whose bound is at most this are closed.
+        least: the open children that are enough.
+        budget: started.
 
     Returns:
         The open children, and the bounds of those that the cutoff closed.
     """
     done, closed = nodes[:0], list[float]()
-    while len(nodes) and budget.ended() is None:
+    while len(nodes) and budget.stop_reason() is None:
         children = branch(network, nodes)
         kept = children.upper > cutoff
         closed += children.upper[~kept].tolist()
         children = children[kept]
-        split = children.undecided.any(-1)
+        split = children.unstable.any(-1)
         done, nodes = Nodes.join([done, children[~split]]), children[split]
         if len(done) + len(nodes) >= least:
             break
@@ -57,7 +64,7 @@ def descend(
 
 
 def branch(network: FoldedNetwork, nodes: Nodes) -> Nodes:
-    """The children of nodes with undecided units: two each, at the unit whose children gain most together.
+    """The children of nodes with unstable units: two each, at the unit whose children gain most together.
 
     The score of a split is the product of its children's improvements of the interval bound (Achterberg 2007, section 5.4).
     Children that are empty by their bounds are left out. Each child carries the better of its own bound and the node's.
@@ -77,7 +84,7 @@ def by_levels(network: FoldedNetwork) -> bool:
     counted = torch.ones(network.count, dtype=torch.bool, device=network.tied.device)
     counted[network.tied[1]] = False  # these lie on the hyperplanes of others
     every, first = int(counted.sum()), int(counted[network.levels[0]].sum())
-    return _bits(every, network.inputs) < LEFT * every and _bits(first, network.inputs) <= CELLS
+    return _bits(every, network.inputs) < BITS_PER_UNIT * every and _bits(first, network.inputs) <= CELLS
 
 
 def _bits(hyperplanes: int, inputs: int) -> float:
@@ -88,31 +95,31 @@ def _bits(hyperplanes: int, inputs: int) -> float:
 
 
 def _in_sections(network: FoldedNetwork, children: Nodes) -> Nodes:
-    """Of a cone, children are divided into its sections where those settle some of what is left; others stay whole.
+    """Of a cone, children are divided into its sections where those settle some of the unstable units; others stay whole.
 
     Undivided a node is bounded once and not once a section, but that it is empty is hardly seen, for the origin never is.
-    Asked after every so many decisions as there are inputs: fewer half-spaces never contradict each other.
+    Tried after every so many decisions as there are inputs: fewer half-spaces never contradict each other.
     """
     if network.domain.sections is None:
         return children
     lower, upper = network.domain.sections
     thin = (children.d_upper - children.d_lower).amin(-1) <= 2.0 * (upper - lower).amin()
-    due = (~thin & (children.depth % network.inputs == 0) & children.undecided.any(-1)).nonzero().flatten()
+    due = (~thin & (children.depth % network.inputs == 0) & children.unstable.any(-1)).nonzero().flatten()
     if not len(due):
         return children
     source = due.repeat_interleave(len(lower))
     parts = children[source]
     parts.d_lower = torch.maximum(parts.d_lower, lower.repeat(len(due), 1))
     parts.d_upper = torch.minimum(parts.d_upper, upper.repeat(len(due), 1))
-    held = ~contradictory(parts)
-    parts, source = parts[held], source[held]
+    nonempty = ~contradictory(parts)
+    parts, source = parts[nonempty], source[nonempty]
     tighten(network, parts)
-    held = ~contradictory(parts)
-    parts, source = parts[held], source[held]
-    settled = children.undecided.sum(-1)[source] - parts.undecided.sum(-1)
-    left = torch.zeros_like(children.upper).index_add(0, source, 0.5 ** settled.to(children.upper))
+    nonempty = ~contradictory(parts)
+    parts, source = parts[nonempty], source[nonempty]
+    settled = children.unstable.sum(-1)[source] - parts.unstable.sum(-1)
+    share = torch.zeros_like(children.upper).index_add(0, source, 0.5 ** settled.to(children.upper))
     divided = torch.zeros_like(thin)
-    divided[due] = left[due] < SETTLED * len(lower)
+    divided[due] = share[due] < SETTLED * len(lower)
     return Nodes.join([children[~divided], parts[divided[source]]])
 
 
@@ -134,19 +141,19 @@ def _bounded(network: FoldedNetwork, children: Nodes) -> Nodes:
 
 
 def _best_unit(network: FoldedNetwork, nodes: Nodes) -> Tensor:
-    """The undecided unit to split each node at, ``(N,)``; of the first level that has one where units go by levels."""
+    """The unstable unit to split each node at, ``(N,)``; of the first level that has one where units go by levels."""
     now = interval_bound(network, nodes.phase, nodes.row)
-    asked = nodes.undecided
+    candidates = nodes.unstable
     if by_levels(network):
         for level in reversed(network.levels):
-            own = torch.zeros_like(asked)
-            own[:, level] = nodes.undecided[:, level]
-            asked = torch.where(own.any(-1, keepdim=True), own, asked)
+            of_level = torch.zeros_like(candidates)
+            of_level[:, level] = nodes.unstable[:, level]
+            candidates = torch.where(of_level.any(-1, keepdim=True), of_level, candidates)
     elif network.count > TRIED:
-        hanging = torch.where(asked, nodes.between, -1.0)
-        least = hanging.topk(TRIED, dim=1).values[:, -1:]
-        asked = asked & (hanging >= least)
-    at, unit = asked.nonzero(as_tuple=True)
+        gaps = torch.where(candidates, nodes.unit_gaps, -1.0)
+        least = gaps.topk(TRIED, dim=1).values[:, -1:]
+        candidates = candidates & (gaps >= least)
+    at, unit = candidates.nonzero(as_tuple=True)
     phase = nodes.phase[at].repeat(2, 1)
     index = torch.arange(len(at), device=at.device)
     phase[index, unit], phase[len(at) + index, unit] = 1, -1

@@ -1,9 +1,9 @@
-"""The cells beside that of a point, with its own pre-activations as their matrix, and points of the region within them.
+"""The cells beside that of a point, by the point's own pre-activations, and points of the region within them.
 
-On the faces that a cell shares with those beside it their pre-activations are its own. So for any signs of any units, what
-is asked for is a polyhedron in a box or an l2 ball. The projection onto it is that of start + A^T y onto the box or ball at
-the best multipliers y >= 0, found by accelerated ascents of the dual with restarts, in float32: which phases a point has is
-asked again of the network.
+On the faces that a cell shares with those beside it their pre-activations are its own. So the points with any signs of any
+units are a polyhedron in a box or an l2 ball. The projection onto it is that of start + A^T y onto the box or ball at the
+best multipliers y >= 0, computed by accelerated ascents of the dual with restarts, in float32: which phases a point has is
+evaluated again by the network.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ LOOKS = 4
 
 
 @dataclass(frozen=True)
-class Beside:
+class CellForms:
     """Pre-activations as forms of the displacement with the phases of one point, in units in which slopes have length 1.
 
     Attributes:
@@ -42,7 +42,7 @@ class Beside:
     rate: Tensor
 
     @classmethod
-    def of(cls, network: FoldedNetwork, displacement: Tensor) -> Beside:
+    def of(cls, network: FoldedNetwork, displacement: Tensor) -> CellForms:
         """Those of a displacement ``(m,)``."""
         matrix, constant = (part[0] for part in fixed_forms(network, network.phases(displacement.unsqueeze(0))))
         largest = matrix.abs().amax(-1).clamp(min=torch.finfo(matrix.dtype).tiny)
@@ -58,10 +58,10 @@ class Beside:
         return points @ self.rows.T + self.level
 
     def into(self, sign: Tensor, start: Tensor, rounds: int) -> Tensor:
-        """Points ``(k, m)`` whose forms have, or nearly have, given signs, as near to ``start`` as may be.
+        """Points ``(k, m)`` whose forms have, or nearly have, the wanted signs, as near to ``start`` as may be.
 
         Args:
-            sign: of the forms, ``(k, n)`` float32 in {-1, 0, 1}; 0 for units that are free.
+            sign: wanted of the forms, ``(k, n)`` float32 in {-1, 0, 1}; 0 for units that are free.
             start: ``(m,)`` or ``(k, m)`` float32.
             rounds: most steps.
         """
@@ -75,7 +75,7 @@ class Beside:
             point = self.domain.inside(start + pull).float()
             short = wanted - level - sign * (point @ self.rows.T)
             if at % LOOKS == 0:
-                # a sum of what is asked that is nowhere as large as 0: no point has all of it
+                # a weighted sum of the wanted inequalities that is below 0 everywhere: no point has all of them
                 nowhere = (pull * center + pull.abs() * width).sum(-1) + (ahead * level).sum(-1) < 0
                 if bool(((short <= 0).all(-1) | nowhere).all()):
                     break
@@ -88,7 +88,7 @@ class Beside:
         return point
 
 
-def switched(phase: Tensor) -> Tensor:
+def neighbour_patterns(phase: Tensor) -> Tensor:
     """The patterns that differ from one, ``(1, n)``, in a single unit: the i-th in unit i, ``(n, n)``."""
     beside = phase.repeat(phase.shape[1], 1)
     beside.diagonal().neg_()
@@ -97,7 +97,7 @@ def switched(phase: Tensor) -> Tensor:
 
 def fixed_forms(network: FoldedNetwork, phase: Tensor) -> tuple[Tensor, Tensor]:
     """Pre-activations as affine functions of the displacement where all phases are fixed: ``(k, n, m)`` and ``(k, n)``."""
-    slope = torch.where(phase > 0, 1.0, network.leak)
+    slope = torch.where(phase > 0, 1.0, network.negative_slope)
     matrix = network.z.on_input.new_zeros(len(phase), network.count, network.inputs)
     constant = network.z.constant.new_zeros(len(phase), network.count)
     for level in network.levels:

@@ -16,25 +16,25 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from lipreg.budget import FREE, Budget
+from lipreg.budget import UNLIMITED, Budget
 from lipreg.folding import FoldedNetwork
+from lipreg.search.forward_bounds import SLACK, tighten
 from lipreg.search.multipliers import SIMPLEX_INPUTS
 from lipreg.search.nodes import Nodes
-from lipreg.search.reach import SLACK, tighten
 
 WEIGHTS = torch.arange(-4.0, 4.25, 0.5)
 """Logarithms, to base 2, of the second form's weight over that at which both ends are as far from 0."""
 AT_ONCE = 2**21
-"""Numbers that are looked at together."""
+"""Numbers that are computed at once."""
 SHARE = 0.05
-"""Of the time that is left, at most."""
+"""Most of the remaining time."""
 
 
-def with_conflicts(network: FoldedNetwork, budget: Budget = FREE) -> FoldedNetwork:
-    """The network with its pairs, where it has more than twice as many inputs as undecided units, as those of images have.
+def with_conflicts(network: FoldedNetwork, budget: Budget = UNLIMITED) -> FoldedNetwork:
+    """The network with its pairs, where it has more than twice as many inputs as unstable units, as those of images have.
 
-    Elsewhere the cuts of nodes say what pairs say: with 64 inputs and 47 to 134 units searches that know their pairs bound
-    about as many nodes, and take up to twice as long.
+    Elsewhere the cuts of nodes imply what pairs do: with 64 inputs and 47 to 134 units searches with pairs bound about as
+    many nodes, and take up to twice as long.
     """
     few = network.inputs <= max(SIMPLEX_INPUTS, 2 * network.count)
     if few or network.domain.sections is not None or not network.count:
@@ -42,24 +42,24 @@ def with_conflicts(network: FoldedNetwork, budget: Budget = FREE) -> FoldedNetwo
     return replace(network, exclusive=conflicts(network, budget))
 
 
-def conflicts(network: FoldedNetwork, budget: Budget = FREE) -> Tensor:
+def conflicts(network: FoldedNetwork, budget: Budget = UNLIMITED) -> Tensor:
     """The pairs, ``(2, e)``: side i < n is z_i >= 0, side n + i is z_i <= 0, of n units; no unit with itself.
 
-    When a budget ends, or its share of SHARE, those that were found by then.
+    When a budget ends, or its share of SHARE, the pairs seen by then.
     """
-    root = Nodes.roots(network, network.j_unit.new_zeros(network.families))[:1]
+    root = Nodes.roots(network, network.j_unit.new_zeros(network.family_count))[:1]
     forms = tighten(network, root)
     center, radius = (root.d_lower + root.d_upper) / 2, (root.d_upper - root.d_lower) / 2
     slope, level = forms.slope[0].flatten(0, 1), forms.offset[0].flatten()
     sides = _Sides.of(slope * radius[0], level + slope @ center[0])
-    found = [torch.zeros(2, 0, dtype=torch.long, device=slope.device)]
+    pairs = [torch.zeros(2, 0, dtype=torch.long, device=slope.device)]
     blocks = torch.arange(len(slope), device=slope.device).split(max(1, AT_ONCE // len(slope)))
     for rows in budget.share(SHARE).paced(blocks):
         first, second = sides.opposed(rows, network.count)
         for at in torch.arange(len(first), device=slope.device).split(max(1, AT_ONCE // slope.shape[1])):
             i, j = first[at], second[at]
-            found.append(torch.stack([i, j])[:, sides.apart(i, j)])
-    return torch.cat(found, 1)
+            pairs.append(torch.stack([i, j])[:, sides.apart(i, j)])
+    return torch.cat(pairs, 1)
 
 
 @dataclass(frozen=True)
@@ -92,19 +92,19 @@ class _Sides:
         Entries of opposite sign, of size a and b, take 2 min((1 - y) a, y b) from the sum of both ends, which is at most
         2 sqrt(y (1 - y)) sqrt(a b); that sum is at least 2 sqrt(y (1 - y)) times the root of both ends' product.
         """
-        reach = self.up[rows] @ self.down.T + self.down[rows] @ self.up.T
-        near = reach.square() * (1.0 + 1e-6) >= self.top[rows].unsqueeze(1) * self.top
+        most = self.up[rows] @ self.down.T + self.down[rows] @ self.up.T
+        near = most.square() * (1.0 + 1e-6) >= self.top[rows].unsqueeze(1) * self.top
         behind = torch.arange(len(self.top), device=rows.device) - rows.unsqueeze(1)
         first, second = (near & (behind > 0) & (behind != count)).nonzero(as_tuple=True)
         return rows[first], second
 
     def apart(self, i: Tensor, j: Tensor) -> Tensor:
         """Which pairs exclude each other, with what rounding may do."""
-        found = torch.zeros(len(i), dtype=torch.bool, device=i.device)
+        excluded = torch.zeros(len(i), dtype=torch.bool, device=i.device)
         one, other, size, level = self.slope[i], self.slope[j], self.size, self.level
         for weight in WEIGHTS.tolist():
             y = self.top[i] / (self.top[i] + self.top[j] * 2.0**-weight).clamp(min=1e-300)
             ends = (one * (1.0 - y).unsqueeze(-1) + other * y.unsqueeze(-1)).abs().sum(-1)
             scale = (1.0 - y) * (size[i] + level[i].abs()) + y * (size[j] + level[j].abs())
-            found |= ends + (1.0 - y) * level[i] + y * level[j] < -SLACK * scale
-        return found
+            excluded |= ends + (1.0 - y) * level[i] + y * level[j] < -SLACK * scale
+        return excluded

@@ -11,7 +11,13 @@ STEPS = 24
 
 @dataclass(frozen=True)
 class Cooling:
-    """Temperatures of the smoothing, and steps as a part of the region's width: first and last, between them geometric."""
+    """A geometric schedule of temperatures and step lengths.
+
+    Attributes:
+        steps: how many passes there are.
+        temperature: the first and the last temperature of the smoothing.
+        step: the first and the last step, as a part of the region's width.
+    """
 
     steps: int
     temperature: tuple[float, float]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lipreg.linalg.floats import EPS, SPARE
 from lipreg.regions.ball_in_box import project, support_above
-from lipreg.search.rises import Rises, Shells
+from lipreg.search.rises import Rises, ShellNodes
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class Directions:
     upper: Tensor
 
     @classmethod
-    def of(cls, rises: Rises, nodes: Shells) -> Directions:
-        """What nodes leave of the directions: no component is larger than its room over the distance."""
+    def of(cls, rises: Rises, nodes: ShellNodes) -> Directions:
+        """What nodes leave of the directions: no component is larger than its own end over the distance."""
         near, far = nodes.near.unsqueeze(-1), nodes.far.unsqueeze(-1)
         lower, upper = nodes.d_lower / rises.units, nodes.d_upper / rises.units
         wide = 1.0 + 8 * EPS
@@ -38,8 +38,8 @@ class Directions:
             down, up = down.clamp(max=0.0), up.clamp(min=0.0)
         return cls(rises.network.p, down, up)
 
-    def __getitem__(self, chosen: Tensor) -> Directions:
-        return Directions(self.p, self.lower[chosen], self.upper[chosen])
+    def __getitem__(self, index: Tensor) -> Directions:
+        return Directions(self.p, self.lower[index], self.upper[index])
 
     def support(self, forms: Tensor) -> Tensor:
         """An upper bound on sup forms . u, ``(N, k)`` for ``(N, k, m)``, rounded up."""

@@ -14,95 +14,100 @@ import torch
 from torch import Tensor
 
 from lipreg.bounds import Analysis
-from lipreg.budget import FREE, Budget, OutOfBudget
+from lipreg.budget import UNLIMITED, Budget, OutOfBudget
 from lipreg.folding import fold
-from lipreg.milp import Cell, settle_cell
+from lipreg.milp import CellStatus, settle_cell
 from lipreg.milp import tighten as tighten_region
 from lipreg.results import Status
 from lipreg.search.ascent import QUICK, THOROUGH
+from lipreg.search.base import TOLERANCE, BaseSearch, SearchTask
 from lipreg.search.branching import contradicting, descend
 from lipreg.search.closing import STAGES, Closing
 from lipreg.search.conflicts import with_conflicts
-from lipreg.search.course import TOLERANCE, Course, Given
+from lipreg.search.forward_bounds import apply_phases, contradictory, shrink_boxes, tighten
 from lipreg.search.gradients import gradient_bounds
 from lipreg.search.incumbent import Incumbent
 from lipreg.search.multipliers import tighten_together
 from lipreg.search.nodes import Frontier, Nodes
-from lipreg.search.outcome import Outcome, Progress, unfolded
+from lipreg.search.outcome import SearchOutcome, SearchProgress, unbegun
 from lipreg.search.pointed import PointedSearch
-from lipreg.search.reach import contradictory, decided, shrink_boxes, tighten
 from lipreg.search.refolding import carry_over
 from lipreg.search.relaxed import relaxed_bound
 from lipreg.search.worth import Worth
 
-SPREAD = 16
+MIN_CHILDREN = 16
 """Open children below which a round branches once more, as far as its nodes go; fewer where a round takes fewer nodes."""
 LONG = 2**20
-"""Numbers in the forms of all nodes bounded, from which on a search is a long one: it bounds nodes thoroughly and climbs
-from its witness to better ones, again after twice as many."""
+"""Numbers in the forms of all nodes bounded, from which on a search is a long one: it bounds nodes thoroughly, and
+local searches go on from its witness to better ones, again after twice as many."""
 PAIRED = 2**22
 """Numbers in the forms of all nodes bounded, from which on pairs of phases that exclude each other are worth their cost."""
-CLIMB_SHARE = 0.25
-"""Most of the time that is left."""
+LOCAL_SEARCH_SHARE = 0.25
+"""Most of the remaining time."""
 TIGHTEN_AFTER = 4000
 """Nodes after which the region's bounds are tightened by programs. A search that ends before has no use for their cost."""
 TIGHTEN_SECONDS = 30.0
 TIGHTEN_SHARE = 0.2
-"""Most that tightening may take, in seconds and as a share of the time that is left."""
+"""Most that tightening may take, in seconds and as a share of the remaining time."""
 
 
-class Search(Course[Nodes]):
-    """One search; see ``search``."""
+class Search(BaseSearch[Nodes]):
+    """A branch and bound for the regional constant; see ``branch_and_bound``.
 
-    def __init__(self, given: Given) -> None:
-        local, budget = given.local, given.budget
-        network = fold(local, budget).to(given.device)
-        super().__init__(given, network, Frontier(Nodes.roots(network, given.uppers.to(given.device)), budget.memory))
+    Args:
+        task: the question, its bounds so far and its limits.
+    """
+
+    def __init__(self, task: SearchTask) -> None:
+        local, budget = task.local, task.budget
+        network = fold(local, budget).to(task.device)
+        super().__init__(task, network, Frontier(Nodes.roots(network, task.uppers.to(task.device)), budget.memory))
         self.local = local
-        start = None if given.start is None else network.domain.of(given.start)[0]
-        self.incumbent = Incumbent(given.attain, given.lower, start)
-        self.cells: dict[bytes, Cell] = {}
+        start = None if task.start is None else network.domain.of(task.start)[0]
+        self.incumbent = Incumbent(task.attain, task.lower, start)
+        self.cells: dict[bytes, CellStatus] = {}
         self.tightened = self.network.domain.sections is not None  # over a cone every range has 0 inside
         self.forward, self.relaxation = Worth(), Worth()
-        self.climb_after = LONG
+        self.local_search_after = LONG
         self.paired = False
 
     @property
     def lower(self) -> float:
         return self.incumbent.value
 
-    def run(self) -> Outcome:
+    def run(self) -> SearchOutcome:
+        """The whole search: rounds until no node is open or a limit ends it."""
         self._report()
         while len(self.frontier):
-            ended = self._ended()
+            ended = self._stop_status()
             if ended is not None:
                 return self._outcome(ended)
             if self.nodes >= TIGHTEN_AFTER and not self.tightened:
                 self._tighten_region()
                 self._report()
                 continue
-            if self.nodes * self._size >= self.climb_after:
-                self._climb()
+            if self.nodes * self._size >= self.local_search_after:
+                self._local_search()
             if self.nodes * self._size >= PAIRED and not self.paired:
                 self._pair()
             nodes = self.frontier.take(self.batch)
             self.nodes += len(nodes)
             memory = self.budget.memory
-            self.incumbent.hunt(self.local, self.network, self.nodes, lambda: self._ended() is not None, memory)
-            nodes = self._bound(*self._reach(nodes))
+            self.incumbent.hunt(self.local, self.network, self.nodes, lambda: self._stop_status() is not None, memory)
+            nodes = self._bound(*self._forward_bounds(nodes))
             nodes = self._settle_leaves(self._in_space(nodes))
             if len(nodes):
-                children, uppers = descend(self.network, nodes, self.cutoff, min(SPREAD, self.batch), self.budget)
+                children, uppers = descend(self.network, nodes, self.cutoff, min(MIN_CHILDREN, self.batch), self.budget)
                 self.closed = max([self.closed, *uppers])
                 self.closings[Closing.BRANCHED] += len(uppers)
                 self.frontier.add(children)
             self._report()
         # cells whose programs had no time may be those that hold no point
-        ended = self.budget.ended() if self.closed > self.cutoff else None
+        ended = self.budget.stop_reason() if self.closed > self.cutoff else None
         return self._outcome(Status.PROVED if ended is None else ended)
 
     def _tighten_region(self) -> None:
-        """Bounds over the whole region by LP and small MIPs; the open nodes over the units that these leave undecided."""
+        """Bounds over the whole region by LP and small MIPs; the open nodes over the units that these leave unstable."""
         self.tightened = True
         local = tighten_region(self.local, self.budget.share(TIGHTEN_SHARE).within(TIGHTEN_SECONDS))
         try:
@@ -122,19 +127,19 @@ class Search(Course[Nodes]):
         none = nodes.vectors.new_zeros(len(nodes), self.network.exclusive.shape[1])
         self.frontier = Frontier(replace(nodes, exclusive=none), self.budget.memory)
 
-    def _reach(self, nodes: Nodes) -> tuple[Nodes, Tensor]:
+    def _forward_bounds(self, nodes: Nodes) -> tuple[Nodes, Tensor]:
         """Forward bounds under the phases; the nodes that are not empty, and a point to try for each.
 
-        Without them nodes are kept that hold no point, and units that are decided count as undecided.
+        Without them nodes are kept that hold no point, and units that are decided count as unstable.
         """
         if not self.forward.pays():
-            decided(self.network, nodes)
-            nodes = self._inhabited(nodes, ~contradictory(nodes), Closing.BOUNDS)
+            apply_phases(self.network, nodes)
+            nodes = self._nonempty(nodes, ~contradictory(nodes), Closing.BOUNDS)
             return nodes, (nodes.d_lower + nodes.d_upper) / 2
-        before, count = nodes.undecided.sum(-1), len(nodes)
+        before, count = nodes.unstable.sum(-1), len(nodes)
         nodes, points, kept = self._tightened(nodes)
         # an empty node is as much as one with a unit less
-        gained = (before[kept] - nodes.undecided.sum(-1)).clamp(max=1).sum() + (count - len(nodes))
+        gained = (before[kept] - nodes.unstable.sum(-1)).clamp(max=1).sum() + (count - len(nodes))
         self.forward.note(torch.full((count,), float(gained) / count))
         return nodes, points
 
@@ -144,13 +149,13 @@ class Search(Course[Nodes]):
         forms = tighten(self.network, nodes)
         shrink_boxes(self.network, nodes, forms)
         kept = ~contradictory(nodes)
-        nodes, forms, at = self._inhabited(nodes, kept, Closing.BOUNDS), forms[kept], at[kept]
+        nodes, forms, at = self._nonempty(nodes, kept, Closing.BOUNDS), forms[kept], at[kept]
         if not len(nodes):
             return nodes, nodes.d_lower, at
         rounds = THOROUGH if self.nodes * self._size >= LONG else QUICK
         points = tighten_together(self.network, nodes, forms, rounds)
         kept = ~contradictory(nodes)
-        return self._inhabited(nodes, kept, Closing.CUTS), points[kept], at[kept]
+        return self._nonempty(nodes, kept, Closing.CUTS), points[kept], at[kept]
 
     def _bound(self, nodes: Nodes, points: Tensor) -> Nodes:
         """Gradient bounds, each only for the nodes that the one before it leaves open."""
@@ -169,22 +174,22 @@ class Search(Course[Nodes]):
             nodes, _ = self._lowered(nodes, bound, network.rounding[nodes.row], Closing.SWITCHES)
         return nodes
 
-    def _climb(self) -> None:
-        self.climb_after *= 2
-        own = self.budget.after(self.nodes).share(CLIMB_SHARE)
-        self.incumbent.climb(self.network, lambda: own.ended() is not None)
+    def _local_search(self) -> None:
+        self.local_search_after *= 2
+        budget = self.budget.after(self.nodes).share(LOCAL_SEARCH_SHARE)
+        self.incumbent.local_search(self.network, lambda: budget.stop_reason() is not None)
 
     def _settle_leaves(self, nodes: Nodes) -> Nodes:
-        """Settles the nodes with no undecided unit, and returns the others."""
-        leaf = ~nodes.undecided.any(-1)
+        """Settles the nodes with no unstable unit, and returns the others."""
+        leaf = ~nodes.unstable.any(-1)
         # units that the round decided have cut nothing yet, and with all of them the cuts are the cell's own
-        cells, _ = self._open(nodes[leaf], Closing.WITNESS)
+        cells, _ = self._open_nodes(nodes[leaf], Closing.WITNESS)
         cells = self._bound(*self._tightened(cells)[:2]) if len(cells) else cells
         self.closings[Closing.CELL] += len(cells)
         for at in range(len(cells)):
             upper = float(cells.upper[at])
-            if upper <= self.cutoff or self._cell(cells.phase[at]) is not Cell.EMPTY:
-                # attained by a witness, or by no point that was found: then it stays above every lower bound
+            if upper <= self.cutoff or self._cell(cells.phase[at]) is not CellStatus.EMPTY:
+                # attained by a witness, or by no point that was seen: then it stays above every lower bound
                 self.closed = max(self.closed, upper)
         return nodes[~leaf]
 
@@ -193,12 +198,12 @@ class Search(Course[Nodes]):
         sections = self.network.domain.sections
         if sections is None or not len(nodes):
             return nodes
-        known = self.network.leading(nodes.phase, contradicting(self.network.inputs, len(sections[0])))
-        prefixes, at = known.unique(dim=0, return_inverse=True)
-        empty = [bool(prefix.any()) and self._cell(prefix) is Cell.EMPTY for prefix in prefixes]
-        return self._inhabited(nodes, ~torch.tensor(empty, device=at.device)[at], Closing.CELL)
+        decided = self.network.leading(nodes.phase, contradicting(self.network.inputs, len(sections[0])))
+        prefixes, at = decided.unique(dim=0, return_inverse=True)
+        empty = [bool(prefix.any()) and self._cell(prefix) is CellStatus.EMPTY for prefix in prefixes]
+        return self._nonempty(nodes, ~torch.tensor(empty, device=at.device)[at], Closing.CELL)
 
-    def _cell(self, phase: Tensor) -> Cell:
+    def _cell(self, phase: Tensor) -> CellStatus:
         pattern = torch.where(phase == 0, torch.nan, (phase > 0).double()).cpu().numpy()
         key = pattern.tobytes()
         if key not in self.cells:
@@ -216,17 +221,17 @@ def _next(stages: Generator[Tensor, Tensor, None], kept: Tensor) -> Tensor | Non
         return None
 
 
-def search(
+def branch_and_bound(
     local: Analysis,
     uppers: Tensor,
     lower: float,
     attain: Callable[[Tensor], float],
     budget: Budget | None = None,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Callable[[SearchProgress], None] | None = None,
     device: torch.device | str = "cpu",
     start: Tensor | None = None,
     tolerance: float = TOLERANCE,
-) -> Outcome:
+) -> SearchOutcome:
     """Searches for the constant of one point, regional or pointed, the largest over its functionals.
 
     Args:
@@ -235,23 +240,23 @@ def search(
         lower: what a witness attains already.
         attain: evaluates points ``(k, *shape)`` on the network itself and returns the best value witnessed so far.
         budget: when to end early; None for no limit.
-        progress: told after every round.
+        progress: called after every round.
         device: where the nodes live and are bounded, in float64.
-        start: the witness that attains ``lower``, ``(1, *shape)``, to climb from.
+        start: the witness that attains ``lower``, ``(1, *shape)``, from which local searches go on.
         tolerance: relative gap at which a node is closed, at least 0.
 
     Returns:
         The proved upper end and how the search ended. The lower end is what ``attain`` has seen. Deterministic for a number
         of threads, up to where a time limit cuts it off.
     """
-    own = (budget or FREE).started()
-    began = own.clock()
+    started = (budget or UNLIMITED).started()
+    began = started.clock()
     try:
         kind = PointedSearch if local.placed.problem.scope == "pointed" else Search
-        begun = kind(Given(local, uppers, lower, attain, own, progress, device, start, tolerance))
+        search = kind(SearchTask(local, uppers, lower, attain, started, progress, device, start, tolerance))
     except OutOfBudget as over:
         upper = float(uppers.max())
         if progress is not None:
-            progress(Progress(lower, upper, open=len(uppers), nodes=0, seconds=own.clock() - began))
-        return Outcome(over.status, upper, nodes=0, cells=0, left_out=unfolded(over))
-    return begun.run()
+            progress(SearchProgress(lower, upper, len(uppers), 0, started.clock() - began, over.lacking))
+        return SearchOutcome(over.status, upper, nodes=0, cells=0, left_out=unbegun(over))
+    return search.run()

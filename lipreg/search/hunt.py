@@ -17,6 +17,7 @@ from torch import Tensor
 
 from lipreg.bounds import Analysis
 from lipreg.graph import node_size
+from lipreg.search.breeding import offspring
 from lipreg.search.cooling import FINE, WIDE, Cooling
 from lipreg.search.screen import AIMS, Screen
 from lipreg.search.wanted import SETS, wanted_signs
@@ -31,10 +32,10 @@ DRAWN = 2**23
 KEPT = 64
 """The best points that a hunt goes on from."""
 ASCENTS = 32
-"""Points that climb together."""
+"""Points that ascend together."""
 BRED = (256, 1024)
 """Points bred at once, in the first turn and in later ones where they cost no more than ``DRAWN`` numbers."""
-LITTERS = 6
+GENERATIONS = 6
 """Of a turn."""
 PARENTS = 8
 """Points of which units are switched, ``SETS`` sets of them for each."""
@@ -50,7 +51,7 @@ GAIN = 1e-6
 """Least relative growth that counts as better."""
 SPREAD = 0.2
 """Of a point's first offspring, as a part of the region's width."""
-FIRST = {"bred": (2 * LITTERS, BRED[0]), "switched": (4 * PULLS, PARENTS * SETS)}
+FIRST = {"bred": (2 * GENERATIONS, BRED[0]), "switched": (4 * PULLS, PARENTS * SETS)}
 FIRST |= {"climbed": (6 * WIDE.steps, ASCENTS), "refined": (6 * FINE.steps, ASCENTS)}
 """Passes of the first turn of a kind, about, and the points of each."""
 
@@ -72,13 +73,13 @@ class Hunt:
 
     def __init__(self, screen: Screen, generator: torch.Generator, drawn: int = POINTS) -> None:
         self.screen, self.generator, self.drawn, self.looked_at = screen, generator, drawn, 0
-        center, affine = screen.region.center, not any(bool(units.any()) for units in screen.undecided.values())
+        center, affine = screen.region.center, not any(bool(units.any()) for units in screen.unstable.values())
         self.settled = affine and not (screen.pointed or screen.graph.pools() or screen.graph.curves())
         self.points, self.values, self.spread = center[:0], center.new_zeros(0), center.new_zeros(0)
         self.choice = torch.zeros(0, dtype=torch.long)
-        self._enter(center, screen.functionals(center))
+        self._enter(center, screen.all_values(center))
         kinds: dict[str, Callable[[Callable[[], bool]], None]] = {"drawn": self._draw, "bred": self._breed}
-        kinds |= {"climbed": self.climb, "switched": self._switch, "refined": self._refine}
+        kinds |= {"climbed": self.wide_ascents, "switched": self._switch, "refined": self._fine_ascents}
         if screen.pointed:
             kinds["switched"] = self._aim
         elif not screen.graph.relus():
@@ -88,153 +89,147 @@ class Hunt:
         self._due = dict.fromkeys(self._kinds, 0.0)
         self._cost = {kind: passes * screen.numbers(points) for kind, (passes, points) in FIRST.items()}
         self._cost["drawn"] = first_turn(screen.local)
-        self._stale, self._room = False, math.inf
+        self._stale, self._remaining = False, math.inf
         self.turns = dict.fromkeys(self._kinds, 0)
 
     @property
     def best(self) -> float:
+        """The largest value that one of its points promises."""
         return float(self.values[0])
 
-    def turn(self, ended: Callable[[], bool]) -> None:
+    def turn(self, is_over: Callable[[], bool]) -> None:
         """One turn of the kind whose turn it is.
 
         Args:
-            ended: asked before every pass; ends the turn early.
+            is_over: called before every pass; True ends the turn early.
         """
         kind = self._next()
         before, work = self.best, self.screen.work
         with torch.no_grad():
-            self._kinds[kind](ended)
+            self._kinds[kind](is_over)
         self.turns[kind] += 1
         cost = self._cost[kind] = self.screen.work - work
         better = self.best > before * (1.0 + GAIN)
         self._due[kind] = self._due[kind] / 2.0 + cost if better else 2.0 * self._due[kind] + cost
 
-    def go(self, ended: Callable[[], bool], turns: float = math.inf, upper: float = math.inf) -> int:
-        """Turns, at most so many, until ``ended``, nothing is left to find or ``upper`` is promised; returns how many."""
+    def go(self, is_over: Callable[[], bool], turns: float = math.inf, upper: float = math.inf) -> int:
+        """Takes turns until a limit ends them or nothing is left to find, and returns how many.
+
+        Args:
+            is_over: called before every turn and every pass; True ends them.
+            turns: most that are taken.
+            upper: the value beyond which nothing is looked for.
+        """
         done = 0
-        while done < turns and not self.settled and self.best < upper and not ended():
-            self.turn(ended)
+        while done < turns and not self.settled and self.best < upper and not is_over():
+            self.turn(is_over)
             done += 1
         return done
 
-    def within(self, numbers: float, ended: Callable[[], bool]) -> None:
+    def within(self, numbers: float, is_over: Callable[[], bool]) -> None:
         """Turns, as long as one more fits where so many numbers may be computed in all, going by its kind's last.
 
         It is random points of which there may be fewer.
         """
-        while not self.settled and not ended():
-            self._room = numbers - self.screen.work
-            if min(DRAWN, self._cost[self._next()]) > self._room:
+        while not self.settled and not is_over():
+            self._remaining = numbers - self.screen.work
+            if min(DRAWN, self._cost[self._next()]) > self._remaining:
                 break
-            self.turn(ended)
-        self._room = math.inf
+            self.turn(is_over)
+        self._remaining = math.inf
 
     def _next(self) -> str:
         """The kind whose turn it is."""
         return min(self._due, key=self._due.__getitem__)
 
-    def found(self, count: int) -> Tensor:
+    def best_points(self, count: int) -> Tensor:
         """The best points as points of the region itself, ``(count or fewer, *shape)``."""
         region = self.screen.local.placed.region
         return region.project(self.points[:count].to(region.center).unsqueeze(0))[0]
 
     def take(self, points: Tensor) -> None:
-        """Enters points ``(k, *shape)`` that were found elsewhere."""
+        """Enters points ``(k, *shape)`` from elsewhere."""
         x = self.screen.inside(points.to(self.points))
-        self._enter(x, self.screen.functionals(x))
+        self._enter(x, self.screen.all_values(x))
 
     # ---------------------------------------------------------------- the kinds of turns
 
-    def _draw(self, ended: Callable[[], bool]) -> None:
+    def _draw(self, is_over: Callable[[], bool]) -> None:
         """Random points, at first half of them near the border; later more where looking at them costs little."""
         x, more = self.screen.sample(self.drawn, self.generator), 0
         if turns := self.turns["drawn"]:
-            numbers = min(DRAWN * 4 ** (turns - 1), self._room)
+            numbers = min(DRAWN * 4 ** (turns - 1), self._remaining)
             affordable = int(numbers // ((1 + len(self.screen.rows)) * self.screen.size))
             more = min(affordable, self.drawn * MORE**turns) - self.drawn
         elif self.screen.region.bounded:
-            x = torch.cat([x, self.screen.on_faces(FACES, self.generator)])
-        held = x[:0], x.new_zeros(0), torch.zeros(0, dtype=torch.long, device=x.device)
+            x = torch.cat([x, self.screen.on_faces(FACES, self.generator)])  # mixed, so that a part holds every kind
+            x = x[torch.randperm(len(x), generator=self.generator)]
+        best = x[:0], x.new_zeros(0), torch.zeros(0, dtype=torch.long, device=x.device)
         at_once = max(1, self.screen.at_once // x[0].numel())
         while True:
-            x, values, choice = self._looked(x, None, ended)
+            x, values, choice = self._looked(x, None, is_over)
             self._enter(x, values, choice)
-            seen = [torch.cat(pair) for pair in zip(held, (x, values, choice), strict=True)]
+            seen = [torch.cat(pair) for pair in zip(best, (x, values, choice), strict=True)]
             top = seen[1].topk(min(ASCENTS, len(seen[1]))).indices
-            held = seen[0][top], seen[1][top], seen[2][top]
-            if more <= 0 or ended():
+            best = seen[0][top], seen[1][top], seen[2][top]
+            if more <= 0 or is_over():
                 break
-            x = self.screen.spread(min(more, at_once), self.generator)
+            x = self.screen.sample_interior(min(more, at_once), self.generator)
             more -= len(x)
-        self._fresh = held[0], held[2]
+        self._fresh = best[0], best[2]
 
-    def climb(self, ended: Callable[[], bool]) -> None:
-        """Wide ascents from the best of random points, of which none has climbed."""
+    def wide_ascents(self, is_over: Callable[[], bool]) -> None:
+        """Wide ascents from the best of random points, from which no ascent has begun."""
         if self._fresh is None:
-            self._draw(ended)
+            self._draw(is_over)
         assert self._fresh is not None
         (x, choice), self._fresh = self._fresh, None
-        self._ascend(x, choice, WIDE, ended)
+        self._ascend(x, choice, WIDE, is_over)
 
-    def _refine(self, ended: Callable[[], bool]) -> None:
-        """Fine ascents from the best points, whose functionals are chosen anew."""
+    def _fine_ascents(self, is_over: Callable[[], bool]) -> None:
+        """Fine ascents from the best points, whose functionals are selected anew."""
         self.take(self.points)
-        self._ascend(self.points[:ASCENTS], self.choice[:ASCENTS], FINE, ended)
+        self._ascend(self.points[:ASCENTS], self.choice[:ASCENTS], FINE, is_over)
 
-    def _ascend(self, x: Tensor, choice: Tensor, course: Cooling, ended: Callable[[], bool]) -> None:
+    def _ascend(self, x: Tensor, choice: Tensor, course: Cooling, is_over: Callable[[], bool]) -> None:
         for temperature, step in course:
-            if ended():
+            if is_over():
                 return
             gradient = self.screen.uphill(x, choice, temperature)
-            x = self.screen.inside(x + self.screen.room(x) * step * gradient.sign())
+            x = self.screen.inside(x + self.screen.extent(x) * step * gradient.sign())
             self._enter(x, self.screen.values(x, choice), choice)
 
-    def _breed(self, ended: Callable[[], bool]) -> None:
+    def _breed(self, is_over: Callable[[], bool]) -> None:
         """Offspring of the best points, or after a turn that found nothing better, of fresh random ones."""
-        held = self.points, self.values, self.choice, self.spread
+        before = self.points, self.values, self.choice, self.spread
         if self._stale:
-            self.points, self.values, self.choice, self.spread = (part[:0] for part in held)
-            self._draw(ended)
-        self._litters(ended)
+            self.points, self.values, self.choice, self.spread = (part[:0] for part in before)
+            self._draw(is_over)
+        self._generations(is_over)
         if self._stale:
-            self._enter(*held)
-        self._stale = self.best <= float(held[1][0]) * (1.0 + GAIN)
+            self._enter(*before)
+        self._stale = self.best <= float(before[1][0]) * (1.0 + GAIN)
 
-    def _litters(self, ended: Callable[[], bool]) -> None:
-        """Points bred from those at hand: of one some coordinates from another, some moved at random."""
-        shape, (few, many) = self.points.shape[1:], BRED
-        affordable = int(min(DRAWN, self._room) // (2 * LITTERS * self.screen.size)) if self.turns["bred"] else 0
+    def _generations(self, is_over: Callable[[], bool]) -> None:
+        """Points bred from those at hand, and from these in turn."""
+        few, many = BRED
+        affordable = (
+            int(min(DRAWN, self._remaining) // (2 * GENERATIONS * self.screen.size)) if self.turns["bred"] else 0
+        )
         count = max(few, min(many, affordable))
-
-        def uniform(*shape: int) -> Tensor:
-            return torch.rand(count, *shape, generator=self.generator).to(self.points)
-
-        def normal(*shape: int) -> Tensor:
-            return torch.randn(count, *shape, generator=self.generator).to(self.points)
-
-        def tall(t: Tensor) -> Tensor:
-            return t.reshape(-1, *(1,) * len(shape))
-
-        for _ in range(LITTERS):
-            if ended():
+        for _ in range(GENERATIONS):
+            if is_over():
                 return
-            first, second, other = torch.randint(len(self.points), (3, count), generator=self.generator)
-            one = torch.minimum(first, second)  # the better ones more often
-            crossed = (uniform() < 0.5) * 0.5 * uniform()
-            x = torch.where(uniform(*shape) < tall(crossed), self.points[other], self.points[one])
-            spread = self.spread[one] * torch.exp(0.5 * normal())
-            moved = uniform(*shape) < tall(uniform() ** 2)
-            x = x + normal(*shape) * tall(spread) * self.screen.room(x) * moved
-            x, values, choice = self._looked(self.screen.inside(x), self.choice[one], ended)
+            x, parent, spread = offspring(self.screen, self.points, self.spread, count, self.generator)
+            x, values, choice = self._looked(x, self.choice[parent], is_over)
             self._enter(x, values, choice, spread[: len(x)])
 
-    def _aim(self, ended: Callable[[], bool]) -> None:
+    def _aim(self, is_over: Callable[[], bool]) -> None:
         """Points from the reference point along the gradients at the best points, again and again."""
         self.take(self.points)
         x, choice = self.points[:ASCENTS], self.choice[:ASCENTS]
         for _ in range(AIMED):
-            if ended():
+            if is_over():
                 return
             x = self.screen.along(x, choice)
             choice = choice.repeat_interleave(AIMS)
@@ -243,26 +238,26 @@ class Hunt:
             top = values.topk(min(ASCENTS, len(x))).indices
             x, choice = x[top], choice[top]
 
-    def _switch(self, ended: Callable[[], bool]) -> None:
+    def _switch(self, is_over: Callable[[], bool]) -> None:
         """Units of the best points whose switching would add most, in sets, and points that follow.
 
         The other units are to stay as they are, but for those whose switching would add something too.
         """
-        if ended():
+        if is_over():
             return
         x, choice = self.points[:PARENTS], self.choice[:PARENTS]
         wanted = wanted_signs(self.screen, x, choice, self.generator)
         x, choice = x.repeat_interleave(SETS, 0), choice.repeat_interleave(SETS)
         for _ in range(PULLS):
             x, missing = self.screen.towards(x, wanted, MARGIN, PULL)
-            if ended() or not bool(missing.any()):
+            if is_over() or not bool(missing.any()):
                 break
         self._enter(x, self.screen.values(x, choice), choice)
 
     # ---------------------------------------------------------------- what they share
 
-    def _looked(self, x: Tensor, choice: Tensor | None, ended: Callable[[], bool]) -> tuple[Tensor, Tensor, Tensor]:
-        """Points, what they promise and the functionals that count, of as many as are looked at before the end.
+    def _looked(self, x: Tensor, choice: Tensor | None, is_over: Callable[[], bool]) -> tuple[Tensor, Tensor, Tensor]:
+        """Points, what they promise and the functionals that count, of as many as are evaluated before the end.
 
         Args:
             choice: the functionals, ``(k,)``; None for the best ones.
@@ -270,8 +265,8 @@ class Hunt:
         some = max(1, self.screen.at_once // ((1 + len(self.screen.rows)) * self.screen.size))
         parts: list[Tensor] = []
         for at in torch.arange(len(x)).split(some):
-            parts.append(self.screen.functionals(x[at]) if choice is None else self.screen.values(x[at], choice[at]))
-            if ended():
+            parts.append(self.screen.all_values(x[at]) if choice is None else self.screen.values(x[at], choice[at]))
+            if is_over():
                 break
         values, choice = (torch.cat(parts), choice) if choice is not None else torch.cat(parts).max(-1)
         return x[: len(values)], values, choice[: len(values)]

@@ -1,4 +1,4 @@
-"""What fixed phases imply by the pairs of sides that exclude each other (``lipreg.search.conflicts``)."""
+"""The phases that fixed phases imply by the pairs of sides that exclude each other (``lipreg.search.conflicts``)."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ def implied(pairs: Tensor, phase: Tensor) -> tuple[Tensor, Tensor]:
         return phase, empty
     first, second = torch.cat([pairs, pairs.flip(0)], 1)
     while True:
-        held = torch.cat([phase == 1, phase == -1], 1)
-        barred = torch.zeros_like(held, dtype=torch.float32)
-        barred.index_add_(1, second, held[:, first].float())
+        holds = torch.cat([phase == 1, phase == -1], 1)
+        barred = torch.zeros_like(holds, dtype=torch.float32)
+        barred.index_add_(1, second, holds[:, first].float())
         no_on, no_off = (barred > 0).chunk(2, 1)
         empty = empty | ((no_on & no_off) | (no_on & (phase == 1)) | (no_off & (phase == -1))).any(-1)
         further = torch.where(phase == 0, no_off.to(phase.dtype) - no_on.to(phase.dtype), phase)

@@ -1,4 +1,4 @@
-"""The best witness of a search: what it attains, where it lies, and how better ones are looked for."""
+"""The best witness of a search: what it attains, where it lies, and the searches for better ones."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from torch import Tensor
 
 from lipreg.bounds import Analysis
 from lipreg.folding import FoldedNetwork
-from lipreg.search.climb import climb
-from lipreg.search.gather import gather
+from lipreg.search.greedy_search import greedy_search
 from lipreg.search.hunt import GAIN, Hunt, first_turn
+from lipreg.search.local_search import local_search
 from lipreg.search.screen import Screen
 
-CLIMB_STEPS = 400
+LOCAL_SEARCH_STEPS = 400
 HUNTED = 1.0 / 24.0
 """Numbers that a hunt may compute for each number in the forms of the nodes bounded, times the units among which each is
 split: about 5 % of the time, as both take about as long for as many numbers."""
@@ -36,7 +36,7 @@ class Incumbent:
 
     def __init__(self, attain: Callable[[Tensor], float], value: float, best: Tensor | None) -> None:
         self.attain, self.value, self.best = attain, value, best
-        self._climbed_from: Tensor | None = None
+        self._searched_from: Tensor | None = None
         self._again, self._draws = 0, torch.Generator().manual_seed(0)
         self._hunt: Hunt | None = None
         self._offered = 0.0
@@ -55,7 +55,9 @@ class Incumbent:
         if values[best] > self.value * (1 + PROMISE):
             self.offer(network, network.domain.points(displacements[best : best + 1]))
 
-    def hunt(self, local: Analysis, network: FoldedNetwork, nodes: int, ended: Callable[[], bool], memory: int) -> None:
+    def hunt(
+        self, local: Analysis, network: FoldedNetwork, nodes: int, is_over: Callable[[], bool], memory: int
+    ) -> None:
         """Goes on hunting for better witnesses, as far as the work of the search pays for it.
 
         Small searches end before it begins.
@@ -64,7 +66,7 @@ class Incumbent:
             local: what is searched.
             network: the same, folded.
             nodes: how many were bounded so far.
-            ended: asked before every pass; ends it early.
+            is_over: called before every pass; True ends it early.
             memory: bytes of what is worked on at once.
         """
         paid = HUNTED * nodes * network.count**2 * (network.count + network.inputs)
@@ -74,15 +76,15 @@ class Incumbent:
             self._hunt = Hunt(Screen(local, memory), local.placed.region.generators(0)[0])
         if self.best is not None and self.value > self._hunt.best:
             self._hunt.take(network.domain.points(self.best.unsqueeze(0)))
-        self._hunt.within(paid, ended)
+        self._hunt.within(paid, is_over)
         if self._hunt.best > max(self.value, self._offered) * (1.0 + GAIN):
             self._offered = self._hunt.best
-            for point in self._hunt.found(OFFERED).split(1):
+            for point in self._hunt.best_points(OFFERED).split(1):
                 self.offer(network, point)
                 if self.value >= self._offered * (1.0 - GAIN):
                     break
 
-    def climb(self, network: FoldedNetwork, ended: Callable[[], bool]) -> None:
+    def local_search(self, network: FoldedNetwork, is_over: Callable[[], bool]) -> None:
         """From the best witness to better ones. Where this was done before, from it and from points of another origin
         in turns, with a disturbed choice of phases.
 
@@ -91,21 +93,21 @@ class Incumbent:
         if self.best is None:
             return
         start, draws = self.best, None
-        if start is self._climbed_from:
+        if start is self._searched_from:
             self._again, draws = self._again + 1, self._draws
             if self._again % 2 == 0 and self._hunt is not None:
-                start = network.domain.of(elsewhere(self._hunt, ended))[0]
-        found = climb(network, gather(network, start, ended, draws), CLIMB_STEPS, ended)
-        self.offer_best(network, found.unsqueeze(0))
-        self._climbed_from = self.best
+                start = network.domain.of(fresh_start(self._hunt, is_over))[0]
+        displacement = local_search(network, greedy_search(network, start, is_over, draws), LOCAL_SEARCH_STEPS, is_over)
+        self.offer_best(network, displacement.unsqueeze(0))
+        self._searched_from = self.best
 
 
-def elsewhere(hunt: Hunt, ended: Callable[[], bool]) -> Tensor:
+def fresh_start(hunt: Hunt, is_over: Callable[[], bool]) -> Tensor:
     """Where ascents from fresh random points end, as a point of the region, ``(1, *shape)``.
 
     Most of the points that the hunt goes on from have one origin; this one has another.
     """
     other = Hunt(hunt.screen, hunt.generator)
     with torch.no_grad():
-        other.climb(ended)
-    return other.found(1)
+        other.wide_ascents(is_over)
+    return other.best_points(1)

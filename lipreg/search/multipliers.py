@@ -4,7 +4,7 @@ Over a node's box, or its part of an l2 ball, with the cuts A d + b >= 0 of its 
 
     sup form . d <= sup over the box or ball of (form + A^T y) . d  +  b . y.
 
-Good y are found for every undecided unit of every node at once, on the side of its kink that is nearer to it: the other
+Good y are computed for every unstable unit of every node at once, on the side of its kink that is nearer to it: the other
 side is the less likely to go.
 """
 
@@ -18,8 +18,8 @@ from torch import Tensor
 from lipreg.folding import FoldedNetwork
 from lipreg.linalg.floats import EPS, SPARE
 from lipreg.search.ascent import THOROUGH, UnitBall, UnitBox, UnitSet, dual_bounds
+from lipreg.search.forward_bounds import SLACK, Forms, settle
 from lipreg.search.nodes import Nodes
-from lipreg.search.reach import SLACK, Forms, settle
 from lipreg.search.simplex import deepest, maxima
 
 SIMPLEX_INPUTS = 7
@@ -32,11 +32,14 @@ TANGENTS = 4
 
 
 def tighten_together(network: FoldedNetwork, nodes: Nodes, forms: Forms, rounds: tuple[int, ...] = THOROUGH) -> Tensor:
-    """Tightens the undecided units' bounds, in place, and settles implied phases.
+    """Tightens the unstable units' bounds, in place, and settles implied phases.
 
     A node whose cuts contradict each other gets an empty box (see ``contradictory``).
 
     Args:
+        network: the folded network.
+        nodes: whose bounds and phases are updated.
+        forms: of every unit, valid in the nodes.
         rounds: steps of the iteration, of networks with more inputs than ``SIMPLEX_INPUTS``.
 
     Returns:
@@ -48,7 +51,7 @@ def tighten_together(network: FoldedNetwork, nodes: Nodes, forms: Forms, rounds:
     cut, level = _binding_cuts(network, nodes, forms, center, radius, within)
     if cut.shape[1] == 0:
         return center
-    place, real = padded(nodes.undecided)
+    place, real = padded(nodes.unstable)
     below = (nodes.z_upper > -nodes.z_lower).gather(1, place)  # bounds -z, where that is nearer to the kink
     form, start, size = _targets(forms, place, below, center, radius)
     widened = (SLACK * (network.z_upper - network.z_lower) + network.z_rounding)[place]
@@ -85,15 +88,15 @@ def _by_simplex(network: FoldedNetwork, nodes: Nodes, forms: Forms) -> Tensor:
         return center
     bound, point = deepest(cut, level)
     for _ in range(TANGENTS if network.domain.ball < math.inf else 0):
-        row, room = _tangents(network.domain.ball, center, radius, point)
-        if not bool((room < 1.0).any()):
+        row, slack = _tangents(network.domain.ball, center, radius, point)
+        if not bool((slack < 1.0).any()):
             break
-        cut, level = torch.cat([cut, row.unsqueeze(1)], 1), torch.cat([level, room.unsqueeze(1)], 1)
+        cut, level = torch.cat([cut, row.unsqueeze(1)], 1), torch.cat([level, slack.unsqueeze(1)], 1)
         bound, point = deepest(cut, level)
     empty = bound < -SLACK
     nodes.d_lower = torch.where(empty.unsqueeze(-1), torch.inf, nodes.d_lower)
     middle = center + radius * point
-    at, unit = (nodes.undecided & ~empty.unsqueeze(-1)).nonzero(as_tuple=True)
+    at, unit = (nodes.unstable & ~empty.unsqueeze(-1)).nonzero(as_tuple=True)
     if len(at):
         ends = (forms.slope[at, :, unit] @ middle[at].unsqueeze(-1)).squeeze(-1) + forms.offset[at, :, unit]
         side = ends.argmin(-1)  # of the bounds on z and on -z the one that is the smaller there
@@ -112,16 +115,18 @@ def _by_simplex(network: FoldedNetwork, nodes: Nodes, forms: Forms) -> Tensor:
 
 
 def _tangents(ball: float, center: Tensor, radius: Tensor, point: Tensor) -> tuple[Tensor, Tensor]:
-    """Cuts of size 1, in the nodes' coordinates, that hold the ball where a point lies outside; (0, 1) where none does."""
+    """Cuts of size 1, in the nodes' coordinates, that contain the ball where a point is outside; (0, 1) where none is."""
     d = center + radius * point
     size = d.norm(dim=-1, keepdim=True)
     normal = d / size.clamp(min=1e-300)
     # |n|_2 ball - n . center >= n . (radius u): what rounding did to n is no matter, what it does to the sums is charged
     lost = EPS * (d.shape[-1] + SPARE) * (ball + normal.abs() * center.abs()).amax(-1) * d.shape[-1]
-    row, room = -normal * radius, ball * normal.norm(dim=-1) - (normal * center).sum(-1) + lost
+    row, slack = -normal * radius, ball * normal.norm(dim=-1) - (normal * center).sum(-1) + lost
     length = row.norm(dim=-1).clamp(min=1e-300)
     outside = size.squeeze(-1) > ball
-    return torch.where(outside.unsqueeze(-1), row / length.unsqueeze(-1), 0.0), torch.where(outside, room / length, 1.0)
+    return torch.where(outside.unsqueeze(-1), row / length.unsqueeze(-1), 0.0), torch.where(
+        outside, slack / length, 1.0
+    )
 
 
 def _binding_cuts(
@@ -170,8 +175,8 @@ def sizes(form: Tensor, start: Tensor) -> Tensor:
     return torch.maximum(form.norm(dim=-1), LEAST * start.abs()).clamp(min=1e-150)
 
 
-def padded(chosen: Tensor) -> tuple[Tensor, Tensor]:
+def padded(mask: Tensor) -> tuple[Tensor, Tensor]:
     """Positions of the true entries of each row ``(N, n)``, filled up to the longest row; and which of them are real."""
-    most = int(chosen.sum(1).max()) if chosen.numel() else 0
-    real, place = chosen.to(torch.int8).topk(most, dim=1)
+    most = int(mask.sum(1).max()) if mask.numel() else 0
+    real, place = mask.to(torch.int8).topk(most, dim=1)
     return place, real > 0

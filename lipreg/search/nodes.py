@@ -18,7 +18,7 @@ class Nodes:
     """A batch of N nodes; each is the part of the region where the units follow the fixed phases, inside a box.
 
     Attributes:
-        phase: 1 active, -1 not, 0 undecided; ``(N, n)`` int8.
+        phase: 1 active, -1 not, 0 unstable; ``(N, n)`` int8.
         row: the family, ``(N,)``: a functional, or of an operator itself or a column.
         upper: proved upper bound on that family's constant within the node, ``(N,)``.
         depth: decisions taken on the way from the root, ``(N,)``.
@@ -26,8 +26,8 @@ class Nodes:
         d_lower, d_upper: the node's box of displacements, ``(N, m)``.
         vectors: of the units and of the functional's numbers, where the relaxation of the parent's gradient ended
             (``lipreg.bounds.lifted_bound``), ``(N, n + k, r)`` float32.
-        between: what hangs on each unit's switch between its ends, in that relaxation of the node or of the last one before
-            that was relaxed, ``(N, n)`` float32; equal where none was.
+        unit_gaps: how much each unit's switch changes between its ends, in that relaxation of the node or of the last one
+            before that was relaxed, ``(N, n)`` float32; equal where none was.
         exclusive: multipliers of the network's exclusive sides, in the same relaxation, ``(N, e)`` float32.
     """
 
@@ -40,29 +40,31 @@ class Nodes:
     d_lower: Tensor
     d_upper: Tensor
     vectors: Tensor
-    between: Tensor
+    unit_gaps: Tensor
     exclusive: Tensor
 
     def __len__(self) -> int:
         return len(self.row)
 
-    def __getitem__(self, chosen: Tensor | slice) -> Self:
-        return type(self)(*(getattr(self, f.name)[chosen] for f in fields(self)))
+    def __getitem__(self, index: Tensor | slice) -> Self:
+        return type(self)(*(getattr(self, f.name)[index] for f in fields(self)))
 
     @property
-    def undecided(self) -> Tensor:
+    def unstable(self) -> Tensor:
+        """Which units have no fixed phase, ``(N, n)``."""
         return self.phase == 0
 
     @classmethod
     def join(cls, parts: list[Self]) -> Self:
+        """The nodes of several batches in one, in their order."""
         return cls(*(torch.cat([getattr(part, f.name) for part in parts]) for f in fields(cls)))
 
     @staticmethod
     def roots(network: FoldedNetwork, uppers: Tensor) -> Nodes:
         """One node a family, with nothing decided; one bound for all of them will do."""
-        count = network.families
+        count = network.family_count
 
-        def spread(tensor: Tensor) -> Tensor:
+        def repeated(tensor: Tensor) -> Tensor:
             return tensor.expand(count, -1).clone()
 
         start = Vectors.start(count, network.count, 1 if network.q is None else network.rows, uppers.float())
@@ -71,12 +73,12 @@ class Nodes:
             row=torch.arange(count, device=uppers.device),
             upper=uppers.expand(count).clone(),
             depth=torch.zeros(count, dtype=torch.int64, device=uppers.device),
-            z_lower=spread(network.z_lower),
-            z_upper=spread(network.z_upper),
-            d_lower=spread(network.domain.lower),
-            d_upper=spread(network.domain.upper),
+            z_lower=repeated(network.z_lower),
+            z_upper=repeated(network.z_upper),
+            d_lower=repeated(network.domain.lower),
+            d_upper=repeated(network.domain.upper),
             vectors=torch.cat([start.along, start.free], 1),
-            between=torch.ones(count, network.count, device=uppers.device),
+            unit_gaps=torch.ones(count, network.count, device=uppers.device),
             exclusive=torch.zeros(count, network.exclusive.shape[1], device=uppers.device),
         )
 
@@ -97,36 +99,37 @@ class Frontier(Generic[N]):
 
     def __init__(self, nodes: N, limit: int) -> None:
         self._store = nodes
-        self._open = len(nodes)
+        self._count = len(nodes)
         columns = (getattr(nodes, f.name) for f in fields(nodes))
         size = sum(math.prod(column.shape[1:]) * column.element_size() for column in columns)
         self.limit = max(2, limit // max(1, size))
         self.diving = False
 
     def __len__(self) -> int:
-        return self._open
+        return self._count
 
     @property
     def upper(self) -> float:
         """The largest bound of an open node, -inf without one."""
-        return float(self._store.upper[: self._open].max()) if self._open else -float("inf")
+        return float(self._store.upper[: self._count].max()) if self._count else -float("inf")
 
     def all(self) -> N:
         """Every open node; they stay open."""
-        return self._store[: self._open]
+        return self._store[: self._count]
 
     def take(self, count: int) -> N:
         """Removes and returns the next ``count`` nodes."""
-        self.diving = self._open > (self.limit // 2 if self.diving else self.limit)
-        upper, depth = self._store.upper[: self._open], self._store.depth[: self._open]
+        self.diving = self._count > (self.limit // 2 if self.diving else self.limit)
+        upper, depth = self._store.upper[: self._count], self._store.depth[: self._count]
         key = depth.to(upper) + upper / (1.0 + upper.abs().amax()) if self.diving else upper
-        chosen = key.topk(min(count, self._open)).indices
-        taken = self._store[chosen]
-        self._remove(chosen)
+        index = key.topk(min(count, self._count)).indices
+        taken = self._store[index]
+        self._remove(index)
         return taken
 
     def add(self, nodes: N) -> None:
-        needed = self._open + len(nodes)
+        """Enters nodes; the block of memory grows, at least twofold, where they do not fit."""
+        needed = self._count + len(nodes)
         if needed > len(self._store):
             spare = type(nodes)(
                 *(
@@ -135,15 +138,15 @@ class Frontier(Generic[N]):
                 )
             )
             for f in fields(nodes):
-                getattr(spare, f.name)[: self._open] = getattr(self._store, f.name)[: self._open]
+                getattr(spare, f.name)[: self._count] = getattr(self._store, f.name)[: self._count]
             self._store = spare
         for f in fields(nodes):
-            getattr(self._store, f.name)[self._open : needed] = getattr(nodes, f.name)
-        self._open = needed
+            getattr(self._store, f.name)[self._count : needed] = getattr(nodes, f.name)
+        self._count = needed
 
     def drop(self, cutoff: float) -> float:
         """Removes the nodes whose bound is at most ``cutoff``; returns the largest of their bounds, 0 without one."""
-        upper = self._store.upper[: self._open]
+        upper = self._store.upper[: self._count]
         closed = (upper <= cutoff).nonzero().flatten()
         if not len(closed):
             return 0.0
@@ -152,13 +155,13 @@ class Frontier(Generic[N]):
         return largest
 
     def _remove(self, slots: Tensor) -> None:
-        """Fills the given slots with nodes from the end of the block."""
-        left = self._open - len(slots)
-        keep = torch.ones(self._open, dtype=torch.bool, device=slots.device)
+        """Fills slots with nodes from the end of the block."""
+        remaining = self._count - len(slots)
+        keep = torch.ones(self._count, dtype=torch.bool, device=slots.device)
         keep[slots] = False
-        holes = (~keep[:left]).nonzero().flatten()
-        movers = keep[left:].nonzero().flatten() + left
+        holes = (~keep[:remaining]).nonzero().flatten()
+        movers = keep[remaining:].nonzero().flatten() + remaining
         for f in fields(self._store):
             tensor = getattr(self._store, f.name)
             tensor[holes] = tensor[movers]
-        self._open = left
+        self._count = remaining

@@ -15,10 +15,13 @@ ROUNDING = 1e-12
 
 
 def entrywise_bound(network: FoldedNetwork, center: Tensor, radius: Tensor) -> Tensor:
-    """Norms of the matrices center +- radius ``(N, rows, columns)`` from above, ``(N,)``.
+    """Norms of the matrices center +- radius from above, ``(N,)``.
 
-    The smaller of that of the larger magnitudes and of |center| + |radius|, each norm from above. A family of p = 1 is one
-    column.
+    The smaller of that of the larger magnitudes and of |center| + |radius|, each norm from above.
+
+    Args:
+        network: of whose p and q the norm is.
+        center, radius: ``(N, rows, columns)`` each; a family of p = 1 is one column.
     """
     whole = _from_above(center.abs() + radius, network.p, network.q)
     return torch.minimum(whole, _from_above(center, network.p, network.q) + _from_above(radius, network.p, network.q))

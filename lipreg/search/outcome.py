@@ -1,4 +1,4 @@
-"""What a search tells: where it stands, and what it proved."""
+"""The reports of a search: where it stands, and what it proved."""
 
 from __future__ import annotations
 
@@ -9,19 +9,30 @@ from lipreg.budget import OutOfBudget
 from lipreg.results import Status
 from lipreg.search.closing import Closing
 
-TOLD = 0.01
+LEAST_REPORTED = 0.01
 """Least number of seconds of work that is worth a word."""
+NOT_BEGUN = "No search was begun"
+"""With what the detail of an interval says so."""
 
 
 @dataclass(frozen=True)
-class Progress:
-    """Where a search stands: the interval proved so far, open nodes, nodes bounded, and wall-clock seconds."""
+class SearchProgress:
+    """Where a search stands.
+
+    Attributes:
+        lower, upper: the interval proved so far.
+        open: how many nodes are open.
+        nodes: how many were bounded.
+        seconds: wall-clock time since it began.
+        lacking: how many seconds it lacks to begin, where it was judged that there are too few.
+    """
 
     lower: float
     upper: float
     open: int
     nodes: int
     seconds: float
+    lacking: float = 0.0
 
     @property
     def gap(self) -> float:
@@ -30,7 +41,7 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class SearchOutcome:
     """What a search proved.
 
     Attributes:
@@ -52,18 +63,23 @@ class Outcome:
     closings: Mapping[Closing, int] = field(default_factory=dict)
 
 
-def unfolded(over: OutOfBudget) -> str:
-    """What is said of a search that ended before its first program or node: what its first step was judged to take, and how
-    much of the budget was left for it.
+def unbegun(over: OutOfBudget | None = None) -> str:
+    """The message about a search that ended before its first program or node."""
+    return f"{NOT_BEGUN}: {'no time was left for it' if over is None else no_search_message(over)}"
 
-    A step that was judged to take less than ``TOLD`` has no figures: no budget is chosen by them.
+
+def no_search_message(over: OutOfBudget) -> str:
+    """Why there was no first program or node: what its first step was judged to take, and how much of the point's time was
+    left for it.
+
+    A step that was judged to take less than ``LEAST_REPORTED`` has no figures: no budget is set by them.
     """
-    steps = "to fold the network (to write it down over its undecided units)"
-    if over.judged is None or over.judged < TOLD:
-        return f"There was no time {steps}"
-    left = f"{_seconds(over.left)} s" if over.left >= TOLD else "nothing"
+    steps = "to fold the network (to write it down over its unstable units)"
+    if over.judged is None or over.judged < LEAST_REPORTED:
+        return f"there was no time {steps}"
+    remaining = f"{_seconds(over.remaining)} s" if over.remaining >= LEAST_REPORTED else "nothing"
     judged = f"{steps} and go on from there was judged to take at least {_seconds(over.judged)} s"
-    return f"No search was begun: {judged}, and {left} of the budget was left"
+    return f"{judged}, and {remaining} of the point's time was left"
 
 
 def _seconds(number: float) -> str:

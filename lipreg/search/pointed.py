@@ -1,8 +1,8 @@
 """Branch and bound for the pointed constant: over phases and over distances from the reference point.
 
-Nodes are shells: some phases known, between two distances. Near the reference point the secant slopes say nearly all, and no
-distance is divided by; farther out linear forms of the rise, with the cuts of the phases, do. A node is split at a unit, or,
-where its distances are far apart, in two shells; with all phases known a cone program settles it.
+Nodes are shells: some phases fixed, between two distances. Near the reference point the secant slopes are nearly exact, and
+no distance is divided by; farther out linear forms of the rise, with the cuts of the phases, are better. A node is split at
+a unit, or, where its distances are far apart, in two shells; with all phases fixed a cone program settles it.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from torch import Tensor
 
 from lipreg.folding import fold
 from lipreg.results import Status
+from lipreg.search.base import BaseSearch, SearchTask
 from lipreg.search.closing import Closing
-from lipreg.search.course import Course, Given
 from lipreg.search.directions import Directions
+from lipreg.search.forward_bounds import Forms, contradictory, shrink_boxes, tighten
+from lipreg.search.linear_pieces import phases_at, piece_at, settle_piece
 from lipreg.search.multipliers import tighten_together
 from lipreg.search.nodes import Frontier
-from lipreg.search.outcome import Outcome
-from lipreg.search.pieces import phases_at, piece_at, settle_piece
+from lipreg.search.outcome import SearchOutcome
 from lipreg.search.quotients import quotient_bound
-from lipreg.search.reach import Forms, contradictory, shrink_boxes, tighten
 from lipreg.search.rise_forms import rise_forms
-from lipreg.search.rises import Rises, Shells
+from lipreg.search.rises import Rises, ShellNodes
 from lipreg.search.secants import secant_bound
 from lipreg.search.shells import descend, narrow, roots
 from lipreg.search.worth import Worth
@@ -35,27 +35,31 @@ longer on the reference networks."""
 PROMISE = 1e-9
 """How far above what is witnessed a point has to promise to lie, relatively, to be offered."""
 ASCENT = 0.1
-"""Most of the time that is left, for moving the best witness on."""
+"""Most of the remaining time, for moving the best witness on."""
 STEPS = 30
 """Most pieces that the best witness is moved through at a time."""
-BESIDE = 4
+NEIGHBOURS = 4
 """Most pieces beside its own that are tried from a point on kinks."""
 
 
-class PointedSearch(Course[Shells]):
-    """One search; see ``lipreg.search.search``."""
+class PointedSearch(BaseSearch[ShellNodes]):
+    """A branch and bound for the pointed constant; see ``lipreg.search.branch_and_bound``.
 
-    def __init__(self, given: Given) -> None:
-        local, budget = given.local, given.budget
-        # phases fold as they do for the regional constant: where one is known the secant is the slope
+    Args:
+        task: the question, its bounds so far and its limits.
+    """
+
+    def __init__(self, task: SearchTask) -> None:
+        local, budget = task.local, task.budget
+        # phases fold as they do for the regional constant: where one is fixed the secant is the slope
         regional = replace(local.placed, problem=replace(local.placed.problem, scope="regional"))
-        self.rises = Rises.of(local, fold(local.asking(regional), budget)).to(given.device)
+        self.rises = Rises.of(local, fold(local.for_question(regional), budget)).to(task.device)
         network = self.rises.network
-        self.attain, self.value = given.attain, given.lower
-        self.best = None if given.start is None else network.domain.of(given.start.to(given.device))[0]
+        self.attain, self.value = task.attain, task.lower
+        self.best = None if task.start is None else network.domain.of(task.start.to(task.device))[0]
         self.together = Worth()
-        nodes = roots(self.rises, given.uppers.to(given.device).repeat(2))
-        super().__init__(given, network, Frontier(nodes, budget.memory))
+        nodes = roots(self.rises, task.uppers.to(task.device).repeat(2))
+        super().__init__(task, network, Frontier(nodes, budget.memory))
 
     @property
     def lower(self) -> float:
@@ -65,11 +69,12 @@ class PointedSearch(Course[Shells]):
     def _at_once(self) -> tuple[int, int]:
         return AT_ONCE
 
-    def run(self) -> Outcome:
+    def run(self) -> SearchOutcome:
+        """The whole search: rounds until no node is open or a limit ends it."""
         self._report()
         self._ascend()
         while len(self.frontier):
-            ended = self._ended()
+            ended = self._stop_status()
             if ended is not None:
                 return self._outcome(ended)
             nodes = self.frontier.take(self.batch)
@@ -83,10 +88,10 @@ class PointedSearch(Course[Shells]):
             self._report()
         return self._outcome(Status.PROVED)
 
-    def _bound(self, nodes: Shells) -> Shells:
+    def _bound(self, nodes: ShellNodes) -> ShellNodes:
         """The nodes that may still beat the incumbent, each bound only for those that the one before it leaves open."""
         rises, network = self.rises, self.network
-        nodes, cuts = self._reach(nodes)
+        nodes, cuts = self._forward_bounds(nodes)
         if not len(nodes):
             return nodes
         rounding = 3.0 * network.row_rounding[nodes.row % network.rows]
@@ -99,30 +104,30 @@ class PointedSearch(Course[Shells]):
         inner, nodes = nodes[~away], nodes[away]
         forms = [rise_forms(rises, nodes, own_side) for own_side in (True, False)]
         bound, points = quotient_bound(rises, nodes, forms, cuts[at], directions[at], self.cutoff)
-        nodes.between = torch.minimum(forms[0].gaps, forms[1].gaps).to(nodes.between)
+        nodes.unit_gaps = torch.minimum(forms[0].gaps, forms[1].gaps).to(nodes.unit_gaps)
         self.offer_best(points)
         nodes, _ = self._lowered(nodes, bound, rounding, Closing.FORMS)
-        return Shells.join([inner, nodes])
+        return ShellNodes.join([inner, nodes])
 
-    def _reach(self, nodes: Shells) -> tuple[Shells, Forms]:
+    def _forward_bounds(self, nodes: ShellNodes) -> tuple[ShellNodes, Forms]:
         """Forward bounds under the phases: the nodes that are not empty, and the forms of their units."""
         forms = tighten(self.network, nodes, lambda form: self.rises.within(nodes, form))
         shrink_boxes(self.network, nodes, forms)
         narrow(self.rises, nodes, forms)
         kept = ~contradictory(nodes) & (nodes.near <= nodes.far)
-        nodes, forms = self._inhabited(nodes, kept, Closing.BOUNDS), forms[kept]
+        nodes, forms = self._nonempty(nodes, kept, Closing.BOUNDS), forms[kept]
         if len(nodes) and self.together.pays():
-            before, count = nodes.undecided.sum(-1), len(nodes)
+            before, count = nodes.unstable.sum(-1), len(nodes)
             tighten_together(self.network, nodes, forms)
             kept = ~contradictory(nodes)
-            gained = torch.where(kept, (before - nodes.undecided.sum(-1)).clamp(max=1), 1)
+            gained = torch.where(kept, (before - nodes.unstable.sum(-1)).clamp(max=1), 1)
             self.together.note(gained.double() if count else gained)
-            nodes, forms = self._inhabited(nodes, kept, Closing.CUTS), forms[kept]
+            nodes, forms = self._nonempty(nodes, kept, Closing.CUTS), forms[kept]
         return nodes, forms
 
-    def _settle_pieces(self, nodes: Shells) -> Shells:
-        """Settles the nodes with no undecided unit by their programs, and returns the others."""
-        leaf = ~nodes.undecided.any(-1)
+    def _settle_pieces(self, nodes: ShellNodes) -> ShellNodes:
+        """Settles the nodes with no unstable unit by their programs, and returns the others."""
+        leaf = ~nodes.unstable.any(-1)
         self.closings[Closing.PIECE] += int(leaf.sum())
         for at in leaf.nonzero().flatten().tolist():
             node = nodes[at : at + 1]
@@ -149,12 +154,12 @@ class PointedSearch(Course[Shells]):
 
     def _ascend(self) -> None:
         """Moves the best witness to the steepest point of its linear piece, and of those beside, as long as that helps."""
-        own = self.budget.after(self.nodes).share(ASCENT)
+        budget = self.budget.after(self.nodes).share(ASCENT)
         for _ in range(STEPS):
-            if self.best is None or own.ended() is not None:
+            if self.best is None or budget.stop_reason() is not None:
                 return
             before = self.value
-            for phase in phases_at(self.rises, self.best)[: 1 + BESIDE]:
+            for phase in phases_at(self.rises, self.best)[: 1 + NEIGHBOURS]:
                 node = piece_at(self.rises, self.best, phase)
                 _, point = settle_piece(self.rises, node, self.budget)
                 if point is not None:

@@ -5,7 +5,7 @@ With u = (x - x0) / |x - x0|_p and t = 1 / |x - x0|_p a form is linear, and so a
 
     quotient <= sup over directions of (u_form + A^T y) . u  +  sup over 1 / far <= t <= 1 / near of (v + b . y) t,
 
-the two suprema in closed form, and where all phases are decided the best y are exact. They are found as those of
+the two suprema in closed form, and where all phases are decided the best y are exact. They are computed as those of
 ``multipliers``, by batched steps of a first-order method.
 """
 
@@ -19,10 +19,10 @@ from torch import Tensor
 from lipreg.linalg.floats import EPS
 from lipreg.search.ascent import QUICK, dual_bounds
 from lipreg.search.directions import Directions
+from lipreg.search.forward_bounds import SLACK, Forms
 from lipreg.search.multipliers import binding
-from lipreg.search.reach import SLACK, Forms
 from lipreg.search.rise_forms import RiseForms
-from lipreg.search.rises import Rises, Shells
+from lipreg.search.rises import Rises, ShellNodes
 
 
 @dataclass(frozen=True)
@@ -41,13 +41,13 @@ class _Perspective:
     def float(self) -> _Perspective:
         return _Perspective(self.directions.float())
 
-    def __getitem__(self, chosen: Tensor) -> _Perspective:
-        return _Perspective(self.directions[chosen])
+    def __getitem__(self, index: Tensor) -> _Perspective:
+        return _Perspective(self.directions[index])
 
 
 def quotient_bound(
     rises: Rises,
-    nodes: Shells,
+    nodes: ShellNodes,
     forms: list[RiseForms],
     cuts: Forms,
     directions: Directions,
@@ -56,9 +56,11 @@ def quotient_bound(
     """Upper bounds on each node's quotients, ``(N,)``, and a displacement each that the last step was at, ``(N, m)``.
 
     Args:
+        rises: of the question.
         nodes: away from the reference point, near > 0.
         forms: above the rise; the better one counts.
         cuts: of every unit.
+        directions: from the reference point to the nodes.
         cutoff: what a bound is wanted below.
     """
     # in units of the outer distance, in which 1 / distance is middle + half t

@@ -11,10 +11,11 @@ from lipreg.search.nodes import Nodes
 
 
 def carry_over(nodes: Nodes, old: FoldedNetwork, new: FoldedNetwork, local: Analysis) -> Nodes:
-    """The nodes over the new network's units; those that want a decided unit on its other side are empty and left out.
+    """The nodes over the new network's units; those that want a stable unit on its other side are empty and left out.
 
     Args:
         nodes: over the old network's units.
+        old: the network that the nodes are of.
         new: of the same question, folded from ``local``; its units are some of the old network's.
         local: the tightened analysis.
     """
@@ -26,7 +27,7 @@ def carry_over(nodes: Nodes, old: FoldedNetwork, new: FoldedNetwork, local: Anal
     for at in np.flatnonzero(~kept):
         index, position = before[at]
         source = dict(local.graph.relus())[index].source
-        sides[at] = 1 if float(local.reach[source].upper[0].flatten()[position]) > 0 else -1
+        sides[at] = 1 if float(local.value_bounds[source].upper[0].flatten()[position]) > 0 else -1
     possible = ~((sides != 0) & (nodes.phase == -sides)).any(-1)
     nodes, columns = nodes[possible], torch.from_numpy(kept).to(device)
     return Nodes(
@@ -39,6 +40,6 @@ def carry_over(nodes: Nodes, old: FoldedNetwork, new: FoldedNetwork, local: Anal
         d_lower=nodes.d_lower,
         d_upper=nodes.d_upper,
         vectors=torch.cat([nodes.vectors[:, : len(before)][:, columns], nodes.vectors[:, len(before) :]], 1),
-        between=nodes.between[:, columns],
+        unit_gaps=nodes.unit_gaps[:, columns],
         exclusive=torch.zeros(len(nodes), new.exclusive.shape[1], device=device),
     )

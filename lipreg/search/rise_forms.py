@@ -1,6 +1,6 @@
 """Linear forms above rises within nodes: u . d + v >= s c . (f(x) - f(x0)), by going back through the units' lines.
 
-A unit of known phase is its line; of another the chord lies above and, below, one of the two lines through its kink. Lines
+A unit of fixed phase is its line; of another the chord lies above and, below, one of the two lines through its kink. Lines
 are of (z - y, h - h(y)): where a unit stays on the side on which x0 is they go through the origin, and v has nothing of it.
 """
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lipreg.linalg.floats import EPS, SPARE
-from lipreg.search.rises import Rises, Shells
+from lipreg.search.rises import Rises, ShellNodes
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class RiseForms:
         constant: v, ``(N,)``.
         lost: what rounding may do to that, ``(N,)``.
         error: what it may do to the rise over the distance, ``(N,)``.
-        gaps: how much higher than its unit's own line each line is at its worst, weighted, ``(N, n)``.
+        gaps: how much higher than its unit's own output each line is at its worst, weighted, ``(N, n)``.
     """
 
     slope: Tensor
@@ -38,11 +38,11 @@ class RiseForms:
 class _Lines:
     """Lines above and below relu(y + v) - relu(y), slope v + offset; ``(N, n)`` each.
 
-    Beside them the terms of an offset, and what of y's doubt is in the lines. Of units that are ``open_``, with 0 within
-    their bounds and no phase; those of the others are one line.
+    Beside them the terms of an offset, and what of y's doubt is in the lines. ``unstable`` units have 0 within their bounds
+    and no phase; the two lines of the others are one.
     """
 
-    open_: Tensor
+    unstable: Tensor
     above: Tensor
     above_offset: Tensor
     below: Tensor
@@ -51,28 +51,32 @@ class _Lines:
     doubt: Tensor
 
 
-def _lines(rises: Rises, nodes: Shells, own_side: bool) -> _Lines:
+def _lines(rises: Rises, nodes: ShellNodes, own_side: bool) -> _Lines:
     y, lower, upper = rises.y, nodes.z_lower, nodes.z_upper
     zero, one = torch.zeros_like(lower), torch.ones_like(lower)
-    open_ = nodes.undecided & (lower < 0) & (upper > 0)
-    on = torch.where(nodes.undecided, lower >= 0, nodes.phase == 1)
-    chord = torch.where(open_, upper / torch.where(open_, upper - lower, one), zero)
+    unstable = nodes.unstable & (lower < 0) & (upper > 0)
+    on = torch.where(nodes.unstable, lower >= 0, nodes.phase == 1)
+    chord = torch.where(unstable, upper / torch.where(unstable, upper - lower, one), zero)
     side = (y > 0).expand_as(lower) if own_side else upper >= -lower
     rest = -y.clamp(min=0.0)
-    steep = torch.where(open_, side, on).to(lower)
+    steep = torch.where(unstable, side, on).to(lower)
     below_offset = steep * y + rest
-    above = torch.where(open_, chord, steep)
-    above_offset = torch.where(open_, chord * (y - lower) + rest, below_offset)
+    above = torch.where(unstable, chord, steep)
+    above_offset = torch.where(unstable, chord * (y - lower) + rest, below_offset)
     # on x0's side there is nothing that could be rounded
-    size = torch.where(open_, y.abs() - lower, (below_offset != 0) * y.abs())
-    return _Lines(open_, above, above_offset, steep, below_offset, size, rises.doubts(on & ~open_, ~on & ~open_))
+    size = torch.where(unstable, y.abs() - lower, (below_offset != 0) * y.abs())
+    return _Lines(
+        unstable, above, above_offset, steep, below_offset, size, rises.doubts(on & ~unstable, ~on & ~unstable)
+    )
 
 
-def rise_forms(rises: Rises, nodes: Shells, own_side: bool) -> RiseForms:
+def rise_forms(rises: Rises, nodes: ShellNodes, own_side: bool) -> RiseForms:
     """Forms above each node's rise.
 
     Args:
-        own_side: the lower lines of open units are those of the side on which x0 is, which have no constant; else those
+        rises: of the question.
+        nodes: with up-to-date pre-activation bounds.
+        own_side: the lower lines of unstable units are those of the side on which x0 is, which have no constant; else those
             that lose the smaller area.
     """
     network, lines = rises.network, _lines(rises, nodes, own_side)
@@ -80,11 +84,11 @@ def rise_forms(rises: Rises, nodes: Shells, own_side: bool) -> RiseForms:
     constant, lost, error = torch.zeros_like(nodes.near), torch.zeros_like(nodes.near), rises.error[nodes.row]
     gaps, share = torch.zeros_like(weight), EPS * (network.count + SPARE)
     lower, upper = nodes.z_lower, nodes.z_upper
-    chord_gap = torch.where(lines.open_, -lower * upper / (upper - lower).clamp(min=1e-300), 0.0)
-    line_gap = torch.where(lines.open_, torch.where(lines.below > 0, -lower, upper), 0.0)
+    chord_gap = torch.where(lines.unstable, -lower * upper / (upper - lower).clamp(min=1e-300), 0.0)
+    line_gap = torch.where(lines.unstable, torch.where(lines.below > 0, -lower, upper), 0.0)
     for level in reversed(network.levels):
         own = weight[:, level]
-        leak, rest = network.leak[level], 1.0 - network.leak[level]
+        negative_slope, rest = network.negative_slope[level], 1.0 - network.negative_slope[level]
         rising = own > 0
         offset = torch.where(rising, lines.above_offset[:, level], lines.below_offset[:, level])
         steep = torch.where(rising, lines.above[:, level], lines.below[:, level])
@@ -94,7 +98,7 @@ def rise_forms(rises: Rises, nodes: Shells, own_side: bool) -> RiseForms:
         error = error + own.abs() @ rises.unit_error[level]
         gap = torch.where(rising, chord_gap[:, level], line_gap[:, level])
         gaps[:, level] = size * gap
-        passed = own * (leak + rest * steep)
+        passed = own * (negative_slope + rest * steep)
         slope = slope + passed @ network.z.on_input[level] * rises.units
         weight = weight + passed @ network.z.on_unit[level]
     return RiseForms(slope, constant, lost, error, gaps)

@@ -1,4 +1,4 @@
-"""What a pointed search is about: the rises c . (f(x) - f(x0)) over displacements, of each functional and of its negative.
+"""The subject of a pointed search: the rises c . (f(x) - f(x0)) over displacements, of each functional and of its negative.
 
 With v = z - y the rise of a unit's pre-activation and k = h - h(y) that of its output, everything of the folded network is
 linear without constants:
@@ -25,15 +25,15 @@ from lipreg.linalg import dual_norm, vector_norm
 from lipreg.linalg.floats import EPS, SPARE, TINY
 from lipreg.search.nodes import Nodes
 
-KNOWN = 2.0**-45
-"""How well a pre-activation at the reference point is to be known, as a part of its range."""
+PRECISION = 2.0**-45
+"""Error that a pre-activation at the reference point may have, as a part of its range."""
 
 
 @dataclass
-class Shells(Nodes):
+class ShellNodes(Nodes):
     """Nodes between two distances from the reference point.
 
-    ``row`` is the rise that is bounded, and ``between`` how much of its last form's constant hangs on each unit.
+    ``row`` is the rise that is bounded, and ``unit_gaps`` how much of its last form's constant hangs on each unit.
 
     Attributes:
         near, far: near <= |x - x0|_p <= far within the node, ``(N,)``.
@@ -55,7 +55,7 @@ class Rises:
         on_input, on_unit: ``(2 R, m)``, in the question's units, and ``(2 R, n)``.
         error: what rounding may have done to a rise, beside what its units bring, over the distance, ``(2 R,)``.
         unit_error: the same of each unit's rise, ``(n,)``. Both grow from 0 with the distance: forms have no constants.
-        reach: the largest distance in the region.
+        farthest: the largest distance in the region.
         cone: up to which distance the region is a cone about the reference point.
     """
 
@@ -67,14 +67,14 @@ class Rises:
     on_unit: Tensor
     error: Tensor
     unit_error: Tensor
-    reach: float
+    farthest: float
     cone: float
 
     @classmethod
     def of(cls, local: Analysis, network: FoldedNetwork) -> Rises:
         """Those of a single-point analysis; ``network`` is folded from it."""
         placed, domain, output = local.placed, network.domain, network.output
-        units = placed.counts.flatten()[domain.moves].to(network.z.constant)
+        units = placed.counts.flatten()[domain.movable].to(network.z.constant)
         rows = placed.rows[0].to(units)
         places = _places(local, network)
         y, doubt = _at_rest(local, network, places)
@@ -90,13 +90,13 @@ class Rises:
             signed @ output.on_unit,
             signed.abs() @ of_outputs,
             of_units,
-            float(placed.reach[0]),
+            float(placed.farthest[0]),
             float(placed.region.cone_radius(placed.problem.p, scaled)[0]),
         )
 
     def to(self, device: torch.device | str) -> Rises:
         """The same on another device."""
-        moved = {f.name: getattr(self, f.name).to(device) for f in fields(self) if f.name not in ("reach", "cone")}
+        moved = {f.name: getattr(self, f.name).to(device) for f in fields(self) if f.name not in ("farthest", "cone")}
         return replace(self, **moved)
 
     def offsets(self, phase: Tensor) -> tuple[Tensor, Tensor]:
@@ -104,8 +104,8 @@ class Rises:
 
         As v at d = 0 beside y, so that nothing is lost where the phases are those of the reference point.
         """
-        network, slope = self.network, torch.where(phase > 0, 1.0, self.network.leak)
-        rest = slope * self.y - rectified(self.y, network.leak)
+        network, slope = self.network, torch.where(phase > 0, 1.0, self.network.negative_slope)
+        rest = slope * self.y - rectified(self.y, network.negative_slope)
         v, k = torch.zeros_like(slope), torch.zeros_like(slope)
         lost, of_k = torch.zeros_like(v), torch.zeros_like(v)
         doubt = self.doubts(phase > 0, phase < 0)
@@ -133,10 +133,10 @@ class Rises:
         """Which units are proved to be at their kinks at the reference point, ``(n,)``."""
         return (self.y == 0) & (self.doubt == 0)
 
-    def within(self, nodes: Shells, form: Tensor) -> Tensor:
+    def within(self, nodes: ShellNodes, form: Tensor) -> Tensor:
         """sup form . d over the nodes' outer distances, ``(N, k)``, rounded up; forms ``(N, k, m)`` in the input's units."""
-        own = vector_norm(form * self.units, dual_norm(self.network.p))
-        return own * nodes.far.unsqueeze(-1) * (1.0 + EPS * (form.shape[-1] + SPARE))
+        size = vector_norm(form * self.units, dual_norm(self.network.p))
+        return size * nodes.far.unsqueeze(-1) * (1.0 + EPS * (form.shape[-1] + SPARE))
 
     def quotients(self, d: Tensor) -> Tensor:
         """Of every functional at displacements ``(k, m)`` as computed, ``(k, 2 R)``; 0 at the reference point."""
@@ -144,15 +144,17 @@ class Rises:
         v, k = d @ network.z.on_input.T, d.new_zeros(len(d), network.count)
         for level in network.levels:
             z = self.y[level] + v[:, level] + k @ network.z.on_unit[level].T
-            k[:, level] = rectified(z, network.leak[level]) - rectified(self.y[level], network.leak[level])
-        own = d / self.units
-        length = vector_norm(own, network.p).unsqueeze(-1)
-        return torch.where(length > 0, (own @ self.on_input.T + k @ self.on_unit.T) / length, 0.0)
+            k[:, level] = rectified(z, network.negative_slope[level]) - rectified(
+                self.y[level], network.negative_slope[level]
+            )
+        scaled = d / self.units
+        length = vector_norm(scaled, network.p).unsqueeze(-1)
+        return torch.where(length > 0, (scaled @ self.on_input.T + k @ self.on_unit.T) / length, 0.0)
 
 
-def rectified(z: Tensor, leak: Tensor) -> Tensor:
-    """max(z, leak z)."""
-    return torch.where(z > 0, z, leak * z)
+def rectified(z: Tensor, negative_slope: Tensor) -> Tensor:
+    """max(z, negative_slope z), for a slope of at most 1."""
+    return torch.where(z > 0, z, negative_slope * z)
 
 
 def _places(local: Analysis, network: FoldedNetwork) -> list[tuple[int, int]]:
@@ -167,8 +169,8 @@ def _at_rest(local: Analysis, network: FoldedNetwork, places: list[tuple[int, in
     for start in precisions(local.graph, local.placed.region.center):
         values = [value.rounded() for value in local.graph.evaluate(start)]
         y, doubt = (torch.stack([values[i][k].flatten()[at] for i, at in places]) if places else y for k in (0, 1))
-        told = doubt <= KNOWN * (network.z_upper - network.z_lower)
-        if bool((told & ((y.abs() > doubt) | (doubt == 0))).all()):
+        precise = doubt <= PRECISION * (network.z_upper - network.z_lower)
+        if bool((precise & ((y.abs() > doubt) | (doubt == 0))).all()):
             break  # else it is a kink through the point, or rounding: a value that is 0 in float64 need not be
     return y, doubt
 
@@ -179,9 +181,9 @@ def _per_distance(local: Analysis, network: FoldedNetwork, places: list[tuple[in
     It is that of ``form_rounding`` without the constants: sums of as many terms, of the magnitudes of all weights.
     """
     graph, placed = local.graph, local.placed
-    wide = (placed.counts * placed.region.moves).to(network.z.constant)
+    wide = (placed.counts * placed.region.movable).to(network.z.constant)
     sizes = magnitudes(graph, wide, lambda index, node: torch.zeros((), dtype=wide.dtype))
     share = 2.0 * EPS * (lengths(graph) + network.count + network.inputs)
-    found = [sizes[i][0].flatten()[at] for i, at in places]
-    of_units = torch.stack(found) if found else network.z_upper
+    of_places = [sizes[i][0].flatten()[at] for i, at in places]
+    of_units = torch.stack(of_places) if of_places else network.z_upper
     return share * of_units + TINY, share * sizes[len(graph.nodes) - 1][0].flatten() + TINY

@@ -14,19 +14,23 @@ from torch import Tensor
 
 from lipreg.bounds.intervals import Ends
 from lipreg.search.directions import Directions
-from lipreg.search.gradients import Switched, passed_back
-from lipreg.search.rises import Rises, Shells
+from lipreg.search.gradients import GradientIntervals, passed_back
+from lipreg.search.rises import Rises, ShellNodes
 
 
 @dataclass(frozen=True)
 class Secants:
-    """middle - half <= a <= middle + half for each unit of nodes, ``(N, n)``."""
+    """Intervals of units' secant slopes: middle - half <= a <= middle + half.
+
+    Attributes:
+        middle, half: of each unit of nodes, ``(N, n)``.
+    """
 
     middle: Tensor
     half: Tensor
 
 
-def secants(rises: Rises, nodes: Shells) -> Secants:
+def secants(rises: Rises, nodes: ShellNodes) -> Secants:
     """(relu(z) - relu(y)) / (z - y) grows with z and with y: from the least to the most of both."""
     lower = torch.where(nodes.phase == 1, nodes.z_lower.clamp(min=0.0), nodes.z_lower)
     upper = torch.where(nodes.phase == -1, nodes.z_upper.clamp(max=0.0), nodes.z_upper)
@@ -46,8 +50,14 @@ def _secant(y: Tensor, z: Tensor) -> Tensor:
     )
 
 
-def secant_bound(rises: Rises, nodes: Shells, directions: Directions) -> Tensor:
-    """Upper bounds on each node's quotients, ``(N,)``, without the network's rounding."""
+def secant_bound(rises: Rises, nodes: ShellNodes, directions: Directions) -> Tensor:
+    """Upper bounds on each node's quotients, ``(N,)``, without the network's rounding.
+
+    Args:
+        rises: of the question.
+        nodes: with up-to-date pre-activation bounds.
+        directions: from the reference point to the nodes.
+    """
     network, a = rises.network, secants(rises, nodes)
     # both signs of a functional have the gradients of the functional itself
     row = nodes.row % network.rows
@@ -64,7 +74,7 @@ def secant_bound(rises: Rises, nodes: Shells, directions: Directions) -> Tensor:
     return directions.of_intervals(flipped * offset, spread)
 
 
-def _gradients(rises: Rises, row: Tensor, a: Secants) -> Switched:
+def _gradients(rises: Rises, row: Tensor, a: Secants) -> GradientIntervals:
     least, most = a.middle - a.half, a.middle + a.half
 
     def passed(low: Tensor, high: Tensor, level: Tensor) -> Ends:

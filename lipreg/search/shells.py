@@ -9,68 +9,82 @@ from torch import Tensor
 
 from lipreg.linalg import vector_norm
 from lipreg.linalg.floats import EPS, SPARE
-from lipreg.search.reach import Forms, contradictory, tighten
-from lipreg.search.rises import Rises, Shells
+from lipreg.search.forward_bounds import Forms, contradictory, tighten
+from lipreg.search.rises import Rises, ShellNodes
 
 RATIO = 3.0
 """Outer over inner distance from which on a node is split in two shells before any of its units."""
-SPREAD, DESCENTS = 12, 3
+MIN_CHILDREN, DESCENTS = 12, 3
 """Children below which nodes are split once more, and how often at most. Measured on the reference networks: it saves an
 eighth of the time, and as much with 16."""
 LEAST_CONE = 1e-6
 """Least part of the innermost shell in which the region is to be a cone, for the shell to be drawn in to its outer distance:
 an end that rounding alone holds off the reference point makes it less."""
 RADII = 40
-"""Distances that are tried for the innermost shell, spaced geometrically from the whole reach down to 1e-8 of it."""
+"""Distances that are tried for the innermost shell, spaced geometrically from the region's largest down to 1e-8 of it."""
 
 
-def roots(rises: Rises, uppers: Tensor) -> Shells:
-    """Two shells for each rise: about the reference point, as far as only kinks through it are met, and the rest."""
+def roots(rises: Rises, uppers: Tensor) -> ShellNodes:
+    """Two shells for each rise: about the reference point, as far as no units but those with kinks at it are unstable, and
+    the rest."""
     network, count = rises.network, len(uppers)
-    far = rises.reach * torch.logspace(0, -8, RADII, dtype=torch.float64).to(uppers)
-    tried = between(rises, torch.zeros_like(far), torch.zeros_like(far), far)
+    far = rises.farthest * torch.logspace(0, -8, RADII, dtype=torch.float64).to(uppers)
+    tried = shell_nodes(rises, torch.zeros_like(far), torch.zeros_like(far), far)
     tighten(network, tried, lambda form: rises.within(tried, form))
-    met = (tried.undecided & ~rises.kinks).any(-1)
+    met = (tried.unstable & ~rises.kinks).any(-1)
     inner = float(far[~met].max()) if bool((~met).any()) else float(far.min())
     near = 0.0
     if not bool(met.all()) and rises.cone > LEAST_CONE * inner:
         # there quotients do not change along rays
         near = inner = min(inner, rises.cone)
-    ends = [(near, inner)] + ([(inner, rises.reach)] if inner < rises.reach else [])
+    ends = [(near, inner)] + ([(inner, rises.farthest)] if inner < rises.farthest else [])
     rows = torch.arange(count, device=uppers.device)
     parts = [
-        between(rises, uppers, uppers.new_full((count,), low), uppers.new_full((count,), high)) for low, high in ends
+        shell_nodes(rises, uppers, uppers.new_full((count,), low), uppers.new_full((count,), high))
+        for low, high in ends
     ]
-    return Shells.join([replace(part, row=rows) for part in parts])
+    return ShellNodes.join([replace(part, row=rows) for part in parts])
 
 
-def between(rises: Rises, uppers: Tensor, near: Tensor, far: Tensor) -> Shells:
-    """Nodes of the first rise between distances ``(N,)``, with nothing decided."""
+def shell_nodes(rises: Rises, uppers: Tensor, near: Tensor, far: Tensor) -> ShellNodes:
+    """Nodes of the first rise between two distances, with nothing decided.
+
+    Args:
+        rises: of the question.
+        uppers: a proved bound for each node, ``(N,)``.
+        near, far: the distances, ``(N,)``.
+    """
     network, count = rises.network, len(near)
 
-    def spread(tensor: Tensor) -> Tensor:
+    def repeated(tensor: Tensor) -> Tensor:
         return tensor.expand(count, -1).clone()
 
     wide = far.unsqueeze(-1) * rises.units * (1.0 + 4 * EPS)
-    return Shells(
+    return ShellNodes(
         phase=torch.zeros(count, network.count, dtype=torch.int8, device=near.device),
         row=torch.zeros(count, dtype=torch.int64, device=near.device),
         upper=uppers.clone(),
         depth=torch.zeros(count, dtype=torch.int64, device=near.device),
-        z_lower=spread(network.z_lower),
-        z_upper=spread(network.z_upper),
-        d_lower=torch.maximum(spread(network.domain.lower), -wide),
-        d_upper=torch.minimum(spread(network.domain.upper), wide),
+        z_lower=repeated(network.z_lower),
+        z_upper=repeated(network.z_upper),
+        d_lower=torch.maximum(repeated(network.domain.lower), -wide),
+        d_upper=torch.minimum(repeated(network.domain.upper), wide),
         vectors=near.new_zeros(count, 0, 0),
-        between=torch.ones(count, network.count, device=near.device),
+        unit_gaps=torch.ones(count, network.count, device=near.device),
         exclusive=near.new_zeros(count, 0),
         near=near.clone(),
         far=far.clone(),
     )
 
 
-def narrow(rises: Rises, nodes: Shells, forms: Forms) -> None:
-    """Narrows the distances of nodes, in place, to what their boxes and each of their cuts leave."""
+def narrow(rises: Rises, nodes: ShellNodes, forms: Forms) -> None:
+    """Narrows the distances of nodes, in place, to what their boxes and each of their cuts leave.
+
+    Args:
+        rises: of the question.
+        nodes: whose ``near`` and ``far`` are updated.
+        forms: of every unit, valid in the nodes.
+    """
     network, wide = rises.network, 1.0 + EPS * (rises.network.inputs + SPARE)
     zero = torch.zeros_like(nodes.d_lower)
     far = torch.maximum(nodes.d_upper, -nodes.d_lower) / rises.units
@@ -84,27 +98,28 @@ def narrow(rises: Rises, nodes: Shells, forms: Forms) -> None:
         nodes.near = torch.maximum(nodes.near, from_cuts / wide)
 
 
-def descend(rises: Rises, nodes: Shells) -> Shells:
-    """Splits nodes, and their children, until there are ``SPREAD``: a round costs a few nodes as much as many.
+def descend(rises: Rises, nodes: ShellNodes) -> ShellNodes:
+    """Splits nodes, and their children, until there are ``MIN_CHILDREN``: a round costs a few nodes as much as many.
 
     Args:
-        nodes: of which something is undecided.
+        rises: of the question.
+        nodes: of which something is unstable.
     """
     children = split(rises, nodes)
     for _ in range(DESCENTS):
-        open_ = children.undecided.any(-1) | _wide(children)
-        if len(children) >= SPREAD or not bool(open_.any()):
+        splittable = children.unstable.any(-1) | _wide(children)
+        if len(children) >= MIN_CHILDREN or not bool(splittable.any()):
             break
-        children = Shells.join([children[~open_], split(rises, children[open_])])
+        children = ShellNodes.join([children[~splittable], split(rises, children[splittable])])
     return children
 
 
-def _wide(nodes: Shells) -> Tensor:
+def _wide(nodes: ShellNodes) -> Tensor:
     """Whose distances are so far apart that two shells come before phases, ``(N,)``."""
     return (nodes.far > RATIO * nodes.near) & (nodes.near > 0)
 
 
-def split(rises: Rises, nodes: Shells) -> Shells:
+def split(rises: Rises, nodes: ShellNodes) -> ShellNodes:
     """The children of nodes: two shells where the distances are far apart, else both phases of a unit."""
     radial = _wide(nodes)
     shells, others = nodes[radial], nodes[~radial]
@@ -115,11 +130,11 @@ def split(rises: Rises, nodes: Shells) -> Shells:
         replace(shells, near=middle, depth=shells.depth + 1),
         replace(shells, far=middle, d_lower=lower, d_upper=upper, depth=shells.depth + 1),
     ]
-    unit = torch.where(others.undecided, others.between, -1.0).argmax(-1)
+    unit = torch.where(others.unstable, others.unit_gaps, -1.0).argmax(-1)
     index = torch.arange(len(others), device=unit.device)
     for sign in (1, -1):
         phase = others.phase.clone()
         phase[index, unit] = sign
         parts.append(replace(others, phase=phase, depth=others.depth + 1))
-    children = Shells.join(parts)
+    children = ShellNodes.join(parts)
     return children[~contradictory(children)]

@@ -1,4 +1,4 @@
-"""Small linear programs of one shape in a batch: dual simplex steps, whose multipliers prove what the last step left.
+"""Small linear programs of one shape in a batch: dual simplex steps, whose multipliers prove a bound at any step.
 
 Over -1 <= d <= 1 with cuts A d + b >= 0 a program maximises one form. Its basis starts at the corner of the box that the
 form points to, and each step takes the row that the present corner violates most into the basis. The multipliers are never
@@ -35,7 +35,7 @@ def deepest(cut: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
 
     Returns:
         A proved upper bound on that depth (over the square root of 2), ``(N,)``: below 0 no point satisfies the cuts. And
-        the point found, ``(N, m)``.
+        the deepest point, about, ``(N, m)``.
     """
     count, _, m = cut.shape
     # the depth is one more variable t of the same programs: maximise t where A d + b >= t
@@ -45,16 +45,22 @@ def deepest(cut: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
     form = torch.zeros(m + 1).index_fill(0, torch.tensor(m), 1.0).to(cut).expand(count, -1)
     node = torch.arange(count, device=cut.device)
     y, point = dual_simplex(form, cut, level, node, STEPS * (m + 1))
-    return proved(form, y, cut, level), point[:, :m].clamp(-1.0, 1.0)
+    return duality_bound(form, y, cut, level), point[:, :m].clamp(-1.0, 1.0)
 
 
 def maxima(form: Tensor, cut: Tensor, level: Tensor, node: Tensor) -> Tensor:
-    """Proved upper bounds on sup form . d over the unit box and the cuts of a node each, ``(P,)``; see ``dual_simplex``."""
+    """Proved upper bounds on sup form . d over the unit box and the cuts of a node each, ``(P,)``; see ``dual_simplex``.
+
+    Args:
+        form: ``(P, m)``, of size 1.
+        cut, level: of the nodes, rows of size 1, ``(N, k, m)`` and ``(N, k)``.
+        node: whose cuts bound which form, ``(P,)``.
+    """
     y, _ = dual_simplex(form, cut, level, node, STEPS * form.shape[-1])
-    return proved(form, y, cut[node], level[node])
+    return duality_bound(form, y, cut[node], level[node])
 
 
-def proved(form: Tensor, y: Tensor, cut: Tensor, level: Tensor) -> Tensor:
+def duality_bound(form: Tensor, y: Tensor, cut: Tensor, level: Tensor) -> Tensor:
     """sup form . d <= |form + A^T y|_1 + b . y for any multipliers y >= 0, with its rounding; ``(P,)``.
 
     Args:
@@ -84,28 +90,28 @@ def dual_simplex(form: Tensor, cut: Tensor, level: Tensor, node: Tensor, steps: 
     """
     k = cut.shape[1]
     y, point = form.new_zeros(len(form), k), torch.empty_like(form)
-    left = _Bases.of(form, cut[node], level[node])
+    bases = _Bases.of(form, cut[node], level[node])
     for _ in range(steps):
-        over, row = left.most_violated()
-        alpha = (left.rows_of(row).unsqueeze(1) @ left.inverse).squeeze(1)
-        theta, out = torch.where(alpha > PIVOT, left.weight / alpha, torch.inf).min(-1)
+        over, row = bases.most_violated()
+        alpha = (bases.rows_of(row).unsqueeze(1) @ bases.inverse).squeeze(1)
+        theta, out = torch.where(alpha > PIVOT, bases.weight / alpha, torch.inf).min(-1)
         row = torch.where(row < k, row, SIDE)
         going = (over > FEASIBLE) & (theta < torch.inf)
         if not going.all():
-            left[over <= FEASIBLE].note(y, point)
+            bases[over <= FEASIBLE].note(y, point)
             # no row of the basis can leave: the one that is violated contradicts them, by these multipliers
             stuck = (over > FEASIBLE) & (theta == torch.inf)
             share = (-alpha[stuck]).clamp(min=0.0)
             unit = LARGEST / share.amax(-1).clamp(min=1.0)
-            against = replace(left[stuck], weight=share * unit.unsqueeze(1))
+            against = replace(bases[stuck], weight=share * unit.unsqueeze(1))
             against.note(y, point)
             y[against.at, row[stuck].clamp(min=0)] += unit * (row[stuck] >= 0)
-            left, over, row, alpha = left[going], over[going], row[going], alpha[going]
+            bases, over, row, alpha = bases[going], over[going], row[going], alpha[going]
             theta, out = theta[going], out[going]
-            if not len(left.at):
+            if not len(bases.at):
                 return y, point
-        left = left.exchanged(out, row, alpha, theta, over)
-    left.note(y, point)
+        bases = bases.exchanged(out, row, alpha, theta, over)
+    bases.note(y, point)
     return y, point
 
 
@@ -138,8 +144,8 @@ class _Bases:
         at = torch.arange(len(form), device=form.device)
         return cls(at, cut, level, rows, torch.diag_embed(corner), form.abs(), corner)
 
-    def __getitem__(self, chosen: Tensor) -> _Bases:
-        return _Bases(*(getattr(self, f.name)[chosen] for f in fields(self)))
+    def __getitem__(self, index: Tensor) -> _Bases:
+        return _Bases(*(getattr(self, f.name)[index] for f in fields(self)))
 
     def most_violated(self) -> tuple[Tensor, Tensor]:
         """How far each corner is beyond a row, and which: the cuts, then the upper and the lower sides of the box."""

@@ -12,9 +12,9 @@ SETS = 8
 
 
 def wanted_signs(screen: Screen, x: Tensor, choice: Tensor, generator: torch.Generator) -> dict[int, Tensor]:
-    """The signs that are wanted of undecided units, ``SETS`` times for each point.
+    """The signs that are wanted of unstable units, ``SETS`` times for each point.
 
-    The other units are to stay as they are, but for those whose switching would add something too: these are let be.
+    The other units are to stay as they are, but for those whose switching would add something too: these are free.
 
     Args:
         screen: of the question.
@@ -23,11 +23,11 @@ def wanted_signs(screen: Screen, x: Tensor, choice: Tensor, generator: torch.Gen
         generator: of the draws.
 
     Returns:
-        For each node with undecided units 1, -1 or 0 for a sign that does not matter, ``(k SETS, *node)``.
+        For each node with unstable units 1, -1 or 0 for a sign that does not matter, ``(k SETS, *node)``.
     """
     sign, gain = screen.gains(x, choice)
-    open_ = screen.undecided
-    flat = torch.cat([(gain[i] * open_[i]).flatten(1) for i in gain], 1).repeat_interleave(SETS, 0)
+    unstable = screen.unstable
+    flat = torch.cat([(gain[i] * unstable[i]).flatten(1) for i in gain], 1).repeat_interleave(SETS, 0)
     count = (2 ** (torch.arange(SETS) % 6)).repeat(len(x)).clamp(max=flat.shape[1])
     noise = torch.randn(flat.shape, generator=generator).to(flat)
     score = flat.clamp(min=0.0) * noise.exp()
@@ -35,5 +35,5 @@ def wanted_signs(screen: Screen, x: Tensor, choice: Tensor, generator: torch.Gen
     aim = torch.where((score >= least) & (score > 0), -1.0, (flat < 0).to(flat))
     wanted = {}
     for i, part in zip(sign, aim.split([s[0].numel() for s in sign.values()], 1), strict=True):
-        wanted[i] = sign[i].repeat_interleave(SETS, 0) * part.reshape(-1, *sign[i].shape[1:]) * open_[i]
+        wanted[i] = sign[i].repeat_interleave(SETS, 0) * part.reshape(-1, *sign[i].shape[1:]) * unstable[i]
     return wanted

@@ -1,4 +1,4 @@
-"""Whether a step that costs much is taken: as long as it pays."""
+"""Whether a costly step is taken: as long as it pays."""
 
 from __future__ import annotations
 
@@ -15,7 +15,13 @@ FADING = 0.9
 
 @dataclass
 class Worth:
-    """Whether a step that costs much pays for itself, by what it gains at a node: 1 for all that there is, 0 for nothing."""
+    """Whether a costly step pays for itself, by what it gains at a node: 1 for all that there is, 0 for nothing.
+
+    Attributes:
+        tried: at how many nodes it was computed; older ones count less.
+        gained: what it gained at these, summed alike.
+        skipped: rounds since it was last computed.
+    """
 
     tried: float = 0.0
     gained: float = 0.0
@@ -28,7 +34,12 @@ class Worth:
         return pays
 
     def lowered(self, before: Tensor, after: Tensor, cutoff: float) -> None:
-        """Enters the bounds of nodes before and after a bound: by how much of the way to the cutoff it came."""
+        """Enters the bounds of nodes before and after a bound: by how much of the way to the cutoff it came.
+
+        Args:
+            before, after: bounds of the nodes, ``(N,)``.
+            cutoff: below which a node is closed.
+        """
         self.note((before - after) / (before - cutoff).clamp(min=1e-300))
 
     def note(self, gain: Tensor) -> None:

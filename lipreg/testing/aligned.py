@@ -23,16 +23,25 @@ WIDTHS = {1.0: [(2, 4, 9, 9)], 2.0: [(9, 4, 2, 2), (2, 4, 9, 9)], float("inf"): 
 
 
 def aligned(widths: tuple[int, ...], x: Tensor, signed: bool) -> nn.Sequential:
-    """Linear layers of ones, or of signs u v' with v the u of the layer before, every unit far on at x ``(1, inputs)``."""
+    """Linear layers of ones, or of signs u v' with v the u of the layer before, every unit far on at one point.
+
+    Args:
+        widths: the number of inputs and of units of each layer.
+        x: the point, ``(1, inputs)``.
+        signed: whether weights are signs u v', drawn by the widths, and not ones.
+
+    Returns:
+        The network in float64, with one linear piece around x, whose slope is the product of the layers' norms.
+    """
     layers: list[nn.Module] = []
     generator = torch.Generator().manual_seed(sum(widths))
     signs = [
         2.0 * torch.randint(2, (width,), generator=generator) - 1.0 if signed else torch.ones(width) for width in widths
     ]
-    for given, made in itertools.pairwise(signs):
-        layer = nn.Linear(len(given), len(made)).double()
+    for before, after in itertools.pairwise(signs):
+        layer = nn.Linear(len(before), len(after)).double()
         with torch.no_grad():
-            layer.weight.copy_(torch.outer(made, given))
+            layer.weight.copy_(torch.outer(after, before))
             layer.bias.copy_(5.0 - layer.weight @ nn.Sequential(*layers)(x)[0])  # 5 at x, whatever comes before
         layers += [layer, nn.ReLU()]
     return nn.Sequential(*layers[:-1]).eval()
@@ -52,8 +61,8 @@ def aligned_layers(judged: Judged) -> None:
                 problem = LocalLipschitz(LinfBall(1e-3), kind, scope, p, q)  # type: ignore[arg-type]
                 exact = slope_norm(slope, rows_of(kind, outputs), p, q)
                 (result,) = judged.certify(captured, problem, x)
-                entries, said = "signs" if signed else "ones", problem.sentence()
-                here = f"{judged.name}: {said} of a chain of {widths}, all weights {entries}: "
+                entries, sentence = "signs" if signed else "ones", problem.sentence()
+                here = f"{judged.name}: {sentence} of a chain of {widths}, all weights {entries}: "
                 here += f"[{result.lower}, {result.upper}]"
                 expect(result.upper >= exact * (1 - TOLERANCE), f"{here}: the upper end is below the slope {exact}")
                 expect(result.lower <= exact * (1 + TOLERANCE), f"{here}: the lower end is above the slope {exact}")

@@ -27,22 +27,22 @@ def _filled(widths: tuple[int, ...], *numbers: list[list[float]] | list[float]) 
 
 
 def cancelled(scale: float) -> nn.Module:
-    """scale * relu(h1 - h2) + relu(x) on x in R, with h1 = h2: the first unit has no room, though its inputs move."""
+    """scale * relu(h1 - h2) + relu(x) on x in R, with h1 = h2: the first unit is constant, though its sources are not."""
     first = [[1.0], [1.0], [1.0]], [5.0, 5.0, 0.0]
     return _filled((1, 3, 2, 1), *first, [[1.0, -1.0, 0.0], [0.0, 0.0, 1.0]], [0.0, 0.0], [[scale, 1.0]], [0.0])
 
 
 def cancelled_units(judged: Judged) -> None:
-    """The pre-activation is 0 on all of X while its sources move, so both its bounds are 0: the constant is 1."""
+    """The pre-activation is 0 on all of X while its sources vary, so both its bounds are 0: the constant is 1."""
     for scope, p, scale in judged.each((0.25, 1.0, -2.0)):
         problem = LocalLipschitz(LinfBall(1.0), Logit(0), scope, p)  # type: ignore[arg-type]
         (result,) = judged.certify(cancelled(scale), problem, torch.zeros(1, 1, dtype=torch.float64))
-        said = f"{judged.name}: {problem.sentence()}, with a unit {scale} relu(h - h): {result} where it is 1"
-        expect(result.upper >= 1.0 - TOLERANCE and result.lower <= 1.0 + TOLERANCE, said)
+        message = f"{judged.name}: {problem.sentence()}, with a unit {scale} relu(h - h): {result} where it is 1"
+        expect(result.upper >= 1.0 - TOLERANCE and result.lower <= 1.0 + TOLERANCE, message)
 
 
 def kinks_on_the_border(judged: Judged) -> None:
-    """A kink on the border of the region is not inside it, whatever rounding says of points there: the constant is 0."""
+    """A kink on the border of the region is not inside it, wherever rounding puts points there: the constant is 0."""
     if "regional" not in judged.method.scopes:
         return
     p = judged.method.norms[-1]
@@ -69,8 +69,8 @@ def kinks_on_the_border(judged: Judged) -> None:
 
 def _flat(judged: Judged, net: nn.Module, problem: LocalLipschitz, x: Tensor) -> None:
     (result,) = judged.certify(net, problem, x)
-    said = f"{judged.name}: {problem.sentence()} of a unit whose kink is on the border: {result} where it is 0"
-    expect(result.lower <= TOLERANCE, said)
+    message = f"{judged.name}: {problem.sentence()} of a unit whose kink is on the border: {result} where it is 0"
+    expect(result.lower <= TOLERANCE, message)
 
 
 def constant_networks(judged: Judged) -> None:
@@ -81,5 +81,5 @@ def constant_networks(judged: Judged) -> None:
     for scope, p in judged.kinds:
         problem = LocalLipschitz(LinfBall(0.5), Logit(0), scope, p)  # type: ignore[arg-type]
         (result,) = judged.certify(net, problem, torch.zeros(1, 2, dtype=torch.float64))
-        said = f"{judged.name}: {problem.sentence()} of a constant network: {result} where it is 0"
-        expect(result.lower == 0.0 and (result.upper == math.inf or result.upper <= 1e-6), said)
+        message = f"{judged.name}: {problem.sentence()} of a constant network: {result} where it is 0"
+        expect(result.lower == 0.0 and (result.upper == math.inf or result.upper <= 1e-6), message)

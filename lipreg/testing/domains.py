@@ -18,7 +18,14 @@ Array = np.ndarray
 
 @dataclass(frozen=True)
 class Domain:
-    """{x : lower <= x <= upper, |x - center|_norm <= radius, rows x <= levels} around one reference point."""
+    """{x : lower <= x <= upper, |x - center|_norm <= radius, rows x <= levels} around one reference point.
+
+    Attributes:
+        center: the reference point, ``(inputs,)``.
+        lower, upper: of each coordinate, ``(inputs,)``; infinite for all of R^n.
+        norm, radius: of the ball around the center: 1, 2 or inf, and inf where the box alone bounds it.
+        rows, levels: of a polytope, ``(count, inputs)`` and ``(count,)``; None for none.
+    """
 
     center: Array
     lower: Array
@@ -30,12 +37,12 @@ class Domain:
 
     @property
     def free(self) -> Array:
-        """The positions of the coordinates with room."""
+        """The positions of the coordinates that can move."""
         return np.flatnonzero(self.upper > self.lower)
 
     @property
     def widths(self) -> Array:
-        """How much room each free coordinate has."""
+        """The length of the interval of each free coordinate, ``(free,)``."""
         return (self.upper - self.lower)[self.free]
 
     def facets(self) -> tuple[Array, Array]:
@@ -48,10 +55,10 @@ class Domain:
             a.append(signs)
             b.append(np.full(len(signs), self.radius))
         if self.rows is not None and self.levels is not None:
-            rows, room = self.rows[:, free], self.levels - self.rows @ self.center
+            rows, slack = self.rows[:, free], self.levels - self.rows @ self.center
             size = np.linalg.norm(rows, axis=1)
             a.append(rows[size > 0] / size[size > 0, None])
-            b.append(room[size > 0] / size[size > 0])
+            b.append(slack[size > 0] / size[size > 0])
         return np.vstack(a), np.concatenate(b)
 
     def points(self, displacements: Array) -> Array:
@@ -74,10 +81,12 @@ class Domain:
 
     @property
     def bounded(self) -> bool:
+        """Whether it is not all of R^n."""
         return bool(np.isfinite(self.upper).all())
 
     @property
     def polyhedral(self) -> bool:
+        """Whether finitely many half-spaces bound it: no l2 ball does."""
         return self.radius == math.inf or self.norm != 2
 
 
@@ -113,7 +122,15 @@ def domain_of(region: Region, x0: Array) -> Domain:
 
 
 def rows_of(output: Output, outputs: Array, label: int | None = None) -> Array | None:
-    """The rows c of a functional at a point with these outputs ``(outputs,)``; None for the whole output.
+    """The rows c of a functional at one point; None for the whole output.
+
+    Args:
+        output: the functional.
+        outputs: the network's at the point, ``(outputs,)``; they decide runner-ups.
+        label: the class of the point, where the functional starts from it.
+
+    Returns:
+        ``(rows, outputs)``.
 
     Raises:
         UnsupportedRequest: a functional of another kind.
@@ -149,7 +166,12 @@ def rows_of(output: Output, outputs: Array, label: int | None = None) -> Array |
 
 
 def operator_norm(matrix: Array, p: float, q: float) -> float:
-    """max |A v|_q over |v|_p <= 1, over the extreme points of one of the two balls."""
+    """max |A v|_q over |v|_p <= 1, over the extreme points of one of the two balls.
+
+    Args:
+        matrix: A, ``(outputs, inputs)``.
+        p, q: norms of inputs and outputs: 1, 2 or inf.
+    """
     rows, columns = matrix.shape
     if p == 1:
         return max(float(np.linalg.norm(matrix[:, j], q)) for j in range(columns))
@@ -163,7 +185,13 @@ def operator_norm(matrix: Array, p: float, q: float) -> float:
 
 
 def slope_norm(matrix: Array, rows: Array | None, p: float, q: float | None) -> float:
-    """The norm of a Jacobian for a question: the largest over scalar rows c, or |J|_{p->q} where rows is None."""
+    """The norm of a Jacobian for a question: the largest over scalar rows c, or |J|_{p->q} where rows is None.
+
+    Args:
+        matrix: J, ``(outputs, inputs)``.
+        rows: ``(rows, outputs)``, or None for the whole output.
+        p, q: norms of inputs and, of the whole output, of outputs.
+    """
     if rows is None:
         assert q is not None
         return operator_norm(matrix, p, q)
@@ -171,7 +199,16 @@ def slope_norm(matrix: Array, rows: Array | None, p: float, q: float | None) -> 
 
 
 def rise_norm(change: Array, rows: Array | None, q: float | None) -> Array:
-    """How far outputs differ, for changes ``(count, outputs)``."""
+    """How far outputs differ: the largest magnitude over scalar rows c, or the norm q where rows is None.
+
+    Args:
+        change: of the outputs, ``(count, outputs)``.
+        rows: ``(rows, outputs)``, or None for the whole output.
+        q: norm of the whole output.
+
+    Returns:
+        ``(count,)``.
+    """
     return np.linalg.norm(change, q, axis=1) if rows is None else np.abs(change @ rows.T).max(1)
 
 

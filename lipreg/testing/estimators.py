@@ -1,4 +1,4 @@
-"""check_estimator: whether an estimator keeps what it says of itself, on tiny networks whose constants are known."""
+"""check_estimator: whether an estimator keeps what it declares of itself, on tiny networks whose constants are known."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from lipreg.budget import Budget
 from lipreg.errors import InvalidInput
 from lipreg.estimators import ESTIMATORS, Estimator, get_estimator
-from lipreg.testing import aligned, degenerate, gradients, invariance, soundness
+from lipreg.testing import aligned, degenerate, gradients, invariance, search_limits, soundness
 from lipreg.testing.failures import aspects_of, attempt, expect
 from lipreg.testing.judged import Judged
 from lipreg.testing.questions import Questions
@@ -17,9 +17,9 @@ ASPECTS: dict[str, Callable[[Judged], None]] = {
     "one piece": soundness.one_piece,
     "aligned layers": aligned.aligned_layers,
     "larger networks": soundness.larger_networks,
-    "no budget": soundness.no_budget,
-    "limits": soundness.limits,
-    "what is known": soundness.what_is_known,
+    "no budget": search_limits.no_budget,
+    "limits": search_limits.limits,
+    "what is known": search_limits.prior_bounds,
     "refusals": soundness.refusals,
     "scopes": invariance.scopes,
     "nesting": invariance.nesting,
@@ -46,11 +46,11 @@ def check_estimator(
     questions: Questions | None = None,
     budget: Budget | float = 60.0,
 ) -> None:
-    """Checks that a registered estimator keeps what its class attributes say.
+    """Checks that a registered estimator keeps what its class attributes declare.
 
-    It is asked about chains, branches, max pools, leaky ReLUs, batch norm and convolutions, as far as it says that it covers
+    It answers questions about chains, branches, max pools, leaky ReLUs, batch norm and convolutions, as far as it declares
     them, in all its scopes, norms and outputs, over balls, boxes and polytopes, cut and uncut. Every upper end has to hold
-    the exact constant (``exact_constants``), every slope that is met between sampled points of larger networks, and that of
+    the exact constant (``exact_constants``), every slope between sampled points of larger networks, and that of
     layers that all stretch one direction, so that no product of norms claims a norm of inputs or outputs too many; every
     lower end has to be attained, and what does not matter must not matter: the order and number of points, units of layers,
     logits and inputs, the shape of images, float32 weights. What it does not declare it must refuse. A bound that can be
@@ -60,7 +60,7 @@ def check_estimator(
         estimator: its name, or the registered estimator itself; ``"name@l2"`` too.
         seed: which questions are drawn of the grid, and which weights.
         aspects: the names of some checks (``ASPECTS``); None for all of them.
-        questions: drawn before, with truths that are known; None draws them by the seed.
+        questions: drawn before, with their truths; None draws them by the seed.
         budget: of each question, for searches.
 
     Raises:

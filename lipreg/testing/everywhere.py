@@ -30,47 +30,47 @@ DRAWN = 4000
 
 
 def everywhere(net: nn.Module, inputs: int) -> list[Array]:
-    """The Jacobians ``(outputs, inputs)`` of all linear pieces of a network.
+    """The Jacobians ``(outputs, inputs)`` of all linear pieces of a network over R^n, n the number of inputs.
 
     Raises:
         UnsupportedRequest: the network is too large for it.
     """
-    found: list[Array] = []
+    jacobians: list[Array] = []
     rng = np.random.default_rng(inputs)
     points = rng.standard_normal((DRAWN, inputs)) * 10.0 ** rng.uniform(-3, 12, (DRAWN, 1))
 
     layers = _layers(net, inputs)
 
-    def descend(rows: list[list[Fraction]], inside: Array, known: np.ndarray, depth: int) -> None:
+    def descend(rows: list[list[Fraction]], inside: Array, previous: np.ndarray, depth: int) -> None:
         layer = layers[depth]
-        forms = layer.weights @ known
+        forms = layer.weights @ previous
         forms[:, -1] += layer.offset
-        if layer.leak is None:
-            found.append(forms[:, :-1].astype(float))
+        if layer.negative_slope is None:
+            jacobians.append(forms[:, :-1].astype(float))
             return
         branches = [((), rows, inside)]
         for form in forms:
             rounded, grown = form.astype(float), []
             w, o = rounded[:-1], rounded[-1]
-            for pattern, before, held in branches:
+            for pattern, before, members in branches:
                 for on in (True, False):
                     sign = 1 if on else -1
                     if not form[:-1].any():  # constant: on one side, or 0 and without effect
                         if on == (form[-1] > 0):
-                            grown.append(((*pattern, on), before, held))
+                            grown.append(((*pattern, on), before, members))
                         continue
                     after = [*before, [sign * entry for entry in form]]
-                    height = sign * (held @ w + o)
-                    kept = held[height > 1e-9 * (np.abs(held) @ np.abs(w) + abs(o))]
-                    if len(kept) or holds_point(after):
-                        grown.append(((*pattern, on), after, kept))
+                    height = sign * (members @ w + o)
+                    on_side = members[height > 1e-9 * (np.abs(members) @ np.abs(w) + abs(o))]
+                    if len(on_side) or holds_point(after):
+                        grown.append(((*pattern, on), after, on_side))
             branches = grown
-        for pattern, after, held in branches:
-            slopes = np.array([Fraction(1) if on else layer.leak for on in pattern], dtype=object)
-            descend(after, held, np.vstack([known, slopes[:, None] * forms]), depth + 1)
+        for pattern, after, members in branches:
+            slopes = np.array([Fraction(1) if on else layer.negative_slope for on in pattern], dtype=object)
+            descend(after, members, np.vstack([previous, slopes[:, None] * forms]), depth + 1)
 
     descend([], points, _fractions(np.eye(inputs, inputs + 1)), 0)
-    return found
+    return jacobians
 
 
 def holds_point(rows: list[list[Fraction]]) -> bool:
@@ -82,11 +82,11 @@ def holds_point(rows: list[list[Fraction]]) -> bool:
             raise UnsupportedRequest(
                 "too many rows", where="enumeration", accepted="networks with few inputs and units"
             )
-        left = {tuple(_scaled(row)) for row in rows if row[at] == 0}
+        remaining = {tuple(_scaled(row)) for row in rows if row[at] == 0}
         for one in above:
             for other in below:
-                left.add(tuple(_scaled([a / one[at] - b / other[at] for a, b in zip(one, other, strict=True)])))
-        rows = [list(row) for row in left]
+                remaining.add(tuple(_scaled([a / one[at] - b / other[at] for a, b in zip(one, other, strict=True)])))
+        rows = [list(row) for row in remaining]
         if not rows:
             return True
     return all(row[-1] > 0 for row in rows)
@@ -103,19 +103,19 @@ class _Layer:
 
     Attributes:
         weights, offset: of fractions, ``(units, inputs + units before)`` and ``(units,)``.
-        leak: the negative slope that comes after it; None for the output.
+        negative_slope: of the ReLU that comes after it; None for the output.
     """
 
     weights: np.ndarray
     offset: np.ndarray
-    leak: Fraction | None
+    negative_slope: Fraction | None
 
 
 def _layers(net: nn.Module, inputs: int) -> list[_Layer]:
     """The layers of a network, each read by giving its input and all units before it numbers of our own."""
     starts = [inputs]
 
-    def nothing(z: Tensor, leak: float) -> Tensor:
+    def nothing(z: Tensor, negative_slope: float) -> Tensor:
         starts.append(starts[-1] + z[0].numel())
         return torch.zeros_like(z)
 
@@ -124,14 +124,14 @@ def _layers(net: nn.Module, inputs: int) -> list[_Layer]:
     elsewhere = np.random.default_rng(count).standard_normal((2, count))
     probes = np.vstack([np.zeros((1, count)), FAR * np.eye(count), elsewhere])
 
-    def rule(z: Tensor, leak: float) -> Tensor:
+    def rule(z: Tensor, negative_slope: float) -> Tensor:
         at = len(seen)
-        seen.append((z.flatten(1).numpy().copy(), leak))
+        seen.append((z.flatten(1).numpy().copy(), negative_slope))
         return torch.as_tensor(probes[:, starts[at] : starts[at + 1]]).reshape(z.shape)
 
     out = run(net, torch.as_tensor(probes[:, :inputs]), rule, escapes=True).flatten(1).numpy()
     layers = []
-    for (z, leak), before in zip([*seen, (out, None)], starts, strict=True):
+    for (z, slope), before in zip([*seen, (out, None)], starts, strict=True):
         weights, offset = ((z[1:-2] - z[0]) / FAR).T, z[0]
         size = np.abs(weights).max(initial=0.0)
         weights = np.where(np.abs(weights) <= NOTHING * size, 0.0, weights)
@@ -139,7 +139,7 @@ def _layers(net: nn.Module, inputs: int) -> list[_Layer]:
         if not (off <= 1e-9 * (np.abs(elsewhere) @ np.abs(weights).T + np.abs(offset) + size)).all():
             refuse("something that PyTorch does not show")
         part = _fractions(weights[:, :before]), _fractions(offset)
-        layers.append(_Layer(*part, None if leak is None else Fraction(leak)))
+        layers.append(_Layer(*part, None if slope is None else Fraction(slope)))
     return layers
 
 

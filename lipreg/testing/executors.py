@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from lipreg.auditing import AuditPlan, Executing, Executor, PointAudit, audit, get_executor
-from lipreg.auditing.tasks import Assignment, Ended, Event, Found, Task
+from lipreg.auditing.tasks import Assignment, Event, Task, TaskAnswer, TaskDone
 from lipreg.budget import Budget
 from lipreg.errors import CrossingBounds
 from lipreg.estimators import frozen_analysis
@@ -22,12 +22,12 @@ from lipreg.regions import LinfBall
 from lipreg.results import Status
 from lipreg.testing import networks
 from lipreg.testing.failures import CheckFailed, aspects_of, expect
-from lipreg.testing.faulty import Contradicts, Fails, Waits, X, known_as
+from lipreg.testing.faulty import ContradictingEstimator, FailingEstimator, WaitingEstimator, X, registered_as
 
 PROBLEM = LocalLipschitz(LinfBall(0.5), AllMargins())
 Y = torch.tensor([0, 1, 2, 0, 1])
 AMPLE = 300.0
-"""Seconds in which things happen that take none on an idle machine."""
+"""Seconds that suffice on any machine for what takes almost none on an idle one."""
 AT_ONCE = 30.0
 """Seconds within which a task is over that has been killed."""
 
@@ -37,9 +37,9 @@ def check_executor(executor: Executing, *, aspects: Iterable[str] | None = None)
 
     Audits have the same intervals in the same order; an estimator that fails costs its own answer, one that contradicts a
     proof ends the audit with CrossingBounds; a budget, a stop and an error of whoever listens end it, with the points that
-    there are; ``kill`` may come from another thread, and has ended what ran where it says so; after ``end``, which gives up
-    what still runs, and ``close`` the next audit starts anew; a copy has the options and nothing that runs. Whoever made an
-    object closes it.
+    there are; ``kill`` may come from another thread, and has ended what ran where it returns True; after ``end``, which
+    gives up what still runs, and ``close`` the next audit starts anew; a copy has the options and nothing that runs. The
+    caller who made an object closes it.
 
     Args:
         executor: an object, a name, or plain data.
@@ -52,18 +52,18 @@ def check_executor(executor: Executing, *, aspects: Iterable[str] | None = None)
     Example:
         >>> check_executor("inline", aspects=["results"])
     """
-    own = get_executor(executor)
+    subject = get_executor(executor)
     try:
         for aspect in aspects_of(aspects, ASPECTS, "check_executor"):
             try:
-                ASPECTS[aspect](own)
+                ASPECTS[aspect](subject)
             except CheckFailed as error:
-                raise CheckFailed(f"executor {own.name!r}, {aspect}: {error}") from None
+                raise CheckFailed(f"executor {subject.name!r}, {aspect}: {error}") from None
             except Exception as error:
-                raise CheckFailed(f"executor {own.name!r}, {aspect}: {type(error).__name__}: {error}") from error
+                raise CheckFailed(f"executor {subject.name!r}, {aspect}: {type(error).__name__}: {error}") from error
     finally:
-        if own is not executor:
-            own.close()
+        if subject is not executor:
+            subject.close()
 
 
 def _plan(*estimators: str, seconds: float = AMPLE) -> AuditPlan:
@@ -85,15 +85,15 @@ def results(executor: Executor) -> None:
     here = _numbers(_audit(None, plan))
     for turn in ("first", "second"):
         seen: list[PointAudit] = []
-        found = _audit(executor, plan, on_point=seen.append)
-        expect([point.point for point in found] == list(range(len(X))), f"points {[point.point for point in found]}")
-        expect(seen == found, f"on_point was told {[point.point for point in seen]}")
-        for ours, theirs in zip(_numbers(found), here, strict=True):
+        points = _audit(executor, plan, on_point=seen.append)
+        expect([point.point for point in points] == list(range(len(X))), f"points {[point.point for point in points]}")
+        expect(seen == points, f"on_point was called with {[point.point for point in seen]}")
+        for ours, theirs in zip(_numbers(points), here, strict=True):
             expect(ours == theirs, f"in its {turn} audit\n{ours}, inline\n{theirs}")
 
 
 def tasks(executor: Executor) -> None:
-    """What is submitted is running until its last event, Ended, has been collected; others find their place meanwhile."""
+    """A submitted task runs until its last event, TaskDone, has been collected; others find their place meanwhile."""
     plan = _plan("affine_relu")
     methods = plan.methods()
     stop = threading.Event()
@@ -115,23 +115,28 @@ def tasks(executor: Executor) -> None:
     executor.begin(assignment, stop)
     executor.submit(Task(0, 1, tuple(methods), AMPLE))
     executor.end()
-    kept = executor.running()
-    expect(kept == 0, f"{kept} running after end, which gives up what still runs: the next audit would get its answers")
-    ended = sorted(event.task.first for event in events if isinstance(event, Ended))
-    found = sorted(event.task.first for event in events if isinstance(event, Found))
-    expect(ended == found == list(range(len(X))), f"{len(X)} tasks: found {found}, ended {ended}")
+    remaining = executor.running()
+    expect(
+        remaining == 0,
+        f"{remaining} running after end, which gives up what still runs: the next audit would get its answers",
+    )
+    ended = sorted(event.task.first for event in events if isinstance(event, TaskDone))
+    answered = sorted(event.task.first for event in events if isinstance(event, TaskAnswer))
+    expect(ended == answered == list(range(len(X))), f"{len(X)} tasks: found {answered}, ended {ended}")
 
 
 def faults(executor: Executor) -> None:
     """An estimator that raises costs its answer at its point; proofs that contradict each other end the audit."""
-    with known_as(Fails) as name:
+    with registered_as(FailingEstimator) as name:
         points = _audit(executor, _plan("affine_relu", name))
     for point in points:
-        found = point.intervals[name]
-        failed = found.status is Status.FAILED and "no more" in found.detail
-        expect(failed == (point.point == 1), f"an estimator that fails at point 1 says {found} of point {point.point}")
+        interval = point.intervals[name]
+        failed = interval.status is Status.FAILED and "no more" in interval.detail
+        expect(
+            failed == (point.point == 1), f"an estimator that fails at point 1 says {interval} of point {point.point}"
+        )
         expect(point.exact.upper < 1e3, f"point {point.point} has lost the other bound: {point.exact}")
-    with known_as(Contradicts) as name:
+    with registered_as(ContradictingEstimator) as name:
         try:
             _audit(executor, _plan("random_points", name))
         except CrossingBounds:
@@ -141,7 +146,7 @@ def faults(executor: Executor) -> None:
 
 def budgets(executor: Executor) -> None:
     """A budget and a stop end the audit; every point has an answer, the cheap ones at least."""
-    with known_as(Waits) as name:
+    with registered_as(WaitingEstimator) as name:
         began = time.monotonic()
         points = _audit(executor, _plan("affine_relu", name, seconds=1.0))
         _all_there(points, time.monotonic() - began, "a budget of one second")
@@ -154,10 +159,10 @@ def budgets(executor: Executor) -> None:
         timer.cancel()
 
 
-def _all_there(points: list[PointAudit], seconds: float, said: str) -> None:
-    expect(seconds < AMPLE / 2, f"{said}: {seconds:.0f} s")
-    known = [point.exact.upper < 1e3 for point in points]
-    expect(len(known) == len(X) and all(known), f"{said}: {[point.exact for point in points]}")
+def _all_there(points: list[PointAudit], seconds: float, description: str) -> None:
+    expect(seconds < AMPLE / 2, f"{description}: {seconds:.0f} s")
+    bounded = [point.exact.upper < 1e3 for point in points]
+    expect(len(bounded) == len(X) and all(bounded), f"{description}: {[point.exact for point in points]}")
 
 
 def listeners(executor: Executor) -> None:
@@ -178,17 +183,17 @@ def listeners(executor: Executor) -> None:
 
 
 def kills(executor: Executor) -> None:
-    """A stop is heard; ``kill`` from another thread says whether it could; the audit goes on to its end with all points."""
-    found: list[Any] = []
+    """A stop has its effect; ``kill`` from another thread returns whether it could; the audit ends with all points."""
+    outcomes: list[Any] = []
     stop = threading.Event()
 
     def run() -> None:
         try:
-            found.append(_audit(executor, _plan("affine_relu", name), stop=stop))
+            outcomes.append(_audit(executor, _plan("affine_relu", name), stop=stop))
         except BaseException as error:
-            found.append(error)
+            outcomes.append(error)
 
-    with known_as(Waits) as name:
+    with registered_as(WaitingEstimator) as name:
         _ends_what_runs(executor, name, threading.Event.set, "after stop a task that waits for it is not over")
         thread = threading.Thread(target=run)
         thread.start()
@@ -198,15 +203,15 @@ def kills(executor: Executor) -> None:
         thread.join(AMPLE / 2)
         expect(isinstance(could, bool), f"kill gives {could!r}")
         expect(not thread.is_alive(), "an audit does not end after kill and a stop")
-        expect(isinstance(found[0], list) and len(found[0]) == len(X), f"after kill and a stop: {found[0]!r}")
+        expect(isinstance(outcomes[0], list) and len(outcomes[0]) == len(X), f"after kill and a stop: {outcomes[0]!r}")
         if could:
-            said = "kill gives True, and a task that ran is not over"
-            _ends_what_runs(executor, name, lambda stop: executor.kill(), said)
+            message = "kill gives True, and a task that ran is not over"
+            _ends_what_runs(executor, name, lambda stop: executor.kill(), message)
 
 
-def _ends_what_runs(executor: Executor, waits: str, how: Callable[[threading.Event], object], said: str) -> None:
-    """A task that has begun is over once it is killed, though nobody has asked it to stop, and once somebody has."""
-    plan, stop, began = _plan("affine_relu", waits), threading.Event(), Waits.began
+def _ends_what_runs(executor: Executor, waits: str, how: Callable[[threading.Event], object], message: str) -> None:
+    """A task that has begun is over once it is killed, without a stop, and once it is stopped."""
+    plan, stop, began = _plan("affine_relu", waits), threading.Event(), WaitingEstimator.began
     methods, task = plan.methods(), Task(0, 1, tuple(plan.recipes), AMPLE)
     over, given_up, failed = threading.Event(), threading.Event(), list[BaseException]()
 
@@ -214,12 +219,12 @@ def _ends_what_runs(executor: Executor, waits: str, how: Callable[[threading.Eve
         try:
             executor.begin(Assignment(plan, frozen_analysis(networks.network("shallow"), PROBLEM, X, Y), methods), stop)
             executor.submit(task)
-            asked = False
+            stopped = False
             while executor.running():
-                if stop.is_set() and not asked:
+                if stop.is_set() and not stopped:
                     executor.stop()
-                    asked = True
-                if any(isinstance(event, Found) for event in executor.collect(0.2)):
+                    stopped = True
+                if any(isinstance(event, TaskAnswer) for event in executor.collect(0.2)):
                     began.set()  # elsewhere: the first of its two estimators has answered
                 if given_up.is_set():
                     break
@@ -239,7 +244,7 @@ def _ends_what_runs(executor: Executor, waits: str, how: Callable[[threading.Eve
     stop.set()
     thread.join(AMPLE / 2)
     expect(not failed, f"after kill or stop: {failed}")
-    expect(ended, f"{said} {AT_ONCE:g} s later")
+    expect(ended, f"{message} {AT_ONCE:g} s later")
 
 
 def closing(executor: Executor) -> None:
@@ -255,9 +260,10 @@ def copies(executor: Executor) -> None:
     options = {field.name: getattr(executor, field.name) for field in fields(executor) if field.init}  # type: ignore[arg-type]
     for copy in (pickle.loads(pickle.dumps(executor)), get_executor({"kind": executor.name, **options})):
         same = type(copy) is type(executor) and copy.slots == executor.slots
-        kept: Mapping[str, Any] = {name: getattr(copy, name) for name in options}
+        copied: Mapping[str, Any] = {name: getattr(copy, name) for name in options}
         expect(
-            same and kept == options, f"a copy has {kept} and {copy.slots} slots, not {options} and {executor.slots}"
+            same and copied == options,
+            f"a copy has {copied} and {copy.slots} slots, not {options} and {executor.slots}",
         )
         with copy:
             expect(copy.running() == 0, "something runs in a copy")

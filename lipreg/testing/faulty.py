@@ -19,7 +19,7 @@ X = torch.tensor([[0.1, -0.2], [0.4, 0.3], [-0.5, 0.2], [0.7, 0.6], [-0.2, -0.8]
 
 
 class AtSecond(Estimator):
-    """Does something at the second point, and gives a loose bound at every one."""
+    """An estimator that does something at the second point, and gives a loose bound at every one."""
 
     certificate = Certificate.UPPER
     searches = True
@@ -32,12 +32,12 @@ class AtSecond(Estimator):
         ]
 
     def bound(self, second: bool, budget: Budget) -> float:
-        """What it proves, at the second point or at another."""
+        """The upper end that it claims, at the second point or at another."""
         return 1e3
 
 
-class Fails(AtSecond):
-    """Raises at the second point."""
+class FailingEstimator(AtSecond):
+    """An estimator that raises at the second point."""
 
     def bound(self, second: bool, budget: Budget) -> float:
         if second:
@@ -45,15 +45,15 @@ class Fails(AtSecond):
         return 1e3
 
 
-class Contradicts(AtSecond):
-    """Proves too little at the second point."""
+class ContradictingEstimator(AtSecond):
+    """An estimator that claims too small an upper end at the second point."""
 
     def bound(self, second: bool, budget: Budget) -> float:
         return 1e-3 if second else 1e3
 
 
-class Waits(AtSecond):
-    """Takes all its time, or until it is stopped; ``began`` is set once it runs in this process."""
+class WaitingEstimator(AtSecond):
+    """An estimator that takes all its time, or until it is stopped; ``began`` is set once it runs in this process."""
 
     began = threading.Event()
 
@@ -65,8 +65,8 @@ class Waits(AtSecond):
 
 
 @contextmanager
-def known_as(kind: type[Estimator]) -> Iterator[str]:
-    """Registered inside the block."""
+def registered_as(kind: type[Estimator]) -> Iterator[str]:
+    """Registers an estimator inside the block, and gives its name."""
     name = f"testing_{kind.__name__.lower()}"
     register(name)(kind)
     try:

@@ -26,7 +26,14 @@ from lipreg.training import LipschitzPenalty
 def bound_as_function_of_parameters(
     net: nn.Module, problem: LocalLipschitz, x: Tensor, bound: str | Bound
 ) -> tuple[Callable[..., Tensor], tuple[Tensor, ...]]:
-    """(function, parameters) for ``gradcheck``: the live graph reads whatever tensors stand in the module."""
+    """(function, parameters) for ``gradcheck``: the live graph reads whatever tensors stand in the module.
+
+    Args:
+        net: the module, whose parameters are replaced at each call.
+        problem: the question.
+        x: reference points ``(batch, *shape)``.
+        bound: whose values the function returns, ``(batch,)``.
+    """
     captured = capture(net, x)
     places = [(m, key) for m in net.modules() for key, value in m._parameters.items() if value is not None]
     parameters = tuple(m._parameters[key].detach().clone().requires_grad_() for m, key in places)  # type: ignore[union-attr]
@@ -51,7 +58,7 @@ def gradients(judged: Judged) -> None:
         region = {1.0: REGIONS["l1_cut"], 2.0: REGIONS["l2"], math.inf: REGIONS["linf"]}[p](2)
         problem = LocalLipschitz(region, Margin(0, 1), scope, p)  # type: ignore[arg-type]
         function, parameters = bound_as_function_of_parameters(networks.network(net, 3), problem, x, judged.name)
-        said = f"{judged.name}: {problem.sentence()} of {net}: the gradient is not that of finite differences"
+        message = f"{judged.name}: {problem.sentence()} of {net}: the gradient is not that of finite differences"
         todo = "no gradient reaches the weights; a bound that is no penalty has differentiable = False in its class"
         expect(function(*parameters).requires_grad, f"{judged.name}: {problem.sentence()} of {net}: {todo}")
         try:
@@ -59,9 +66,9 @@ def gradients(judged: Judged) -> None:
                 function, parameters, eps=1e-7, atol=1e-4, rtol=1e-3, fast_mode=True, raise_exception=True
             )
         except RuntimeError as error:
-            expect(False, f"{said}: {' '.join(str(error).split())[:400]}")
+            expect(False, f"{message}: {' '.join(str(error).split())[:400]}")
         else:
-            expect(close, said)
+            expect(close, message)
 
 
 def dead_gradients(judged: Judged) -> None:
@@ -103,13 +110,13 @@ def closed_form(judged: Judged) -> None:
         ours = torch.autograd.grad(penalty(points, y), weights, allow_unused=True)
         bounds = estimate(module, problem, points, y, bound=recipe)
         assert penalty.last is not None
-        found = penalty.last.bounds.tolist()
-        expect_near(found, bounds.tolist(), f"{here}: the penalty's bounds and those of the graph", 1e-7)
+        values = penalty.last.bounds.tolist()
+        expect_near(values, bounds.tolist(), f"{here}: the penalty's bounds and those of the graph", 1e-7)
         theirs = torch.autograd.grad(bounds.mean(), weights, allow_unused=True)
         for mine, other in zip(ours, theirs, strict=True):
             apart = torch.tensor(0.0) if mine is other else (_or_zero(mine) - _or_zero(other)).abs().max()
-            said = f"{here}: the penalty's gradient is off that of the graph's bound by {float(apart):g}"
-            expect(apart <= 1e-6 * (1.0 + _or_zero(other).abs().max()), said)
+            message = f"{here}: the penalty's gradient is off that of the graph's bound by {float(apart):g}"
+            expect(apart <= 1e-6 * (1.0 + _or_zero(other).abs().max()), message)
 
 
 def _or_zero(gradient: Tensor | None) -> Tensor:

@@ -115,8 +115,11 @@ def run(net: nn.Module, x: Tensor, rule: Rule, escapes: bool = False) -> Tensor:
     """The network at float64 points ``(count, inputs)``, its ReLUs replaced by a rule of (pre-activation, negative slope).
 
     Args:
-        escapes: whether numbers may leave PyTorch's sight; a run in which they may not says so of all runs, for nothing
-            that a network does can depend on its input.
+        net: the network, in float64 and evaluation mode.
+        x: the points.
+        rule: what stands in the place of each ReLU.
+        escapes: whether numbers may leave PyTorch's sight; one run in which they may not proves it for all runs, since
+            nothing that a network does can depend on its input.
 
     Raises:
         InvalidInput: the network applies something else that is not affine; the message names it.

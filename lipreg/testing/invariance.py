@@ -39,14 +39,22 @@ def scopes(judged: Judged) -> None:
             regional = replace(pointed, scope="regional", distance=distance)
             if judged.takes(pointed) and judged.takes(regional):
                 for low, high in zip(judged.answer(pointed), judged.answer(regional), strict=True):
-                    said = f"{judged.name}: {pointed}: {low.upper}, above the regional {high.upper}"
-                    expect(low.upper <= high.upper * ORDER, said)
+                    message = f"{judged.name}: {pointed}: {low.upper}, above the regional {high.upper}"
+                    expect(low.upper <= high.upper * ORDER, message)
 
 
 def proved_bound(
     name: str, net: Network, problem: LocalLipschitz, x: Tensor, methods: tuple[str, ...] | None
 ) -> Tensor:
-    """A bound with exact norms from some pre-activation methods."""
+    """A bound with exact norms from some pre-activation methods, ``(batch,)``.
+
+    Args:
+        name: of the estimator.
+        net: the network.
+        problem: the question.
+        x: reference points ``(batch, *shape)``.
+        methods: of pre-activation bounds, by name; None for all.
+    """
     with torch.no_grad():
         return estimate(net, problem, x, bound=Bound(name, methods or "all", "exact"))
 
@@ -65,8 +73,8 @@ def nesting(judged: Judged) -> None:
                 problem = LocalLipschitz(kind(radius), Margin(0, 1), scope, p)  # type: ignore[arg-type]
                 bound = proved_bound(judged.name, module, problem, x, methods)
                 ends = f"{float(bound)} over {problem.region}, {float(before)} over a smaller one"
-                said = f"{judged.name}: {net}, {scope}, p={p:g}, by {'+'.join(methods)}: {ends}"
-                expect((bound >= before * (1 - 1e-12)).all(), said)
+                message = f"{judged.name}: {net}, {scope}, p={p:g}, by {'+'.join(methods)}: {ends}"
+                expect((bound >= before * (1 - 1e-12)).all(), message)
                 before = bound
 
 
@@ -112,20 +120,20 @@ def units(judged: Judged) -> None:
     """Scaled logits, scaled inputs and layers that are scaled against each other scale the result, and nothing else."""
     net, x = networks.network("shallow"), torch.tensor([[0.1, -0.2]], dtype=torch.float64)
 
-    def asked(net: nn.Module, size: float, scope: str, p: float, by: float = 0.0) -> tuple[float, float, float]:
+    def result_of(net: nn.Module, size: float, scope: str, p: float, by: float = 0.0) -> tuple[float, float, float]:
         problem = LocalLipschitz(LinfBall(0.6 * size), Margin(0, 1), scope, p)  # type: ignore[arg-type]
-        (found,) = judged.certify(net, problem, x * size + by)
-        return found.lower, found.upper, found.estimate or 0.0
+        (result,) = judged.certify(net, problem, x * size + by)
+        return result.lower, result.upper, result.estimate or 0.0
 
-    plain = {(scope, p): asked(net, 1.0, scope, p) for scope, p in judged.kinds}
+    plain = {(scope, p): result_of(net, 1.0, scope, p) for scope, p in judged.kinds}
     for scope, p, (label, (change, factor, size, wanted)) in judged.each(UNITS.items()):
         if not judged.bound and ("65536" in label or change is _moved):
             continue  # solvers have absolute tolerances of their own
         by = factor if change is _moved else 0.0
         with torch.no_grad():
             change(changed := copy.deepcopy(net), factor)
-        said = f"{judged.name}: shallow, {scope}, p={p:g}, with {label}: lower, upper, estimate"
-        expect_near(asked(changed, size, scope, p, by), [wanted * end for end in plain[scope, p]], said, 1e-4)
+        message = f"{judged.name}: shallow, {scope}, p={p:g}, with {label}: lower, upper, estimate"
+        expect_near(result_of(changed, size, scope, p, by), [wanted * end for end in plain[scope, p]], message, 1e-4)
 
 
 def batch(judged: Judged) -> None:
@@ -136,17 +144,17 @@ def batch(judged: Judged) -> None:
     if judged.method.certificate is Certificate.UPPER or "deep" not in judged.nets:
         return
     x = torch.tensor([[0.3, -0.2], [0.1, 0.5], [-0.4, 0.2]], dtype=torch.float64)
-    net, given = networks.network("deep"), {"budget": Budget(nodes=1), "settings": Settings(seed=3)}
+    net, options = networks.network("deep"), {"budget": Budget(nodes=1), "settings": Settings(seed=3)}
     for scope in judged.method.scopes:
         p = 2.0 if 2.0 in judged.method.norms else judged.method.norms[-1]
         problem = LocalLipschitz(LinfBall(0.8), AllLogits(), scope, p)  # type: ignore[arg-type]
-        (alone,) = judged.certify(net, problem, x[:1], **given)  # a search says what it started from
-        last = judged.certify(net, problem, x.flip(0), **given)[-1]
-        said = f"{judged.name}: {problem.sentence()} of deep at {x[0].tolist()}, last of three points and alone"
-        expect_near(last.lower, alone.lower, f"{said}: lower end")
-        expect((last.estimate is None) == (alone.estimate is None), f"{said}: {last} and {alone}")
+        (alone,) = judged.certify(net, problem, x[:1], **options)  # a search says what it started from
+        last = judged.certify(net, problem, x.flip(0), **options)[-1]
+        message = f"{judged.name}: {problem.sentence()} of deep at {x[0].tolist()}, last of three points and alone"
+        expect_near(last.lower, alone.lower, f"{message}: lower end")
+        expect((last.estimate is None) == (alone.estimate is None), f"{message}: {last} and {alone}")
         if alone.estimate is not None:
-            expect_near(last.estimate, alone.estimate, f"{said}: estimate", 1e-6)
+            expect_near(last.estimate, alone.estimate, f"{message}: estimate", 1e-6)
 
 
 def _batch_of_bounds(judged: Judged) -> None:
@@ -162,16 +170,16 @@ def _batch_of_bounds(judged: Judged) -> None:
         except UnsupportedRequest:
             continue
         module = capture(networks.network(net), x)
-        said = f"{judged.name}: {net} on {region}, {scope}, p={p:g}"
+        message = f"{judged.name}: {net} on {region}, {scope}, p={p:g}"
         whole = [result.upper for result in judged.certify(module, problem, x, y)]
         single = [judged.certify(module, problem, x[i : i + 1], y[i : i + 1])[0].upper for i in range(len(x))]
-        expect_near(whole, single, f"{said}: six points at once and one by one", 1e-12)
+        expect_near(whole, single, f"{message}: six points at once and one by one", 1e-12)
         analysis = frozen_analysis(module, problem, x, y, Bound(judged.name).methods)
         parts = [judged.method.intervals(analysis[i : i + 1], judged.budget)[0].upper for i in range(len(x))]
-        expect_near(parts, whole, f"{said}: slices of an analysis and the whole", 1e-12)
+        expect_near(parts, whole, f"{message}: slices of an analysis and the whole", 1e-12)
         if judged.method.differentiable:
             batched = estimate(module, problem, x, y, bound=Bound(judged.name, spectral_norms="exact"))
-            expect_near(batched.tolist(), whole, f"{said}: estimate and certify", 2e-9)
+            expect_near(batched.tolist(), whole, f"{message}: estimate and certify", 2e-9)
 
 
 def images(judged: Judged) -> None:
@@ -182,14 +190,14 @@ def images(judged: Judged) -> None:
     shaped = nn.Sequential(nn.Flatten(), *flat)
     x = torch.rand(2, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     for scope, p, _ in judged.each((None,), len(judged.kinds)):
-        asked = L1Ball(0.5, low=0.0, high=1.0), Margin(0, 1), scope, p
+        question = L1Ball(0.5, low=0.0, high=1.0), Margin(0, 1), scope, p
         units = torch.tensor([0.5, 1.0, 2.0, 3.0])
         scales = (units, units.reshape(2, 1, 2)) if judged.method.weighed else (None, None)
-        problem, of_pictures = (LocalLipschitz(*asked, scale=scale) for scale in scales)  # type: ignore[arg-type]
+        problem, of_pictures = (LocalLipschitz(*question, scale=scale) for scale in scales)  # type: ignore[arg-type]
         vectors, pictures = judged.certify(flat, problem, x), judged.certify(shaped, of_pictures, x.reshape(2, 2, 1, 2))
         for vector, picture in zip(vectors, pictures, strict=True):
-            said = f"{judged.name}: {problem.sentence()}: lower and upper end of images, and of vectors"
-            expect_near((picture.lower, picture.upper), (vector.lower, vector.upper), said)
+            message = f"{judged.name}: {problem.sentence()}: lower and upper end of images, and of vectors"
+            expect_near((picture.lower, picture.upper), (vector.lower, vector.upper), message)
 
 
 def repeats(judged: Judged) -> None:
@@ -197,8 +205,8 @@ def repeats(judged: Judged) -> None:
     scope, p = judged.kinds[-1]
     net = "deep" if "deep" in judged.nets else judged.nets[0]
     question = judged.questions.one(net, "linf", scope, p, "margin")
-    given = {"budget": Budget(30.0), "settings": Settings(seed=3)}
-    first, second = (judged.certify(question.module, question.problem, question.x, **given) for _ in range(2))
+    options = {"budget": Budget(30.0), "settings": Settings(seed=3)}
+    first, second = (judged.certify(question.module, question.problem, question.x, **options) for _ in range(2))
     ends = [[(r.lower, r.upper, r.estimate) for r in results] for results in (first, second)]
     expect(ends[0] == ends[1], f"{judged.name}: {question}: {ends[0]} and then {ends[1]}")
 
@@ -213,6 +221,6 @@ def single_precision(judged: Judged) -> None:
         bound = estimate(
             copy.deepcopy(net).float(), problem, x.float(), bound=Bound(judged.name, spectral_norms="exact")
         )
-        said = f"{judged.name}: {problem.sentence()} of deep in float32"
-        expect(bound.dtype == torch.float32, f"{said}: {bound.dtype}")
-        expect_near(bound.tolist(), [result.upper for result in judged.certify(net, problem, x)], said, 1e-4)
+        message = f"{judged.name}: {problem.sentence()} of deep in float32"
+        expect(bound.dtype == torch.float32, f"{message}: {bound.dtype}")
+        expect_near(bound.tolist(), [result.upper for result in judged.certify(net, problem, x)], message, 1e-4)

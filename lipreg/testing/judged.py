@@ -1,4 +1,4 @@
-"""An estimator that is being judged: what it says of itself, and its answers."""
+"""An estimator that is being judged: what it declares of itself, and its answers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from lipreg.testing.questions import NORMS, SCOPES, Question, Questions
 TOLERANCE = 1e-8
 """Relative slack for the rounding of both sides; solvers widen their own answers by their own tolerances."""
 ABSOLUTE = 1e-12
-"""Slack where the constant is 0 and the truth holds rounding alone."""
+"""Slack where the constant is 0 and the truth consists of rounding alone."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Judged:
 
     Attributes:
         name, method: the estimator.
-        questions: those that may be asked.
+        questions: those that may be drawn.
         budget: of each question that is searched.
     """
 
@@ -51,20 +51,20 @@ class Judged:
 
     @cached_property
     def kinds(self) -> list[tuple[str, float]]:
-        """The scopes and norms that it says it covers."""
+        """The scopes and norms that it declares."""
         return [(scope, p) for scope in SCOPES for p in NORMS.values() if self.says(scope, p)]
 
     def says(self, scope: str, p: float) -> bool:
-        """Whether its attributes say that it covers scope and norm."""
+        """Whether its attributes declare scope and norm."""
         return scope in self.method.scopes and p in self.method.norms
 
     @cached_property
     def nets(self) -> list[str]:
-        """The networks of ``networks.EVERY`` that it says it covers."""
+        """The networks of ``networks.EVERY`` that it declares."""
         return [net for net in networks.EVERY if self.takes_network(self.questions.one(net, "linf", "", 2.0, "").graph)]
 
     def takes_network(self, graph: Graph) -> bool:
-        """Whether it says that it covers a network, by its kinds of node and whether it branches."""
+        """Whether its attributes cover a network, by its kinds of node and whether it branches."""
         return self.method.uncovered_network(graph) is None
 
     def takes(self, question: Question) -> bool:
@@ -81,29 +81,41 @@ class Judged:
         try:
             method.check(problem)
         except UnsupportedRequest as error:
-            said = f"{self.name} refuses the {question}, which its attributes cover: {error}"
-            expect(isinstance(problem.region, L2Ball), said)
+            message = f"{self.name} refuses the {question}, which its attributes cover: {error}"
+            expect(isinstance(problem.region, L2Ball), message)
             return False
         return True
 
     def taken(self, net: str, scope: str, p: float) -> list[Question]:
-        """The questions that are drawn about a network and that it takes; where it takes none of them, of all."""
+        """The questions that are drawn about a network and that it takes; where it takes none of them, of all.
+
+        Args:
+            net: a name of ``networks.EVERY``.
+            scope, p: as in ``LocalLipschitz``.
+        """
         draws = self.questions, replace(self.questions, one_in=1)
         return next(filter(None, ([*filter(self.takes, each.about(net, scope, p))] for each in draws)), [])
 
-    def certify(self, net: Any, problem: LocalLipschitz, x: Tensor, y: Tensor | None = None, **given: Any) -> Any:
-        """What it says of a question, as ``lipreg.certify`` asks it."""
-        return certify(net, problem, x, y, **({"estimator": self.name, "budget": self.budget} | given))
+    def certify(self, net: Any, problem: LocalLipschitz, x: Tensor, y: Tensor | None = None, **options: Any) -> Any:
+        """Its answer to a question, by ``lipreg.certify``.
+
+        Args:
+            net: a module or a graph.
+            problem: the question.
+            x, y: reference points ``(batch, *shape)`` and labels ``(batch,)``.
+            options: other arguments of ``certify``; without them the budget is that of all questions.
+        """
+        return certify(net, problem, x, y, **({"estimator": self.name, "budget": self.budget} | options))
 
     def answer(self, question: Question, name: str = "") -> list[CertifiedInterval]:
-        """What a bound, itself unless another is named, says of a question, from the tightest pre-activation bounds."""
+        """A bound's answer to a question, its own unless another is named, from the tightest pre-activation bounds."""
         method = get_estimator(name) if name else self.method
 
         def make() -> list[CertifiedInterval]:
             analysis = self._analysis(question)
             with torch.no_grad():
                 placed = question.problem.place(question.x, question.module(question.x), of=analysis.graph.of)
-            return method.intervals(analysis.asking(placed), self.budget)
+            return method.intervals(analysis.for_question(placed), self.budget)
 
         return question.once(("answer", method, question), make)  # not by name, which another class may take
 
@@ -113,9 +125,9 @@ class Judged:
         return question.once(key, lambda: frozen_analysis(question.graph, plain.problem, question.x, None))
 
     def each(self, values: Iterable[Any], times: int = 2) -> Iterator[tuple[str, float, Any]]:
-        """Each value of a factor with so many of the scopes and norms that it covers, in turn; all where all are asked.
+        """Each value of a factor with so many of the scopes and norms that it covers, in turn; with all in a full draw.
 
-        Half as many of a sparse draw, but one.
+        With half as many in a sparse draw, and at least one.
         """
         step = max(1, min(self.questions.one_in, len(self.kinds) // times))
         step = min(2 * step, len(self.kinds)) if self.questions.sparse else step

@@ -1,4 +1,4 @@
-"""Whether what is bounded of a layer is true: the exact constant within one piece, and no bound below a slope."""
+"""Whether the bounds of a layer are true: the exact constant within one piece, and no bound below a slope."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def constants(layer: Layer) -> None:
     exact = float(autograd_jacobian(module, x).flatten(2).abs().sum(-1).max())
     # curves bend a little over any region: by its radius times their second derivatives
     bent = BENT if captured.frozen().curves() else 0.0
-    asked, bent = Budget(SEARCHED, gap=bent), bent + 10 * layer.example.accuracy
-    (found,) = certify(captured, problem, x, estimator="branch_and_bound", budget=asked)
-    near = found.lower <= exact * (1 + bent) and found.upper >= exact * (1 - bent)
-    expect(near, f"{layer.name}: [{found.lower}, {found.upper}] within one piece, whose slope is {exact}")
+    budget, bent = Budget(SEARCHED, gap=bent), bent + 10 * layer.example.accuracy
+    (interval,) = certify(captured, problem, x, estimator="branch_and_bound", budget=budget)
+    near = interval.lower <= exact * (1 + bent) and interval.upper >= exact * (1 - bent)
+    expect(near, f"{layer.name}: [{interval.lower}, {interval.upper}] within one piece, whose slope is {exact}")
     radius = 0.3
     problem = LocalLipschitz(LinfBall(radius), AllLogits())
     draw = torch.Generator().manual_seed(layer.seed)
@@ -46,5 +46,5 @@ def constants(layer: Layer) -> None:
     for name, method in ESTIMATORS.items():
         if isinstance(method, BoundEstimator) and method.uncovered(problem, analysis.graph) is None:
             (bound,) = method.intervals(analysis, Budget(SEARCHED))
-            said = f"{layer.name}: {name} bounds by {bound.upper}, and two points have slope {met}"
-            expect(bound.upper >= met * (1 - 1e-9) and math.isfinite(bound.upper), said)
+            message = f"{layer.name}: {name} bounds by {bound.upper}, and two points have slope {met}"
+            expect(bound.upper >= met * (1 - 1e-9) and math.isfinite(bound.upper), message)

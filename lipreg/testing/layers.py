@@ -1,4 +1,4 @@
-"""A layer whose lowering is being checked: the example that uses it, and what several checks ask of it."""
+"""A layer whose lowering is being checked: the example that uses it, and what several checks need of it."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ class Layer:
 
     Attributes:
         name: what messages begin with.
+        example: how a module with the layer is built, and the shape of its input.
+        seed: of weights and points.
     """
 
     name: str
@@ -37,7 +39,13 @@ class Layer:
         return torch.randn(count, *self.example.input_shape, generator=generator, dtype=dtype)
 
     def same(self, got: Tensor, wanted: Tensor, what: str, rel: float = 1e-12, absolute: float = 1e-12) -> None:
-        """Raises CheckFailed unless two tensors are equal up to rounding."""
+        """Raises CheckFailed unless two tensors are equal up to rounding.
+
+        Args:
+            got, wanted: the tensors.
+            what: what they are, in the message.
+            rel, absolute: the relative and the absolute difference that add up to what is allowed.
+        """
         try:
             torch.testing.assert_close(got, wanted, rtol=rel, atol=absolute)
         except AssertionError as error:
@@ -45,11 +53,11 @@ class Layer:
 
 
 def live_graph(captured: CapturedNetwork) -> Graph:
-    """The live graph in float64, said so where no parameter says it."""
+    """The live graph of a float64 module; the dtype is passed where the module has no parameter to read it from."""
     return captured.live(None if any(True for _ in captured.module.parameters()) else torch.float64)
 
 
 def autograd_jacobian(module: nn.Module, x: Tensor) -> Tensor:
-    """The Jacobian at each point of a batch."""
+    """The Jacobian at each point of a batch, ``(batch, *outputs, *inputs)``."""
     each: list[Any] = [torch.autograd.functional.jacobian(lambda z: module(z[None])[0], point) for point in x]
     return torch.stack(each)

@@ -50,7 +50,7 @@ def check_lowering(
 
     Raises:
         CheckFailed: it does not; the text names the layer and the numbers.
-        InvalidInput: nothing is registered for the target, or no example is known.
+        InvalidInput: nothing is registered for the target, or no example.
 
     Example:
         >>> check_lowering(nn.ReLU)
@@ -76,8 +76,8 @@ def check_lowering(
 
 def _check_used(name: str, lowering: Callable[..., Any], example: Example) -> None:
     """The example goes through the lowering, by any of its targets."""
-    known: list[Any] = [MODULES, CALLS]
-    own, calls = [(of, target) for of in known for target, known_as in of.items() if known_as is lowering], []
+    tables: list[Any] = [MODULES, CALLS]
+    entries, calls = [(of, target) for of in tables for target, known_as in of.items() if known_as is lowering], []
 
     @wraps(lowering)
     def counted(*given: Any, **named: Any) -> Any:
@@ -85,13 +85,13 @@ def _check_used(name: str, lowering: Callable[..., Any], example: Example) -> No
         return lowering(*given, **named)
 
     try:
-        for of, target in own:
+        for of, target in entries:
             of[target] = counted
         capture(example.build().eval(), torch.zeros(1, *example.input_shape))
     except Exception as error:
         raise CheckFailed(f"{name}: its example: {type(error).__name__}: {error}") from error
     finally:
-        for of, target in own:
+        for of, target in entries:
             of[target] = lowering
     expect(calls, f"{name}: the example does not use it")
 
@@ -104,9 +104,9 @@ def values(layer: Layer) -> None:
         captured = capture(module, x[:1], running_statistics=training)
         frozen = captured.frozen()
         with evaluation_mode(module):
-            own = module(x)
-        layer.same(live_graph(captured)(x), own, "the live graph's values and the module's")
-        layer.same(frozen(x), own.detach(), "the frozen graph's values and the module's")
+            wanted = module(x)
+        layer.same(live_graph(captured)(x), wanted, "the live graph's values and the module's")
+        layer.same(frozen(x), wanted.detach(), "the frozen graph's values and the module's")
         check_agreement(frozen, module, x)
 
 
@@ -124,13 +124,13 @@ def gradients(layer: Layer) -> None:
     """The live graph has the gradients of the module in its parameters."""
     module, x = layer.built().eval(), layer.inputs()
     parameters = {name: p for name, p in module.named_parameters() if p.requires_grad}
-    own, ours = module(x), live_graph(capture(module, x[:1]))(x)
+    theirs, ours = module(x), live_graph(capture(module, x[:1]))(x)
     if not parameters:
         expect(not ours.requires_grad, f"{layer.name}: gradients of a module without parameters")
         return
-    weights = torch.randn(own.shape, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    weights = torch.randn(theirs.shape, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
     wanted, got = (
-        torch.autograd.grad((y * weights).sum(), list(parameters.values()), allow_unused=True) for y in (own, ours)
+        torch.autograd.grad((y * weights).sum(), list(parameters.values()), allow_unused=True) for y in (theirs, ours)
     )
     for name, a, b in zip(parameters, wanted, got, strict=True):
         expect((a is None) == (b is None), f"{layer.name}: the gradient in {name} is {b}, of the module {a}")
@@ -145,8 +145,8 @@ def jacobians(layer: Layer) -> None:
     outputs = torch.Size(graph.output.shape)
     rows = torch.eye(outputs.numel(), dtype=torch.float64).reshape(-1, *outputs).expand(len(x), -1, *outputs)
     slopes = {i: s.unsqueeze(1) for i, s in graph.patterns(graph.values(x)).items()}
-    own = autograd_jacobian(module, x).reshape(len(x), outputs.numel(), *layer.example.input_shape)
-    layer.same(graph.gradients(slopes, rows), own, "the graph's gradients and autograd's", layer.example.accuracy)
+    wanted = autograd_jacobian(module, x).reshape(len(x), outputs.numel(), *layer.example.input_shape)
+    layer.same(graph.gradients(slopes, rows), wanted, "the graph's gradients and autograd's", layer.example.accuracy)
 
 
 def waist(layer: Layer) -> None:
@@ -192,8 +192,8 @@ def module_alone(layer: Layer) -> None:
     check_agreement(captured.frozen(), module, x)
     expect(seen() == before, f"{layer.name}: modes or gradients of the module have changed")
     expect(torch.equal(torch.get_rng_state(), random), f"{layer.name}: random numbers were drawn")
-    kept = all(torch.equal(value, state[key]) for key, value in module.state_dict().items())
-    expect(kept, f"{layer.name}: the module's weights have changed")
+    unchanged = all(torch.equal(value, state[key]) for key, value in module.state_dict().items())
+    expect(unchanged, f"{layer.name}: the module's weights have changed")
     expect(not any(m._forward_hooks for m in submodules), f"{layer.name}: hooks are left")
 
 

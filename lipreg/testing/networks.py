@@ -13,7 +13,11 @@ from lipreg.graph import Difference
 
 
 class Residual(nn.Module):
-    """A sum of branches over the same and over different activations, with the input passed on."""
+    """A sum of branches over the same and over different activations, with the input passed on.
+
+    Args:
+        inputs, width, outputs: how many inputs, units of each layer and outputs.
+    """
 
     def __init__(self, inputs: int, width: int, outputs: int) -> None:
         super().__init__()
@@ -28,7 +32,11 @@ class Residual(nn.Module):
 
 
 class Scaled(nn.Module):
-    """Normalises its input and multiplies by constants on the way."""
+    """A network that normalises its input and multiplies by constants on the way.
+
+    Args:
+        inputs, width, outputs: how many inputs, units and outputs.
+    """
 
     def __init__(self, inputs: int, width: int, outputs: int) -> None:
         super().__init__()
@@ -44,11 +52,11 @@ class Scaled(nn.Module):
         return 1.0 - self.b(3.0 * h) / 2.0
 
 
-def mlp(*widths: int, leak: float | None = None) -> nn.Sequential:
+def mlp(*widths: int, negative_slope: float | None = None) -> nn.Sequential:
     """Linear layers of the given widths with a ReLU, or a leaky one, between them."""
     layers: list[nn.Module] = []
     for inputs, outputs in itertools.pairwise(widths):
-        layers += [nn.Linear(inputs, outputs), nn.ReLU() if leak is None else nn.LeakyReLU(leak)]
+        layers += [nn.Linear(inputs, outputs), nn.ReLU() if negative_slope is None else nn.LeakyReLU(negative_slope)]
     return nn.Sequential(*layers[:-1])
 
 
@@ -63,7 +71,7 @@ def _batch_norm() -> nn.Module:
 
 
 def _dead_units() -> nn.Module:
-    """Units that no region reaches, a unit without weights, and one that is always on."""
+    """A network with units that no region turns on, a unit without weights, and one that is always on."""
     net = mlp(2, 5, 4, 3)
     with torch.no_grad():
         first, second, _ = (layer for layer in net if isinstance(layer, nn.Linear))
@@ -79,7 +87,7 @@ ZOO: dict[str, Callable[[], nn.Module]] = {
     "shallow": lambda: mlp(2, 5, 3),
     "deep": lambda: mlp(2, 4, 4, 4, 3),
     "solid": lambda: mlp(3, 4, 3, 2),
-    "leaky": lambda: mlp(2, 4, 3, 2, leak=0.2),
+    "leaky": lambda: mlp(2, 4, 3, 2, negative_slope=0.2),
     "residual": lambda: Residual(2, 4, 2),
     "batch_norm": _batch_norm,
     "scaled": lambda: Scaled(2, 5, 2),
@@ -89,7 +97,12 @@ ZOO: dict[str, Callable[[], nn.Module]] = {
 
 
 class Pooled(nn.Module):
-    """Max pooling of neighbours as a layer, or written out by ReLUs: max(a, b) = b + relu(a - b)."""
+    """Max pooling of neighbours as a layer, or written out by ReLUs: max(a, b) = b + relu(a - b).
+
+    Args:
+        stride: of the pool's windows of two: 1 or 2.
+        written_out: whether ReLUs stand in the place of the pool.
+    """
 
     def __init__(self, stride: int = 1, written_out: bool = False) -> None:
         super().__init__()
@@ -102,13 +115,17 @@ class Pooled(nn.Module):
         h = self.act1(self.a(x))
         if not self.written_out:
             return self.b(self.pool(h))
-        left = h[:, :-1][:, :: self.stride]
-        right = h[:, 1:][:, :: self.stride]
-        return self.b(right + self.act2(left - right))
+        first = h[:, :-1][:, :: self.stride]
+        second = h[:, 1:][:, :: self.stride]
+        return self.b(second + self.act2(first - second))
 
 
 class Compared(nn.Module):
-    """Entries put in order, magnitudes and a leak of slope -1/2, as torch has them or written out by ReLUs."""
+    """Sorted entries, magnitudes and a leaky ReLU of negative slope -1/2, as torch has them or written out by ReLUs.
+
+    Args:
+        written_out: whether ReLUs stand in the place of these operations.
+    """
 
     def __init__(self, written_out: bool = False) -> None:
         super().__init__()
@@ -144,11 +161,11 @@ def _weak_branch() -> nn.Module:
 
 
 def _difference() -> nn.Module:
-    """A network minus itself with other weights: units that move a little, and one that is cut off."""
+    """A network minus itself with other weights: units whose values differ a little, and one that is cut off."""
     first, second = mlp(2, 3, 2, 2), mlp(2, 3, 2, 2)
     with torch.no_grad():
-        for own, other in zip(second.parameters(), first.parameters(), strict=True):
-            own.copy_(other * (1.0 + 0.3 * torch.randn_like(other)))
+        for parameter, other in zip(second.parameters(), first.parameters(), strict=True):
+            parameter.copy_(other * (1.0 + 0.3 * torch.randn_like(other)))
         second.get_parameter("2.weight")[0] = 0.0
     return Difference(first, second)
 
@@ -188,12 +205,12 @@ EVERY = JUDGED | SMOOTH
 
 
 def network(name: str, seed: int = 0) -> nn.Module:
-    """A network of ``EVERY`` in float64 and evaluation mode, with spread-out kinks."""
+    """A network of ``EVERY`` in float64 and evaluation mode, with kinks throughout the regions of questions."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1000 * seed + sum(map(ord, name)))
         net = EVERY[name]()
         for module in net.modules():
-            if isinstance(module, nn.Linear):  # the default weights leave half of the units undecided by no region
+            if isinstance(module, nn.Linear):  # the default weights leave half of the units unstable by no region
                 module.weight.data.mul_(1.8)
     return net.double().eval()
 

@@ -1,4 +1,4 @@
-"""check_penalty and check_schedule: whether what shapes a penalty is a pure function of what it is handed."""
+"""check_penalty and check_schedule: whether what shapes a penalty is a pure function of its arguments."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ SIZES = (1.0, 1e3, 1e6)
 def check_penalty(penalty: str | Penalty | Mapping[str, Any], *, seed: int = 0) -> None:
     """Checks a penalty on drawn values, with drawn outputs, labels and weights to be seen, and in a training step.
 
-    It is a scalar in the dtype of the values, the same whatever the order of the batch and whatever was asked before, never
-    smaller for larger values, with the gradient of its value in them and in what it has seen, finite at a value of 0. Name
-    and options survive a record, a pickle and a copy; what is no batch of values is refused.
+    It is a scalar in the dtype of the values, the same in any order of the batch and at a second call, never smaller for
+    larger values, with the gradient of its value in them and in what it has seen, finite at a value of 0. Name and options
+    survive a record, a pickle and a copy; what is no batch of values is refused.
 
     Args:
         penalty: an object, a name, or plain data.
@@ -49,47 +49,49 @@ def check_penalty(penalty: str | Penalty | Mapping[str, Any], *, seed: int = 0) 
     Example:
         >>> check_penalty("mean")
     """
-    own = get_penalty(penalty)
-    check_travels(own, get_penalty)
+    subject = get_penalty(penalty)
+    check_travels(subject, get_penalty)
     generator = torch.Generator().manual_seed(seed)
     for batch in (1, 2, 7):
-        shape = (batch, 3) if own.layered else (batch,)
+        shape = (batch, 3) if subject.layered else (batch,)
         drawn = 10.0 * torch.rand(shape, generator=generator, dtype=torch.float64) + 0.05
-        here = f"penalty {own.describe()} of {drawn.tolist()}"
+        here = f"penalty {subject.describe()} of {drawn.tolist()}"
         outputs = torch.randn(batch, 4, generator=generator, dtype=torch.float64)
         labels = torch.cat([outputs[:1].argmax(1), torch.randint(4, (batch - 1,), generator=generator)])
         weight = torch.randn(3, 2, generator=generator, dtype=torch.float64)
         with attempt(here):
-            _check_value(own, drawn, (outputs, labels, weight), generator, here)
-    other = torch.zeros(2) if own.layered else torch.zeros(2, 3)
+            _check_value(subject, drawn, (outputs, labels, weight), generator, here)
+    other = torch.zeros(2) if subject.layered else torch.zeros(2, 3)
     for wrong in (torch.zeros(0), torch.tensor(1.0), torch.tensor([1, 2]), other):
-        with refused(InvalidInput, f"penalty {own.describe()} of {wrong}", own.name):
-            own(wrong)
-    _check_step(own)
+        with refused(InvalidInput, f"penalty {subject.describe()} of {wrong}", subject.name):
+            subject(wrong)
+    _check_step(subject)
 
 
 def _check_value(
-    own: Penalty, drawn: Tensor, beside: tuple[Tensor, Tensor, Tensor], generator: torch.Generator, here: str
+    subject: Penalty, drawn: Tensor, beside: tuple[Tensor, Tensor, Tensor], generator: torch.Generator, here: str
 ) -> None:
     outputs, labels, weight = beside
 
     def penalty(values: Tensor, outputs: Tensor = outputs, weight: Tensor = weight, labels: Tensor = labels) -> Tensor:
-        return own(values, Seen(outputs, labels, [weight]))
+        return subject(values, Seen(outputs, labels, [weight]))
 
-    value, kept = penalty(drawn), drawn.clone()
+    value, copied = penalty(drawn), drawn.clone()
     got = (
         f"{here}: reduce gives {value!r}, a {type(value).__name__}; a scalar tensor computed from the bounds is wanted"
     )
     expect(isinstance(value, Tensor), got)
     expect(value.shape == () and torch.isfinite(value), f"{here}: {value} is no finite scalar")
     for dtype in (torch.float32, torch.bfloat16):
-        found = penalty(drawn.to(dtype)).dtype
-        expect(found == dtype, f"{here}: {found} of bounds in {dtype}; the dtype of the bounds must be kept")
+        result_dtype = penalty(drawn.to(dtype)).dtype
+        expect(
+            result_dtype == dtype, f"{here}: {result_dtype} of bounds in {dtype}; the dtype of the bounds must be kept"
+        )
     order = torch.randperm(len(drawn), generator=generator)
-    moved = penalty(drawn[order], outputs[order], labels=labels[order])
-    expect_near(moved.item(), value.item(), f"{here}: of the same in another order")
+    reordered = penalty(drawn[order], outputs[order], labels=labels[order])
+    expect_near(reordered.item(), value.item(), f"{here}: of the same in another order")
     expect_near(penalty(drawn).item(), value.item(), f"{here}: asked again")
-    expect(torch.equal(drawn, kept), f"{here}: it has changed the bounds, to {drawn.tolist()}")
+    expect(torch.equal(drawn, copied), f"{here}: it has changed the bounds, to {drawn.tolist()}")
     larger = penalty(drawn + torch.rand(drawn.shape, generator=generator, dtype=torch.float64)).item()
     expect(larger >= value.item() - 1e-9 * abs(value.item()), f"{here}: {value.item()}, and {larger} of larger bounds")
     bounds = drawn.clone().requires_grad_()
@@ -120,7 +122,7 @@ def _pulls(penalty: Callable[[Tensor], Tensor], drawn: Tensor) -> bool:
 
 
 def _check_step(penalty: Penalty) -> None:
-    """As the term of a loss it is what its formula says of the bounds of the batch."""
+    """As the term of a loss it is the value of its formula at the bounds of the batch."""
     net, x = networks.network("shallow"), torch.tensor([[0.1, -0.2], [0.3, 0.4]], dtype=torch.float64)
     y = torch.tensor([0, 2])
     problem = LocalLipschitz(LinfBall(0.3), AllLogits())
@@ -136,15 +138,15 @@ def _check_step(penalty: Penalty) -> None:
 
 
 def check_schedule(schedule: str | Schedule | Mapping[str, Any], *, seed: int = 0) -> None:
-    """Checks a schedule over a training of which it is told step by step.
+    """Checks a schedule over a training, moment by moment.
 
-    Its factor is a finite number of at least 0 that follows from the moment alone: the same when it is asked again, of a
-    copy, or after a resume; it looks at the bound only if it says ``follows_bound``, and takes a bound that is not known.
-    Where nobody knows how many batches there will be, it has a factor, or says so as InvalidInput.
+    Its factor is a finite number of at least 0 that follows from the moment alone: the same at a second call, of a copy, or
+    after a resume; it looks at the bound only if it declares ``follows_bound``, and takes a bound that is not known. Where
+    nobody knows how many batches there will be, it has a factor, or raises InvalidInput.
 
     Args:
         schedule: an object, a name, or plain data.
-        seed: of the bounds that it is told.
+        seed: of the bounds in the moments.
 
     Raises:
         CheckFailed: it does not pass; the text has the moment.
@@ -153,50 +155,54 @@ def check_schedule(schedule: str | Schedule | Mapping[str, Any], *, seed: int = 
     Example:
         >>> check_schedule("linear")
     """
-    own = get_schedule(schedule)
-    check_travels(own, get_schedule)
-    twin, generator, factor, bound = pickle.loads(pickle.dumps(own)), torch.Generator().manual_seed(seed), 1.0, None
+    subject = get_schedule(schedule)
+    check_travels(subject, get_schedule)
+    twin, generator, factor, bound = pickle.loads(pickle.dumps(subject)), torch.Generator().manual_seed(seed), 1.0, None
     for batch in range(BATCHES):
-        moment = Moment(batch, BATCHES, factor, bound if own.follows_bound else None)
-        here = f"schedule {own.describe()} at {moment}"
+        moment = Moment(batch, BATCHES, factor, bound if subject.follows_bound else None)
+        here = f"schedule {subject.describe()} at {moment}"
         with attempt(here):
-            found = own.factor(moment)
+            value = subject.factor(moment)
             expect(
-                isinstance(found, float | int) and math.isfinite(found) and found >= 0, f"{here}: the factor {found!r}"
+                isinstance(value, float | int) and math.isfinite(value) and value >= 0, f"{here}: the factor {value!r}"
             )
-            expect(found == own.factor(moment), f"{here}: another factor when it is asked again")
-            # a copy that is asked of nothing but every fifth moment, as after a resume
-            expect(batch % 5 or found == twin.factor(moment), f"{here}: another factor of a copy, as after a resume")
-            told = own.factor(replace(moment, bound=3.0))
-            expect(own.follows_bound or told == found, f"{here}: it looks at the bound and does not say follows_bound")
+            expect(value == subject.factor(moment), f"{here}: another factor when it is asked again")
+            # a copy that sees nothing but every fifth moment, as after a resume
+            expect(batch % 5 or value == twin.factor(moment), f"{here}: another factor of a copy, as after a resume")
+            other = subject.factor(replace(moment, bound=3.0))
+            expect(
+                subject.follows_bound or other == value, f"{here}: it looks at the bound and does not say follows_bound"
+            )
             for unknown in (math.nan, math.inf):
-                told = own.factor(replace(moment, bound=unknown))
-                expect(math.isfinite(told) and told >= 0, f"{here}: the factor {told} for a bound of {unknown}")
-        factor, bound = found, 10.0 * float(torch.rand((), generator=generator))
+                other = subject.factor(replace(moment, bound=unknown))
+                expect(math.isfinite(other) and other >= 0, f"{here}: the factor {other} for a bound of {unknown}")
+        factor, bound = value, 10.0 * float(torch.rand((), generator=generator))
     try:
-        told = own.factor(Moment(3))
+        other = subject.factor(Moment(3))
     except InvalidInput:
         return
     except Exception as error:
-        raise CheckFailed(f"schedule {own.describe()}, batches not known: {type(error).__name__}: {error}") from error
-    expect(math.isfinite(told) and told >= 0, f"schedule {own.describe()}, batches not known: the factor {told}")
+        raise CheckFailed(
+            f"schedule {subject.describe()}, batches not known: {type(error).__name__}: {error}"
+        ) from error
+    expect(math.isfinite(other) and other >= 0, f"schedule {subject.describe()}, batches not known: the factor {other}")
 
 
-def check_travels(own: Any, of: Any) -> None:
+def check_travels(subject: Any, read: Any) -> None:
     """Name and options as plain data, in a pickle and in a copy mean the same object."""
-    described, here = own.describe(), f"{type(own).__name__} {own!r}"
+    described, here = subject.describe(), f"{type(subject).__name__} {subject!r}"
     try:
-        pickled = pickle.dumps(own)
+        pickled = pickle.dumps(subject)
     except Exception as error:
         todo = "its class has to stand at the top of a module, not in a function, and its options have to be plain data"
         raise CheckFailed(f"{here}: it cannot be pickled, as checkpoints and processes do; {todo}: {error}") from error
-    for way, found in {
-        "plain data": of(described),
-        "JSON": of(json.loads(json.dumps(described))),
+    for way, restored in {
+        "plain data": read(described),
+        "JSON": read(json.loads(json.dumps(described))),
         "a pickle": pickle.loads(pickled),
-        "a copy": copy.deepcopy(own),
+        "a copy": copy.deepcopy(subject),
     }.items():
-        expect(found == own and found.describe() == described, f"{here}: {found!r} after {way}")
-    expect(of(own) is own, f"{here}: another object where it is given itself")
+        expect(restored == subject and restored.describe() == described, f"{here}: {restored!r} after {way}")
+    expect(read(subject) is subject, f"{here}: another object where it is given itself")
     if described.keys() == {"kind"}:
-        expect(of(own.name) == own, f"{here}: not what its name {own.name!r} means")
+        expect(read(subject.name) == subject, f"{here}: not what its name {subject.name!r} means")

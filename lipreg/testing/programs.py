@@ -1,4 +1,4 @@
-"""Small programs with known answers, for whoever solves them."""
+"""Small programs with known optima, on which solvers are checked."""
 
 from __future__ import annotations
 
@@ -24,7 +24,16 @@ def program(
     offset: float = 0.0,
     integers: bool = True,
 ) -> Program:
-    """A program from lists, all of its columns integer or none."""
+    """The program max cost v + offset, from lists, all of its columns integer or none.
+
+    Args:
+        cost: a number a column.
+        rows, right: rows v <= right, the first ``equalities`` of them with =.
+        equalities: how many.
+        lower, upper: of every column.
+        offset: of the objective.
+        integers: whether the columns are integers.
+    """
     count = len(cost)
     return Program(
         np.array(cost, dtype=float),
@@ -74,16 +83,16 @@ def split(count: int, seed: int = 0) -> Program:
 
 def hidden_split(count: int) -> tuple[Program, Array]:
     """A split whose target is the sum of one subset, which makes its optimum 0; and the subset, which no search finds."""
-    given = split(count)
-    chosen = np.random.default_rng(5).integers(0, 2, count).astype(float)
-    return replace(given, right=given.matrix.toarray()[:, :count] @ chosen), chosen
+    instance = split(count)
+    subset = np.random.default_rng(5).integers(0, 2, count).astype(float)
+    return replace(instance, right=instance.matrix.toarray()[:, :count] @ subset), subset
 
 
 def strict_split(count: int) -> tuple[Program, Array]:
-    """The same without slacks, to maximise the number of ones: the subset is its only known point."""
-    given, chosen = hidden_split(count)
-    columns = np.arange(len(given.cost))
-    return replace(given, upper=np.where(columns < count, 1.0, 0.0), cost=np.ones(len(columns))), chosen
+    """A hidden split without slacks, to maximise the number of ones, and the subset, the only point that anybody knows."""
+    instance, subset = hidden_split(count)
+    columns = np.arange(len(instance.cost))
+    return replace(instance, upper=np.where(columns < count, 1.0, 0.0), cost=np.ones(len(columns))), subset
 
 
 def wide(count: int, *, integers: bool = True) -> Program:
@@ -98,7 +107,7 @@ def dense(size: int, seed: int = 0) -> Program:
     return program(rng.uniform(1, 2, size).tolist(), rows, [0.2 * size] * size, integers=False)
 
 
-def best_by_enumeration(given: Program) -> float:
+def best_by_enumeration(instance: Program) -> float:
     """The optimum of a program whose last column may be continuous and whose other columns are integers of few values.
 
     For every choice of the integers, the rows leave an interval of the last column, and the best is at one of its ends.
@@ -106,31 +115,31 @@ def best_by_enumeration(given: Program) -> float:
     Returns:
         -inf for an infeasible program.
     """
-    free = len(given.cost) - 1 not in given.integer
-    whole = len(given.cost) - int(free)
-    assert set(range(whole)) <= set(given.integer.tolist())
-    values = (range(math.ceil(given.lower[i]), math.floor(given.upper[i]) + 1) for i in range(whole))
-    choices, matrix, best = list(itertools.product(*values)), given.matrix.toarray(), -math.inf
+    free = len(instance.cost) - 1 not in instance.integer
+    whole = len(instance.cost) - int(free)
+    assert set(range(whole)) <= set(instance.integer.tolist())
+    values = (range(math.ceil(instance.lower[i]), math.floor(instance.upper[i]) + 1) for i in range(whole))
+    choices, matrix, best = list(itertools.product(*values)), instance.matrix.toarray(), -math.inf
     for point in np.array(choices, dtype=float).reshape(len(choices), whole):
-        room = given.right - matrix[:, :whole] @ point  # of matrix[:, -1] * last
-        last = matrix[:, -1] if free else np.zeros(len(room))
-        low, high = (given.lower[-1], given.upper[-1]) if free else (0.0, 0.0)
+        slack = instance.right - matrix[:, :whole] @ point  # of matrix[:, -1] * last
+        last = matrix[:, -1] if free else np.zeros(len(slack))
+        low, high = (instance.lower[-1], instance.upper[-1]) if free else (0.0, 0.0)
         possible = True
-        for row, (a, b) in enumerate(zip(last, room, strict=True)):
-            equal = row < given.equalities
+        for row, (a, b) in enumerate(zip(last, slack, strict=True)):
+            equal = row < instance.equalities
             if a == 0:
                 possible &= bool(abs(b) < 1e-9 if equal else b > -1e-9)
                 continue
             high = min(high, b / a) if a > 0 or equal else high
             low = max(low, b / a) if a < 0 or equal else low
         if possible and low <= high + 1e-9:
-            value = given.cost[:whole] @ point
-            best = max(best, value + (max(given.cost[-1] * low, given.cost[-1] * high) if free else 0.0))
-    return float(best + given.offset)
+            value = instance.cost[:whole] @ point
+            best = max(best, value + (max(instance.cost[-1] * low, instance.cost[-1] * high) if free else 0.0))
+    return float(best + instance.offset)
 
 
 def drawn(rng: np.random.Generator) -> Program:
-    """Integers of few values, perhaps with one continuous column; coefficients are small whole numbers, many of them 0."""
+    """A random program: integers of few values, perhaps one continuous column, small whole coefficients, many of them 0."""
     columns, rows = int(rng.integers(1, 5)), int(rng.integers(0, 5))
     entries = rng.integers(-4, 5, (rows, columns)) * (rng.random((rows, columns)) < 0.7)
     lower, continuous = rng.integers(-2, 1, columns).astype(float), int(rng.integers(0, 2))

@@ -1,4 +1,4 @@
-"""check_quantity: whether a quantity is what it says at points of tiny networks, with the gradient of its value."""
+"""check_quantity: whether a quantity is what it declares at points of tiny networks, with the gradient of its value."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ QUESTIONS = (
     LocalLipschitz(LinfBall(0.3, low=-0.3, high=0.7), AllMargins(), scale=2.5, measured=[1]),
 )
 ROUNDING = 1e-9
-"""By how much of it a value may lie on the wrong side of the exact constant."""
+"""The share of the exact constant by which a value may lie on its wrong side."""
 
 
 def check_quantity(quantity: str | Quantity | Mapping[str, Any], *, seed: int = 0) -> None:
     """Checks a quantity on tiny networks, under questions that it covers.
 
-    It is a finite number at each point, or one of the network, in the network's dtype; the same when it is asked again, and,
+    It is a finite number at each point, or one of the network, in the network's dtype; the same at a second call, and,
     but for what it draws, of each point alone and in any order; with the gradient of its value, finite where units are dead;
-    it leaves points and torch's random state as they are. What says UPPER is never below the exact constant, what says
+    it leaves points and torch's random state as they are. With UPPER it is never below the exact constant, with
     ``from_below`` never above the regional one. Name and options survive a record, a pickle and a copy. As the term of a
     loss it is its weighted mean.
 
@@ -53,33 +53,33 @@ def check_quantity(quantity: str | Quantity | Mapping[str, Any], *, seed: int = 
     Example:
         >>> check_quantity("jacobian")
     """
-    own = get_quantity(quantity)
-    check_travels(own, get_quantity)
-    asked = 0
-    for name, problem in _questions(own):
-        asked += 1
+    subject = get_quantity(quantity)
+    check_travels(subject, get_quantity)
+    count = 0
+    for name, problem in _questions(subject):
+        count += 1
         net = networks.network(name)
         x, y = _points(net)
-        here = f"quantity {own.describe()}: {problem.sentence()} of {name}"
+        here = f"quantity {subject.describe()}: {problem.sentence()} of {name}"
         with attempt(here):
-            found = values(own, net, problem, x, y, seed=seed)
-            _check_values(own, net, problem, found, here, seed)
-            _check_truth(own, net, problem, found.detach(), here)
+            numbers = values(subject, net, problem, x, y, seed=seed)
+            _check_values(subject, net, problem, numbers, here, seed)
+            _check_truth(subject, net, problem, numbers.detach(), here)
             if problem.p == torch.inf:
-                _check_gradient(own, net, problem, here, seed)
-    expect(asked, f"quantity {own.describe()}: it refuses every question, about {', '.join(NETS)}")
+                _check_gradient(subject, net, problem, here, seed)
+    expect(count, f"quantity {subject.describe()}: it refuses every question, about {', '.join(NETS)}")
     for name in ("dead_units", "affine"):
-        _check_dead(own, name, seed)
-    _check_step(own)
+        _check_dead(subject, name, seed)
+    _check_step(subject)
 
 
-def _questions(own: Quantity) -> Iterator[tuple[str, LocalLipschitz]]:
+def _questions(quantity: Quantity) -> Iterator[tuple[str, LocalLipschitz]]:
     """Networks and questions that the quantity covers, each network under one of the questions."""
     for i, name in enumerate(NETS):
         problem, net = QUESTIONS[i % len(QUESTIONS)], networks.network(name)
         try:
-            own.check(problem)
-            values(own, net, problem, *_points(net))
+            quantity.check(problem)
+            values(quantity, net, problem, *_points(net))
         except UnsupportedRequest:
             continue
         yield name, problem
@@ -90,43 +90,47 @@ def _points(net: nn.Module) -> tuple[Tensor, Tensor]:
     return x[:, : networks.input_size(net)], torch.tensor([0, 1, 1])
 
 
-def _check_values(own: Quantity, net: nn.Module, problem: LocalLipschitz, found: Tensor, here: str, seed: int) -> None:
+def _check_values(
+    quantity: Quantity, net: nn.Module, problem: LocalLipschitz, numbers: Tensor, here: str, seed: int
+) -> None:
     (x, y), state = _points(net), torch.get_rng_state()
-    expect(isinstance(found, Tensor) and found.shape in ((len(x),), (1,)), f"{here}: {found} is no number a point")
-    expect(found.isfinite().all(), f"{here}: {found.tolist()} are not finite")
-    expect(found.dtype == torch.float64, f"{here}: {found.dtype} of a network in torch.float64")
-    kept = x.clone()
-    again = values(own, net, problem, x, y, seed=seed)
-    expect(torch.equal(again, found), f"{here}: asked again, {again.tolist()} in place of {found.tolist()}")
-    expect(torch.equal(x, kept), f"{here}: it has changed the points")
+    expect(
+        isinstance(numbers, Tensor) and numbers.shape in ((len(x),), (1,)), f"{here}: {numbers} is no number a point"
+    )
+    expect(numbers.isfinite().all(), f"{here}: {numbers.tolist()} are not finite")
+    expect(numbers.dtype == torch.float64, f"{here}: {numbers.dtype} of a network in torch.float64")
+    copied = x.clone()
+    again = values(quantity, net, problem, x, y, seed=seed)
+    expect(torch.equal(again, numbers), f"{here}: asked again, {again.tolist()} in place of {numbers.tolist()}")
+    expect(torch.equal(x, copied), f"{here}: it has changed the points")
     expect(
         torch.equal(torch.get_rng_state(), state),
         f"{here}: it draws from torch's own random state; query.generator is there",
     )
-    if own.draws or len(found) == 1:
+    if quantity.draws or len(numbers) == 1:
         return
-    alone = [values(own, net, problem, x[i : i + 1], y[i : i + 1], seed=seed).item() for i in range(len(x))]
-    expect_near(alone, found.tolist(), f"{here}: each point alone", 1e-9)
+    alone = [values(quantity, net, problem, x[i : i + 1], y[i : i + 1], seed=seed).item() for i in range(len(x))]
+    expect_near(alone, numbers.tolist(), f"{here}: each point alone", 1e-9)
     order = torch.tensor([2, 0, 1])
-    moved = values(own, net, problem, x[order], y[order], seed=seed)
-    expect_near(moved.tolist(), found[order].tolist(), f"{here}: in another order", 1e-9)
+    reordered = values(quantity, net, problem, x[order], y[order], seed=seed)
+    expect_near(reordered.tolist(), numbers[order].tolist(), f"{here}: in another order", 1e-9)
 
 
-def _check_truth(own: Quantity, net: nn.Module, problem: LocalLipschitz, found: Tensor, here: str) -> None:
-    upper = own.certificate(problem) == Certificate.UPPER
-    if not upper and not own.from_below:
+def _check_truth(quantity: Quantity, net: nn.Module, problem: LocalLipschitz, numbers: Tensor, here: str) -> None:
+    upper = quantity.certificate(problem) == Certificate.UPPER
+    if not upper and not quantity.from_below:
         return
     x, y = _points(net)
     for value, (low, high) in zip(
-        found.tolist(), exact_constants(networks.written_out(net), problem, x, y), strict=True
+        numbers.tolist(), exact_constants(networks.written_out(net), problem, x, y), strict=True
     ):
         right = value >= low * (1 - ROUNDING) if upper else value <= high * (1 + ROUNDING)
         expect(right, f"{here}: {value} says {'UPPER' if upper else 'from_below'}, and the constant is {low}")
 
 
-def _check_gradient(own: Quantity, net: nn.Module, problem: LocalLipschitz, here: str, seed: int) -> None:
+def _check_gradient(quantity: Quantity, net: nn.Module, problem: LocalLipschitz, here: str, seed: int) -> None:
     x, y = _points(net)
-    function, parameters = as_function_of_parameters(net, lambda: values(own, net, problem, x, y, seed=seed))
+    function, parameters = as_function_of_parameters(net, lambda: values(quantity, net, problem, x, y, seed=seed))
     expect(function(*parameters).requires_grad, f"{here}: no gradient reaches the parameters")
     try:
         torch.autograd.gradcheck(function, parameters, eps=1e-7, atol=1e-4, rtol=1e-3, fast_mode=True)
@@ -139,7 +143,7 @@ def as_function_of_parameters(
     net: nn.Module, value: Callable[[], Tensor]
 ) -> tuple[Callable[..., Tensor], tuple[Tensor, ...]]:
     """(function, parameters) for ``gradcheck``: the value with whatever tensors stand in the module."""
-    places = [(m, key) for m in net.modules() for key, own in m._parameters.items() if own is not None]
+    places = [(m, key) for m in net.modules() for key, parameter in m._parameters.items() if parameter is not None]
     parameters = tuple(m._parameters[key].detach().clone().requires_grad_() for m, key in places)  # type: ignore[union-attr]
 
     def function(*tensors: Tensor) -> Tensor:
@@ -150,26 +154,26 @@ def as_function_of_parameters(
     return function, parameters
 
 
-def _check_dead(own: Quantity, name: str, seed: int) -> None:
+def _check_dead(quantity: Quantity, name: str, seed: int) -> None:
     net, problem = networks.network(name), LocalLipschitz(LinfBall(0.3), AllMargins())
     with torch.no_grad():
         next(m for m in net.modules() if isinstance(m, nn.Linear)).weight[0] = 0.0
-    here = f"quantity {own.describe()}: {problem.sentence()} of {name} with a zero row"
+    here = f"quantity {quantity.describe()}: {problem.sentence()} of {name} with a zero row"
     x, y = _points(net)
     with attempt(here):
         try:
-            values(own, net, problem, x, y, seed=seed).sum().backward()
+            values(quantity, net, problem, x, y, seed=seed).sum().backward()
         except UnsupportedRequest:
             return
     finite = all(w.grad is None or w.grad.isfinite().all() for w in net.parameters())
     expect(finite, f"{here}: a gradient is not finite")
 
 
-def _check_step(own: Quantity) -> None:
+def _check_step(quantity: Quantity) -> None:
     net, problem = copy.deepcopy(networks.network("shallow")).float(), QUESTIONS[0]
-    (x, y), here = _points(net), f"quantity {own.describe()} as the term of a loss"
+    (x, y), here = _points(net), f"quantity {quantity.describe()} as the term of a loss"
     with attempt(here):
-        term = LipschitzPenalty(net, problem, quantity=own, weight=0.5)
+        term = LipschitzPenalty(net, problem, quantity=quantity, weight=0.5)
         value = term(x.float(), y)
         expect(term.last is not None and value.dtype == torch.float32, f"{here}: {value} of a network in torch.float32")
         assert term.last is not None

@@ -30,7 +30,7 @@ POINTS = 2
 
 
 def _cut_box(size: int) -> Box:
-    """A box in which the last of several coordinates has no room."""
+    """A box in which the last of several coordinates is fixed."""
     lower, upper = [-1.0] * size, [0.9] * size
     if size > 1:
         lower[-1] = upper[-1] = 0.25
@@ -81,7 +81,7 @@ Q = {"vector_q1": 1.0, "vector_q2": 2.0, "vector_qinf": math.inf}
 OUTPUTS = (*SCALARS, *Q)
 """The names of all outputs."""
 SPARSE = 23
-"""One in so many are few enough for each value of a factor to be asked about once; prime, so that scopes, norms and networks
+"""One in so many are few enough for each value of a factor to be drawn about once; prime, so that scopes, norms and networks
 meet every region with every output between them."""
 
 
@@ -102,7 +102,7 @@ class Question:
         net, seed: the network.
         region, output: names in REGIONS and of OUTPUTS.
         scope, p: as in ``LocalLipschitz``.
-        kept: what has been computed, shared by questions of one ``Questions``.
+        kept: results by key, shared by questions of one ``Questions``, so that each is computed once.
         distance: a name in DISTANCES.
     """
 
@@ -116,14 +116,14 @@ class Question:
     distance: str = "plain"
 
     def once(self, key: Hashable, make: Callable[[], Any]) -> Any:
-        """What ``make`` returns, made once for all questions that share what is kept."""
+        """What ``make`` returns, made once for all questions that share ``kept``."""
         if key not in self.kept:
             self.kept[key] = make()
         return self.kept[key]
 
     @property
     def module(self) -> nn.Module:
-        """The network, which nobody is to change."""
+        """The network; it is shared, so its weights must not be changed."""
         return self.once(("network", self.net, self.seed), lambda: networks.network(self.net, self.seed))
 
     @property
@@ -163,8 +163,8 @@ class Question:
             measured = DISTANCES[self.distance](size, self.scope)
             return LocalLipschitz(self.region_itself, kind, self.scope, self.p, Q.get(self.output), **measured)  # type: ignore[arg-type]
 
-        own = (self.region, self.scope, self.p, self.output, self.distance)
-        return self.once(("problem", *own, size, count), make)
+        names = (self.region, self.scope, self.p, self.output, self.distance)
+        return self.once(("problem", *names, size, count), make)
 
     @property
     def units(self) -> Array:
@@ -174,7 +174,7 @@ class Question:
 
     @property
     def weights(self) -> Array:
-        """What the columns of a Jacobian over the inputs with room count in its norm."""
+        """What the columns of a Jacobian over the free inputs count in its norm, ``(free,)``."""
         measured = self.problem.measured
         counted = np.ones(self.x.shape[1]) if measured is None else np.isin(np.arange(self.x.shape[1]), measured)
         return (self.units * counted)[self.domain(0).free]
@@ -184,17 +184,17 @@ class Question:
         return domain_of(self.region_itself, self.x[point].numpy())
 
     def rows(self, point: int) -> Array | None:
-        """The functional's rows there."""
+        """The functional's rows at a reference point, ``(rows, outputs)``; None for the whole output."""
         return rows_of(self.problem.output, evaluate(self.module, self.x[point : point + 1].numpy())[0])
 
     def truth(self, point: int) -> tuple[float, float]:
         """An interval that holds the exact constant: one number, twice, wherever the enumeration has it."""
-        own = (self.net, self.seed, self.region, point)
+        place = (self.net, self.seed, self.region, point)
         if self.net in networks.SMOOTH:
-            return self.once(("met", *own, self.scope, self.p, self.output, self.distance), lambda: self._met(point))
-        listed = self.once(("pieces", *own), lambda: Enumeration(self.enumerable, self.domain(point)))
+            return self.once(("met", *place, self.scope, self.p, self.output, self.distance), lambda: self._met(point))
+        listed = self.once(("pieces", *place), lambda: Enumeration(self.enumerable, self.domain(point)))
         return self.once(
-            ("truth", *own, self.scope, self.p, self.output, self.distance), lambda: listed.constant(self.problem)
+            ("truth", *place, self.scope, self.p, self.output, self.distance), lambda: listed.constant(self.problem)
         )
 
     def _met(self, point: int) -> tuple[float, float]:
@@ -203,28 +203,29 @@ class Question:
         if self.scope == "pointed":
             low = sampled_pointed(self.module, where, rows, self.p, q, count=MET, units=self.units)
             return low, math.inf
-        own = self.once(("slopes", self.net, self.seed, self.region, point), lambda: self._slopes(where, point))
-        return max(slope_norm(slope, rows, self.p, q) for slope in own * self.weights), math.inf
+        slopes = self.once(("slopes", self.net, self.seed, self.region, point), lambda: self._slopes(where, point))
+        return max(slope_norm(slope, rows, self.p, q) for slope in slopes * self.weights), math.inf
 
     def _slopes(self, where: Domain, point: int) -> Array:
-        """Jacobians over the inputs with room, at points spread through the region."""
-        spread = where.sample(MET, np.random.default_rng(point))
-        points = where.points(np.vstack([np.zeros((1, len(where.free))), spread]))
+        """Jacobians over the free inputs, at points spread through the region."""
+        displacements = where.sample(MET, np.random.default_rng(point))
+        points = where.points(np.vstack([np.zeros((1, len(where.free))), displacements]))
         return jacobians(self.module, points)[:, :, where.free]
 
     def __str__(self) -> str:
-        said = f"{self.scope} constant of {self.output} of {self.net}[{self.seed}] on {self.region}, p={self.p:g}"
-        return said if self.distance == "plain" else f"{said}, distances by {self.distance!r}"
+        words = f"{self.scope} constant of {self.output} of {self.net}[{self.seed}] on {self.region}, p={self.p:g}"
+        return words if self.distance == "plain" else f"{words}, distances by {self.distance!r}"
 
 
 @dataclass(frozen=True)
 class Questions:
-    """The questions that checks ask, drawn by a seed from the grid of all; checks that share one share the truths.
+    """The questions of checks, drawn by a seed from the grid of all; checks that share one share the truths.
 
     Args:
         seed: where the draw begins.
-        one_in: the share that is asked of each network, scope and norm, so that each region meets each output between them;
+        one_in: one in so many is drawn of each network, scope and norm, so that each region meets each output between them;
             1 for all, from SPARSE on other factors are not multiplied with scopes and norms either.
+        kept: results by key, which its questions share.
     """
 
     seed: int = 0
@@ -233,11 +234,16 @@ class Questions:
 
     @property
     def sparse(self) -> bool:
-        """Whether little more is asked of an estimator than reaches every value of every factor."""
+        """Whether the draw is so small that each value of a factor is met about once."""
         return self.one_in >= SPARSE
 
     def about(self, net: str, scope: str, p: float) -> Iterator[Question]:
-        """Regions and outputs for one network, scope and norm, the same in both scopes; weights and distances take turns."""
+        """Regions and outputs for one network, scope and norm, the same in both scopes; weights and distances take turns.
+
+        Args:
+            net: a name of ``networks.EVERY``.
+            scope, p: as in ``LocalLipschitz``.
+        """
         place = [*networks.EVERY].index(net) + len(REGIONS) * [*NORMS.values()].index(p)
         start, count, others = place + self.seed, 0, [*DISTANCES][1:]
         for turn, region in enumerate(REGIONS):
@@ -249,9 +255,13 @@ class Questions:
                     yield Question(net, region, scope, p, kind, turn % 2, self.kept, distance)
 
     def taken(self, *places: int) -> bool:
-        """Whether a combination is asked, of values that stand at these places of their factors."""
+        """Whether a combination is drawn, of values that stand at these places of their factors."""
         return sum(places) % self.one_in == 0
 
     def one(self, net: str, region: str, scope: str, p: float, output: str) -> Question:
-        """That question."""
+        """The question with these values, drawn or not.
+
+        Args:
+            net, region, scope, p, output: as in ``Question``.
+        """
         return Question(net, region, scope, p, output, kept=self.kept)

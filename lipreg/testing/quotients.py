@@ -13,16 +13,29 @@ from lipreg.testing.pieces import Cell, evaluate, preactivations, unknown
 Rise = tuple[Array | None, float, float | None]
 """Rows, p and q of a question."""
 NEAR = 1e-9
-"""A kink nearer to x0, in units of the region, and not through it, cannot be told from one that is."""
+"""A kink nearer to x0, in units of the region, and not through it, cannot be distinguished from one through it."""
 
 
-def candidates(found: list[Cell], domain: Domain, p: float) -> Array:
-    """Points of a polyhedral domain among which the pointed quotient in p in {1, inf} is largest; ``(count, inputs)``."""
-    return domain.points(np.vstack([vertices(cell, domain, p) for cell in found]))
+def candidates(pieces: list[Cell], domain: Domain, p: float) -> Array:
+    """Points of a polyhedral domain among which the pointed quotient is largest, ``(count, inputs)``.
+
+    Args:
+        pieces: all linear pieces over the domain.
+        domain: the region.
+        p: norm of inputs, 1 or inf.
+    """
+    return domain.points(np.vstack([vertices(cell, domain, p) for cell in pieces]))
 
 
 def vertices(cell: Cell, domain: Domain, p: float, units: Array | float = 1.0) -> Array:
-    """Displacements ``(count, free)`` to the vertices of a piece, cut by the cones on which |d / units|_p is linear."""
+    """Displacements ``(count, free)`` to the vertices of a piece, cut by the cones on which |d / units|_p is linear.
+
+    Args:
+        cell: the piece.
+        domain: the region.
+        p: norm of inputs, 1 or inf.
+        units: of the free inputs, ``(free,)``.
+    """
     size, width = len(domain.free), domain.widths.max()
     eye = np.eye(size)
     if p == 1:
@@ -46,9 +59,17 @@ def vertices(cell: Cell, domain: Domain, p: float, units: Array | float = 1.0) -
 
 
 def largest(
-    net: nn.Module, found: list[Cell], domain: Domain, at: list[Array], question: Rise, units: Array | float = 1.0
+    net: nn.Module, pieces: list[Cell], domain: Domain, at: list[Array], question: Rise, units: Array | float = 1.0
 ) -> tuple[float, float]:
-    """An interval that holds the largest quotient at the vertices ``at`` of each piece; one number where rounding allows.
+    """An interval that holds the largest quotient at the vertices of each piece; one number, twice, where rounding allows.
+
+    Args:
+        net: the network.
+        pieces: all linear pieces over the domain.
+        domain: the region.
+        at: the displacements to the vertices of each piece, ``(count, free)``.
+        question: rows, p and q.
+        units: of the inputs, ``(inputs,)``.
 
     Raises:
         UnsupportedRequest: rounding hides where a kink is.
@@ -57,10 +78,10 @@ def largest(
     start = evaluate(net, domain.center[None])
     low = high = best = 0.0
     width = domain.widths.max()
-    near = [level / width for cell in found for level in cell.b if 1e-12 < level / width < NEAR]
+    near = [level / width for cell in pieces for level in cell.b if 1e-12 < level / width < NEAR]
     if near:
         raise unknown(f"a kink or border {min(near):g} of the region's width from x0")
-    for cell, d in zip(found, at, strict=True):
+    for cell, d in zip(pieces, at, strict=True):
         if not len(d):
             continue
         apart = np.linalg.norm(d / np.broadcast_to(units, domain.center.shape)[domain.free], p, axis=1)
@@ -68,11 +89,11 @@ def largest(
         noise = 1e-15 * start.size * np.abs(start).max() / apart
         # a piece that begins at x0 rises from f(x0) itself, which rounding hides from the network near x0
         if (cell.b >= -1e-12 * width).all():
-            own = rise_norm(d @ cell.matrix.T, rows, q) / apart
-            if (np.abs(own - met) > noise + 1e-5 * own.max()).any():
+            linear = rise_norm(d @ cell.matrix.T, rows, q) / apart
+            if (np.abs(linear - met) > noise + 1e-5 * linear.max()).any():
                 raise unknown("vertices that rounding moves, or operations that PyTorch does not show")
             hidden = noise > 1e-10 * met.max()
-            met, noise = np.where(hidden, own, met), np.where(hidden, 0.0, noise)
+            met, noise = np.where(hidden, linear, met), np.where(hidden, 0.0, noise)
         best, low = max(best, float(met.max())), max(low, float((met - noise).max()))
         high = max(high, float((met + noise).max()))
     return (best, best) if high - low <= 1e-9 * high else (low, high)
@@ -87,7 +108,16 @@ def quotients(
     q: float | None,
     units: Array | float = 1.0,
 ) -> Array:
-    """|f(x) - f(x0)| / |(x - x0) / units|_p at points ``(count, inputs)``."""
+    """|f(x) - f(x0)| / |(x - x0) / units|_p at points, ``(count,)``.
+
+    Args:
+        net: f.
+        domain: its center is x0.
+        x: the points, ``(count, inputs)``.
+        rows: the functional's, ``(rows, outputs)``, or None for the whole output.
+        p, q: norms of inputs and, of the whole output, of outputs.
+        units: of the inputs, ``(inputs,)``.
+    """
     change = evaluate(net, x) - evaluate(net, domain.center[None])
     return rise_norm(change, rows, q) / np.linalg.norm((x - domain.center) / units, p, axis=1)
 
@@ -102,7 +132,13 @@ def sampled_pointed(
     seed: int = 1,
     units: Array | float = 1.0,
 ) -> float:
-    """A lower reference for the pointed constant: the best quotient of random points, less its rounding."""
+    """A lower reference for the pointed constant: the best quotient of random points, less its rounding.
+
+    Args:
+        net, domain, rows, p, q, units: as for ``quotients``.
+        count: how many points are drawn.
+        seed: of the draw.
+    """
     d = domain.sample(count, np.random.default_rng(seed))
     d = d[np.linalg.norm(d, axis=1) > 1e-4 * (domain.widths.max(initial=0.0) if domain.bounded else 1.0)]
     if not len(d):
@@ -117,7 +153,12 @@ def sampled_pointed(
 
 
 def breakpoints(net: nn.Module, lower: float, upper: float) -> Array:
-    """The kinks of a network with one input in [lower, upper], ends included, layer by layer by interpolation."""
+    """The kinks of a network with one input, layer by layer by interpolation, in ascending order.
+
+    Args:
+        net: the network.
+        lower, upper: the interval, whose ends are among the result.
+    """
     knots = np.array([lower, upper])
     for layer in range(len(preactivations(net, knots[:, None]))):
         seen = preactivations(net, knots[:, None])
@@ -130,7 +171,14 @@ def breakpoints(net: nn.Module, lower: float, upper: float) -> Array:
 
 
 def segments(net: nn.Module, domain: Domain, rows: Array | None, q: float | None) -> tuple[float, float]:
-    """(regional, pointed) constants of a network with one input: exact, and the same for every input norm."""
+    """(regional, pointed) constants of a network with one input: exact, and the same for every input norm.
+
+    Args:
+        net: the network.
+        domain: an interval.
+        rows: the functional's, ``(rows, outputs)``, or None for the whole output.
+        q: norm of the whole output.
+    """
     a, b = domain.facets()
     ends = b / a[:, 0] + domain.center[0]
     knots = breakpoints(net, float(ends[a[:, 0] < 0].max()), float(ends[a[:, 0] > 0].min()))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 
 from lipreg.budget import Budget
 from lipreg.errors import CrossingBounds, UnsupportedRequest
-from lipreg.estimators import ESTIMATORS, certify
+from lipreg.estimators import ESTIMATORS
 from lipreg.graph import capture
 from lipreg.outputs import AllLogits, Logit, Vector
 from lipreg.problem import LocalLipschitz
@@ -43,33 +42,39 @@ def truth(judged: Judged) -> None:
         results = judged.certify(question.graph, question.problem, question.x, budget=budget)
         check_ends(judged, question, results)
         if judged.method.certificate is Certificate.BRACKET and not smooth:
-            _check_ended(judged, question, results)
+            _check_exact(judged, question, results)
         _check_against_bounds(judged, question, results)
 
 
 def questions_of(judged: Judged) -> Iterator[Question]:
-    """The questions that are drawn for it and that it takes.
+    """The questions that are drawn for an estimator and that it takes.
 
-    Of a search one for each network and scope and norm in turn: the one whose region and output it was asked about least.
+    Of a search one for each network and scope and norm in turn: the one whose region and output came up least so far.
     """
     if judged.bound:
         for net in judged.nets:
             for scope, p in judged.kinds:
                 yield from filter(judged.takes, judged.questions.about(net, scope, p))
         return
-    asked: Counter[tuple[str, str]] = Counter()
+    counts: Counter[tuple[str, str]] = Counter()
     for scope, p, net in judged.each(judged.nets):
         taken = judged.taken(net, scope, p)
         if net in networks.SMOOTH and not taken:
             continue
         expect(taken, f"{judged.name} takes no question of {net} in {scope} scope with p={p:g}")
-        question = min(taken, key=lambda q: asked["region", q.region] + asked["output", q.output])
-        asked.update((("region", question.region), ("output", question.output)))
+        question = min(taken, key=lambda q: counts["region", q.region] + counts["output", q.output])
+        counts.update((("region", question.region), ("output", question.output)))
         yield question
 
 
 def check_ends(judged: Judged, question: Question, results: list[CertifiedInterval]) -> None:
-    """Each end of each interval against the truth, and what its certificate promises."""
+    """Each end of each interval against the truth, and what its certificate promises.
+
+    Args:
+        judged: the estimator.
+        question: the question.
+        results: its intervals, one for each of the ``POINTS`` reference points.
+    """
     expect(len(results) == POINTS, f"{judged.name}: {question}: {len(results)} intervals for {POINTS} points")
     for point, result in enumerate(results):
         low, high = question.truth(point)
@@ -84,8 +89,8 @@ def check_ends(judged: Judged, question: Question, results: list[CertifiedInterv
                 expect(result.upper == math.inf, f"{here}: it says that it gives a lower end")
             case Certificate.ESTIMATE:
                 number = result.estimate
-                said = f"{place}: it says that it gives an estimate, not {number}"
-                expect(number is not None and math.isfinite(number), said)
+                message = f"{place}: it says that it gives an estimate, not {number}"
+                expect(number is not None and math.isfinite(number), message)
         expect(result.subject, f"{here}: it names no subject, so that it may be compared with any other")
         # an estimate may say that what it is made of has failed
         failed = result.status is Status.FAILED and judged.method.certificate is not Certificate.ESTIMATE
@@ -99,7 +104,14 @@ def check_ends(judged: Judged, question: Question, results: list[CertifiedInterv
 
 
 def check_witness(question: Question, point: int, result: CertifiedInterval, place: str) -> None:
-    """The witness lies in the region and attains what it says, by autograd on the module itself."""
+    """The witness lies in the region and attains what it claims, by autograd on the module itself.
+
+    Args:
+        question: the question.
+        point: index of the reference point.
+        result: the interval with the witness.
+        place: estimator, question and point, as messages begin.
+    """
     assert result.witness is not None
     x0, where, x = question.x[point].numpy(), question.domain(point), np.array(result.witness.point)
     a, b = where.facets()
@@ -114,23 +126,25 @@ def check_witness(question: Question, point: int, result: CertifiedInterval, pla
     # near x0 the rounding of f is a rise of its own
     size, apart = np.abs(evaluate(question.module, x[None])).max(), np.linalg.norm((x - x0) / question.units, p)
     noise = 1e-15 * float(size / apart) if question.scope == "pointed" else 0.0
-    said = f"{place}: what the witness {x.tolist()} attains"
-    expect_near(result.witness.attained, attained, said, absolute=1e-12 + 16.0 * noise)
+    message = f"{place}: what the witness {x.tolist()} attains"
+    expect_near(result.witness.attained, attained, message, absolute=1e-12 + 16.0 * noise)
     expect(result.lower <= result.witness.attained, f"{place}: the lower end {result.lower} is not attained")
 
 
-def _check_ended(judged: Judged, question: Question, results: list[CertifiedInterval]) -> None:
+def _check_exact(judged: Judged, question: Question, results: list[CertifiedInterval]) -> None:
     """Networks this small are searched to the end; max pools may tie on an open set, so that no point attains the end.
 
-    The pointed constant of a whole output in l2 is a convex maximum on every piece, and may be known from two sides only.
+    The pointed constant of a whole output in l2 is a convex maximum on every piece, and may be bounded from two sides only.
     """
     if question.scope == "pointed" and question.problem.q == 2.0:
         return
     for point, result in enumerate(results):
         low, high = question.truth(point)
         tied = result.status is Status.UNCONFIRMED and question.net.startswith("pooled")
-        said = f"{judged.name}: {question}: {result} where the constant is in [{low}, {high}]: not searched to the end"
-        expect(result.certificate is Certificate.EXACT or (tied and result.lower >= low * (1 - 1e-5)), said)
+        message = (
+            f"{judged.name}: {question}: {result} where the constant is in [{low}, {high}]: not searched to the end"
+        )
+        expect(result.certificate is Certificate.EXACT or (tied and result.lower >= low * (1 - 1e-5)), message)
 
 
 def _check_against_bounds(judged: Judged, question: Question, results: list[CertifiedInterval]) -> None:
@@ -139,9 +153,9 @@ def _check_against_bounds(judged: Judged, question: Question, results: list[Cert
         judges = Judged(name, other, judged.questions, judged.budget)
         if judges.bound is None or not judges.takes(question):
             continue
-        for found, proved in zip(results, judged.answer(question, name), strict=True):
+        for result, proved in zip(results, judged.answer(question, name), strict=True):
             try:
-                found.intersect(proved)
+                result.intersect(proved)
             except CrossingBounds as error:
                 expect(False, f"{judged.name}: {question}: contradicts {name}: {error}")
 
@@ -153,8 +167,8 @@ def one_piece(judged: Judged) -> None:
     for scope, p, (net, region) in judged.each(itertools.product(nets, regions), 1):
         module = networks.network(net)
         x = torch.full((1, networks.input_size(module)), 0.21, dtype=torch.float64)
-        own = jacobian(module, x[0].numpy())
-        exact = slope_norm(own, np.eye(len(own)), p, None)
+        slope = jacobian(module, x[0].numpy())
+        exact = slope_norm(slope, np.eye(len(slope)), p, None)
         problem = LocalLipschitz(region, AllLogits(), scope, p)  # type: ignore[arg-type]
         (result,) = judged.certify(module, problem, x)
         here = f"{judged.name}: {net} within one piece, {scope}, p={p:g}, {region}: {result}"
@@ -217,64 +231,17 @@ def larger_networks(judged: Judged) -> None:
         rise = rise_norm(change, None if kind.joint else np.eye(change.shape[1]), problem.q)
         met = float((rise[apart > 1e-6] / apart[apart > 1e-6]).max())
         (result,) = judged.certify(captured, problem, x, budget=Budget(SEARCHED))
-        said = f"{judged.name}: {problem.sentence()} of {label}: {result.upper}, and two points have slope {met}"
-        expect(result.upper >= met * (1 - 1e-7), said)
+        message = f"{judged.name}: {problem.sentence()} of {label}: {result.upper}, and two points have slope {met}"
+        expect(result.upper >= met * (1 - 1e-7), message)
 
 
 def _displacements(where: Domain, count: int, rng: np.random.Generator) -> Array:
     """Displacements ``(count, inputs)`` within a ball that a box cuts, many of them on its border."""
     d = rng.normal(size=(count, len(where.center)))
     d[::2] = np.sign(d[::2])
-    room = np.where(d > 0, where.upper - where.center, where.center - where.lower)
-    far = np.minimum((room / np.abs(d)).min(1), where.radius / np.linalg.norm(d, where.norm, axis=1))
+    slack = np.where(d > 0, where.upper - where.center, where.center - where.lower)
+    far = np.minimum((slack / np.abs(d)).min(1), where.radius / np.linalg.norm(d, where.norm, axis=1))
     return d * (far * np.maximum(rng.uniform(size=count), rng.uniform(size=count)))[:, None]
-
-
-def no_budget(judged: Judged) -> None:
-    """A search that may not spend anything is sound."""
-    if judged.bound or "deep" not in judged.nets:
-        return
-    stopped = threading.Event()
-    stopped.set()
-    for scope, p in judged.kinds:
-        question = judged.questions.one("deep", "linf_cut", scope, p, "margin")
-        for budget in (Budget(0.0), Budget(10.0, stop=stopped)):
-            check_ends(judged, question, judged.certify(question.graph, question.problem, question.x, budget=budget))
-
-
-def limits(judged: Judged) -> None:
-    """A search that a limit ends is true at both ends: from what is known by a limit of nodes, of six points by a gap."""
-    if judged.bound or "deep" not in judged.nets:
-        return
-    for scope, p, few in judged.each((True, False), len(judged.kinds)):  # of nodes, or a gap
-        question = judged.questions.one("deep", "linf_cut", scope, p, "all_logits")
-        if not judged.takes(question):
-            continue
-        known = tuple(judged.answer(question, "fastlip")) if few else ()
-        budget = Budget(30.0, nodes=1) if few else Budget(30.0, gap=0.5)
-        times = 1 if few or judged.method.certificate is Certificate.LOWER else 3  # a lower end alone has no gap
-        asked = question.graph, question.problem, question.x.repeat(times, 1)
-        found = judged.certify(*asked, budget=budget, known=known)
-        for start in range(0, times * POINTS, POINTS):
-            check_ends(judged, question, found[start : start + POINTS])
-
-
-def what_is_known(judged: Judged) -> None:
-    """A search may start from what is known, and does not lose it."""
-    if judged.bound or "residual" not in judged.nets:
-        return
-    for scope, p, _ in judged.each((None,), len(judged.kinds)):
-        question = judged.questions.one("residual", "l1_cut", scope, p, "all_logits")
-        asked = question.graph, question.problem, question.x
-        sampled = question.once(("sampled", question), lambda asked=asked: certify(*asked, estimator="sampling"))
-        proved = judged.answer(question, "fastlip")
-        known = tuple(low.intersect(high) for low, high in zip(sampled, proved, strict=True))
-        results = judged.certify(*asked, budget=10.0, known=known)
-        check_ends(judged, question, results)
-        if judged.method.certificate is Certificate.BRACKET:
-            for start, result in zip(known, results, strict=True):
-                kept = result.lower >= start.lower and result.upper <= start.upper * (1 + 1e-6)
-                expect(kept, f"{judged.name}: {question}: {result} is wider than {start}, which was known")
 
 
 def refusals(judged: Judged) -> None:

@@ -2,7 +2,7 @@
 
 from lipreg.training.auto import Auto
 from lipreg.training.evaluation import Evaluation
-from lipreg.training.points import ChosenPoints
+from lipreg.training.points import PointSelection
 from lipreg.training.term import LipschitzPenalty
 
-__all__ = ["Auto", "ChosenPoints", "Evaluation", "LipschitzPenalty"]
+__all__ = ["Auto", "Evaluation", "LipschitzPenalty", "PointSelection"]

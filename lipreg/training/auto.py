@@ -1,4 +1,4 @@
-"""weight="auto": a weight in proportion to the loss's own gradient, found once."""
+"""weight="auto": a weight in proportion to the loss's own gradient, computed once."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from lipreg.errors import InvalidInput
 from lipreg.options import check_number
 
 HIGH = 30.0
-"""A found weight above it is warned of."""
+"""A weight computed above it is warned of."""
 
 Total = Callable[[Tensor], Tensor]
 """A tensor of each process -> its sum over all of them."""
 
 
 _UNSETTLED = 0.1
-"""The share of the first running statistics that may be left: 22 batches of torch's momentum."""
+"""The share of the first running statistics that may remain: 22 batches of torch's momentum."""
 
 
 @dataclass(frozen=True)
@@ -33,14 +33,14 @@ class Auto:
     as the loss's, in the others shorter. (Over all parameters together the quotient can be a thousand times larger in
     deep networks whose outputs do not depend on the input yet, where it is the last bias that the loss moves; they would
     never learn.) With batch norm in training mode it is the first batch at which the running statistics are ``settled``.
-    The weight stays what it was found to be. With several processes lengths are summed over those that have points, and
+    The weight stays as computed. With several processes lengths are summed over those that have points, and
     all take the same weight.
 
     Args:
         fraction: > 0; what it does on the digits is in docs/choosing.md. It is made for bounds and norms, and not meant for
             squares, ``jacobian_frobenius`` and ``gradient``, whose gradients are short at the start and long later: the
-            deeper the network, the more so. These want about 0.003, or better a number as the weight. A found weight above
-            ``HIGH`` is warned of.
+            deeper the network, the more so. These want about 0.003, or better a number as the weight. A computed weight
+            above ``HIGH`` is warned of.
     """
 
     fraction: float = 0.2
@@ -50,7 +50,7 @@ class Auto:
 
     @classmethod
     def of(cls, weight: float | str | Auto | Mapping[str, Any], where: str) -> tuple[float, Auto | None]:
-        """What a user means by a weight: a number, or 0 until it is found, and how that is done.
+        """The weight that a user means: a number and None; or 0 until it is computed, and the ``Auto`` that computes it.
 
         Raises:
             InvalidInput: neither a number of at least 0, "auto", an ``Auto``, nor its fields as plain data.
@@ -68,43 +68,43 @@ class Auto:
         return float(weight), None  # type: ignore[arg-type]
 
     def weight(self, loss: Tensor | None, penalty: Tensor | None, network: nn.Module, total: Total) -> float | None:
-        """The weight; None where no process has a gradient of both, so that it is to be found at a later batch.
+        """The weight; None where no process has a gradient of both, so that a later batch decides.
 
         All processes call it at the same batch.
 
         Args:
-            loss: the batch's own, which keeps its graph.
-            penalty: its penalty without a weight; None in a process without points.
-            network: whose trained parameters the gradients are in.
-            total: sums over the processes.
+            loss: the batch's own loss, a scalar, which keeps its graph; None in a process without points.
+            penalty: the batch's penalty without a weight, a scalar; None in a process without points.
+            network: the module; the gradients are with respect to its trained parameters.
+            total: the sum over the processes.
         """
         trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
         matrices = [parameter for parameter in trained if parameter.dim() >= 2] or trained
         sizes = torch.zeros(2, len(matrices), device=matrices[0].device if matrices else None)
         if penalty is not None and loss is not None:
-            own = torch.stack([_lengths(loss, matrices), _lengths(penalty, matrices)])
-            if bool(torch.isfinite(own).all()):
-                sizes = own.to(sizes)
+            lengths = torch.stack([_lengths(loss, matrices), _lengths(penalty, matrices)])
+            if bool(torch.isfinite(lengths).all()):
+                sizes = lengths.to(sizes)
         of_loss, of_penalty = total(sizes)
         pulled = (of_loss > 0) & (of_penalty > 0)
         if not bool(pulled.any()):
             return None
-        found = self.fraction * float((of_loss[pulled] / of_penalty[pulled]).min())
-        if found > HIGH and not _beside_another():
+        weight = self.fraction * float((of_loss[pulled] / of_penalty[pulled]).min())
+        if weight > HIGH and not _beside_another():
             warnings.warn(
-                f'weight="auto" was found to be {found:.3g}: the penalty hardly has a gradient where training begins. Where '
-                "that grows in training, as that of squares does, such a weight is far too large, and the network learns "
-                f"nothing. Take a smaller Auto(fraction=...), now {self.fraction:g}, or a number as the weight",
+                f'weight="auto" was found to be {weight:.3g}: the penalty hardly has a gradient where training begins. '
+                "Where that grows in training, as that of squares does, such a weight is far too large, and the network "
+                f"learns nothing. Take a smaller Auto(fraction=...), now {self.fraction:g}, or a number as the weight",
                 stacklevel=4,
             )
-        return found
+        return weight
 
 
 def settled(network: nn.Module) -> bool:
     """Whether the running statistics of every batch norm in training mode have forgotten what they started from.
 
     They start as 0 and 1, so the function at evaluation is another one at first than the function that is trained, by
-    orders of magnitude in its gradients: of a momentum m, a share (1 - m)^n of that is left after n batches.
+    orders of magnitude in its gradients: with a momentum m, a share (1 - m)^n of that remains after n batches.
     """
     for module in network.modules():
         # lazy and synchronised ones are of the same base; one without a count never had running statistics
@@ -115,15 +115,15 @@ def settled(network: nn.Module) -> bool:
     return True
 
 
-def over_processes(own: Tensor) -> Tensor:
-    """The sum over the processes of ``torch.distributed``, where it is at work."""
+def over_processes(tensor: Tensor) -> Tensor:
+    """The sum over the processes of ``torch.distributed``, in place; the tensor itself where there is one process."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.all_reduce(own)
-    return own
+        torch.distributed.all_reduce(tensor)
+    return tensor
 
 
 def _beside_another() -> bool:
-    """Whether this is a process whose warnings another one has said already."""
+    """Whether another process, the first, gives the warnings of this one."""
     distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
     return distributed and torch.distributed.get_rank() > 0
 
@@ -143,8 +143,8 @@ def _lengths(value: Tensor, parameters: Sequence[Tensor]) -> Tensor:
     none = torch.zeros((), device=value.device)
     if not value.requires_grad:
         return none.expand(len(parameters))
-    found = torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True)
-    return torch.stack([none if g is None else _length(g.float()) for g in found])
+    gradients = torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True)
+    return torch.stack([none if g is None else _length(g.float()) for g in gradients])
 
 
 def _length(g: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What an evaluation of a penalty found."""
+"""The values of a penalty's last evaluation, and what they are of."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from lipreg.results import Certificate
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What the last evaluation found, without gradient.
+    """The values of a penalty at one batch, and the penalty of them, without gradient.
 
     Attributes:
         values: the quantity at the points, ``(points,)``; ``(1,)`` for a number of the network.
         penalty: their penalty, without the weight.
-        weight: the weight it was given, without ``every``.
-        quantity: what the values are of.
+        weight: the factor of the penalty in the loss, schedule included, ``every`` not.
+        quantity: the quantity whose values they are.
         certificate: UPPER if they are upper bounds, up to the rounding of training, or ESTIMATE.
     """
 
@@ -31,7 +31,7 @@ class Evaluation:
 
     @property
     def name(self) -> str:
-        """What the quantity is called, "affine_relu" or "jacobian"."""
+        """The quantity's label, such as "affine_relu" or "jacobian"."""
         return self.quantity.label
 
     @property

@@ -13,14 +13,14 @@ from lipreg.outputs import Output
 from lipreg.points import Inputs, Points
 
 READ_BATCH = "points=Points(..., batch_to_inputs=f), f a function batch -> (x, y or None), reads other batches"
-"""What to do about a batch whose inputs are elsewhere."""
+"""Advice for batches whose inputs are elsewhere."""
 
 
-class ChosenPoints:
-    """The choice, with the generator that it draws from.
+class PointSelection:
+    """The points of each batch that are bounded, with the generator that draws them.
 
     Args:
-        points: the choice; it is drawn from every batch, whatever its ``fixed`` says.
+        points: which points; they are drawn from every batch, whatever its ``fixed`` says.
 
     Attributes:
         fixed: the fixed set; None where there is none.
@@ -29,11 +29,11 @@ class ChosenPoints:
 
     def __init__(self, points: Points) -> None:
         self.ignore_index, self._count = points.ignore_index, points.count
-        self.told = "given" if points.given is not None else points.which
+        self.description = "given" if points.supplied_points is not None else points.which
         """What they are, for records: "all", a number, or "given"."""
         self.fixed: Inputs | None = None
-        if points.given is not None:
-            x, y = points.given
+        if points.supplied_points is not None:
+            x, y = points.supplied_points
             self.fixed = x.detach().clone(), None if y is None else y.detach().clone()
         self.generator = torch.Generator().manual_seed(points.seed or 0)
         self._draw, self._seed = torch.Generator(), 0
@@ -48,16 +48,16 @@ class ChosenPoints:
         self.generator, self._draw = torch.Generator().set_state(drawn), torch.Generator()
 
     def next(self, rank: int) -> None:
-        """Another batch: other points, in each process its own."""
+        """Moves on to another batch: other points, in each process (of number ``rank``) its own."""
         if self._count is not None:
             # one draw, whatever the batch's size: the generators of all processes stay alike
             self._seed = int(torch.randint(2**62, (), generator=self.generator)) + rank
 
     def of(self, x: Tensor, y: Tensor | None, output: Output, reads_labels: bool = False) -> Inputs | None:
-        """The points of this batch, with what labels they have; None where there are none, or none has one that is needed.
+        """The points of this batch, with their labels; None where there are no points, or none with a label that is needed.
 
         Args:
-            x, y: the batch.
+            x, y: the batch: inputs ``(batch, *shape)``, and labels or targets ``(batch, ...)`` or None.
             output: the functional; one that starts from labels needs classes.
             reads_labels: whether labels or targets are read beside it, so that points without a class are left out, too.
 
@@ -77,18 +77,18 @@ class ChosenPoints:
         elif not isinstance(y, Tensor) or y.shape[:1] != x.shape[:1]:
             y = None
         read = output.needs_labels or (reads_labels and are_classes(y, len(x)))
-        if y is not None and read and not (kept := labelled(y, self.ignore_index)).all():
-            x, y = x[kept], y[kept]
+        if y is not None and read and not (labelled_rows := labelled(y, self.ignore_index)).all():
+            x, y = x[labelled_rows], y[labelled_rows]
         if not len(x):
             return None
         if self.fixed is None and self._count is not None and self._count < len(x):
-            chosen = torch.randperm(len(x), generator=self._draw.manual_seed(self._seed))[: self._count].to(x.device)
-            x, y = x.index_select(0, chosen), None if y is None else y[chosen]
+            drawn = torch.randperm(len(x), generator=self._draw.manual_seed(self._seed))[: self._count].to(x.device)
+            x, y = x.index_select(0, drawn), None if y is None else y[drawn]
         return x, y
 
 
-def of_calls(points: Points, where: str) -> Points:
-    """The points, if they can be chosen where the inputs and labels of each call are all that there is.
+def per_call_points(points: Points, where: str) -> Points:
+    """The points, if they can be drawn where the inputs and labels of each call are all that there is.
 
     Raises:
         InvalidInput: they are drawn from a training's data, or read from its batches.

@@ -1,4 +1,4 @@
-"""Terms that would destroy a training: not finite, or far above the loss; and bounds of which rounding leaves little."""
+"""Terms that would destroy a training: not finite, or far above the loss; and bounds that rounding spoils."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from lipreg.problem import LocalLipschitz
 from lipreg.regions import L1Ball, L2Ball, LinfBall
 
 FAR_ABOVE = 10.0
-"""A first term of so many times the loss is warned of."""
+"""A first term above so many times the loss is warned of."""
 COARSE = 1e-3
-"""Rounding of so large a share of what the region moves a pre-activation by is warned of."""
+"""A larger rounding, as a share of what the region moves a pre-activation by, is warned of."""
 
 
 class FiniteTerms:
@@ -32,22 +32,27 @@ class FiniteTerms:
     def check(self, term: Tensor, network: nn.Module, where: str) -> None:
         """Checks a term that is about to be added to a loss.
 
+        Args:
+            term: the term, a scalar.
+            network: the module; the gradients of the first term are with respect to its trained parameters.
+            where: what error messages call the term.
+
         Raises:
             InvalidInput: it, its gradient, or the term before it is not finite.
         """
         first, self._first = self._first, False
-        now = term.detach()
-        if first or now.device.type == "cpu":
-            pending, self._pending = now, None
+        latest = term.detach()
+        if first or latest.device.type == "cpu":
+            pending, self._pending = latest, None
         else:
-            pending, self._pending = self._pending, now
+            pending, self._pending = self._pending, latest
         if pending is not None and not math.isfinite(value := float(pending)):
             _refuse(f"the penalty is {value}", network.parameters(), where)
         trained = [p for p in network.parameters() if p.requires_grad] if first and term.requires_grad else []
         if trained:
             gradients = torch.autograd.grad(term, trained, retain_graph=True, allow_unused=True)
             if not all(g is None or bool(torch.isfinite(g).all()) for g in gradients):
-                _refuse(f"the penalty is {float(now):.3g}, its gradient not finite", trained, where)
+                _refuse(f"the penalty is {float(latest):.3g}, its gradient not finite", trained, where)
 
 
 def _refuse(what: str, parameters: Iterable[Tensor], where: str) -> None:
@@ -65,7 +70,13 @@ def _refuse(what: str, parameters: Iterable[Tensor], where: str) -> None:
 
 
 def warn_of_first_term(term: Tensor, loss: Tensor, where: str) -> None:
-    """Warns of a term that no weight is trained by, and of one of more than ``FAR_ABOVE`` times the loss it is added to."""
+    """Warns of a term that no weight is trained by, and of one of more than ``FAR_ABOVE`` times the loss it is added to.
+
+    Args:
+        term: the first term, after its weight, a scalar.
+        loss: the loss that it is added to, a scalar.
+        where: what the warning calls the penalty.
+    """
     if not term.requires_grad:
         warnings.warn(
             f"{where}: nothing that is penalised is trained: the network as it is at evaluation reads no weight that "
@@ -85,23 +96,25 @@ def warn_if_coarse(problem: LocalLipschitz, x: Tensor, dtype: torch.dtype, where
     """Warns of inputs so large beside their region that rounding in the bound's arithmetic is felt: eps |x| / radius.
 
     Args:
+        problem: the question, whose region counts.
         x: reference points ``(batch, *shape)``.
-        dtype: what the bounds are computed in.
+        dtype: the number type of the bounds.
+        where: what the warning calls the penalty.
     """
     x, region = x.detach().to(dtype), problem.region
     if isinstance(region, LinfBall | L2Ball | L1Ball):
-        reach = torch.full((len(x),), float(region.radius), dtype=dtype, device=x.device)
+        radius = torch.full((len(x),), float(region.radius), dtype=dtype, device=x.device)
     else:
         placed = region.place(x)
-        reach = torch.maximum(placed.up, -placed.down).flatten(1).amax(1)
+        radius = torch.maximum(placed.up, -placed.down).flatten(1).amax(1)
     size = x.flatten(1).abs().amax(1)
-    share, at = (torch.finfo(dtype).eps * size / reach).max(0)
+    share, at = (torch.finfo(dtype).eps * size / radius).max(0)
     if float(share) > COARSE:
         kind = str(dtype).removeprefix("torch.")
         warnings.warn(
-            f"{where}: inputs are as large as {float(size[at]):.3g} in a region that reaches {float(reach[at]):.3g}: {kind} "
-            f"rounds pre-activations by about {float(share):.2g} of what the region moves them by. Bounds in training may "
-            f"differ from certified ones by as much, or by more where that turns units on. Scale the inputs, train in "
-            f"float64, or take a larger region",
+            f"{where}: inputs are as large as {float(size[at]):.3g} in a region that reaches {float(radius[at]):.3g}: "
+            f"{kind} rounds pre-activations by about {float(share):.2g} of what the region moves them by. Bounds in "
+            f"training may differ from certified ones by as much, or by more where that turns units on. Scale the inputs, "
+            f"train in float64, or take a larger region",
             stacklevel=2,
         )

@@ -24,7 +24,7 @@ from lipreg.results import Certificate
 from lipreg.schedules import SCHEDULES, Moment, Schedule, get_schedule
 from lipreg.training.auto import Auto, Total, missing_loss, over_processes, settled
 from lipreg.training.evaluation import Evaluation
-from lipreg.training.points import ChosenPoints, of_calls
+from lipreg.training.points import PointSelection, per_call_points
 from lipreg.training.sizes import FiniteTerms, warn_if_coarse
 
 
@@ -34,35 +34,34 @@ class LipschitzPenalty:
         penalty = LipschitzPenalty(net, problem, weight=1e-3)
         loss = cross_entropy(net(x), y) + penalty(x, y)
 
-    With ``quantity=`` B_i is another number there, such as the norm of the Jacobian. Networks are taken in evaluation mode
-    (dropout off, and batch norm by its running statistics: ``capture(..., running_statistics=True)``, because a step itself
-    runs in training mode) and in float32 outside of autocast (float64 for float64 parameters). Bounds are those of
-    ``lipreg.estimate``; for networks without branches, of affine layers (linear, convolution, batch norm, average pool) and
-    ReLUs, a closed form of them, which costs a fraction. Gradients reach the parameters, not the inputs; modes and global
-    random states stay as they are. The network is traced at the first batch; its weights are read anew at every evaluation.
+    With ``quantity=`` B_i is another number, such as the norm of the Jacobian. Networks are taken in evaluation mode
+    (dropout off, batch norm by its running statistics, because a step itself runs in training mode) and in float32 outside
+    of autocast (float64 for float64 parameters). Bounds are those of ``lipreg.estimate``; for networks without branches, of
+    affine layers (linear, convolution, batch norm, average pool) and ReLUs, a closed form of them, which costs a fraction.
+    Gradients reach the parameters, not the inputs; modes and global random states stay as they are. The network is traced
+    at the first batch; its weights are read anew at every evaluation.
 
     Args:
-        network: what the bounds are about, wrapped (``DistributedDataParallel``, Fabric, ``torch.compile``,
-            ``AveragedModel``) or not; the attribute may be replaced. None: set it before the first call.
+        network: what the bounds are about, bare or wrapped (``DistributedDataParallel``, Fabric, ``torch.compile``,
+            ``AveragedModel``); the attribute may be replaced. None: set it before the first call.
         problem: the question: region, output functional, scope and norms.
-        bound: what is penalised where no quantity is named, and beside a quantity what the run is held against in audits
-            and comparisons: a differentiable estimator's recipe, or its name for the recipe with its defaults. In l_inf,
-            "ball" pre-activations add nothing to "interval"; "crown" tightens a little and costs more than all the rest.
+        bound: what is penalised where no quantity is named; beside a quantity, what audits and comparisons measure the run
+            by. A differentiable estimator's recipe, or its name for the recipe with its defaults. In l_inf, "ball"
+            pre-activations add nothing to "interval"; "crown" tightens a little and costs more than all the rest.
             ``spectral_norms="estimate"``, the default, is a warm-started step of power iteration for p = 2, a little below
-            the norm: the bound is then none, but its estimate, and is logged and recorded as one.
-        quantity: what is penalised in place of the bound: a name of ``lipreg.quantities`` ("jacobian"), an object of there,
+            the norm: the values are then estimates of the bound, and are logged and recorded as such.
+        quantity: what is penalised in place of the bound: a name of ``lipreg.quantities`` ("jacobian"), an object of it,
             or one as plain data, ``{"kind": "pgd", "steps": 5}``. None for the bound.
         weight: >= 0, in loss per unit of penalty; or "auto", an ``Auto(fraction=...)``: by the loss's gradient at the first
-            batch, for which the call gets ``loss=``. The attribute may be changed during training; it is 0 until found.
-        penalty: what becomes of the values: "mean", "log", "layer_sum" or another name of ``lipreg.penalties``; an object
-            of there, such as ``Hinge(target=5.0)``; or one as plain data, ``{"kind": "hinge", "target": 5.0}``.
-        schedule: what becomes of the weight: "constant", "linear", "cosine" or another name of ``lipreg.schedules``; an
-            object of there, such as ``Linear(batches=500)``; or one as plain data.
+            batch, for which the call gets ``loss=``. The attribute may be changed in training; it is 0 until computed.
+        penalty: the number made of the values: "mean", "log", "layer_sum" or another name of ``lipreg.penalties``; an object
+            of it, such as ``Hinge(target=5.0)``; or one as plain data, ``{"kind": "hinge", "target": 5.0}``.
+        schedule: the factor of the weight: "constant", "linear", "cosine" or another name of ``lipreg.schedules``; an
+            object of it, such as ``Linear(batches=500)``; or one as plain data.
         points: "all"; how many points of each batch, drawn anew for every batch; a fixed set, x or (x, y); or a ``Points``,
             which has the seed of the draws, by a generator of this object's own, and the ``ignore_index``, too.
-        every: evaluate at the first of every so many batches, with so many times the weight, and add nothing at the
-            others: on average the same gradient, at a fraction of the time.
-        where: what error messages call it.
+        every: evaluate at one of so many batches, the first, with so many times the weight: on average the same gradient.
+        where: its name in error messages.
 
     Raises:
         InvalidInput: an argument out of range or an unknown name.
@@ -92,14 +91,13 @@ class LipschitzPenalty:
             raise InvalidInput(f"problem={problem!r}", where=where, accepted="a LocalLipschitz")
         check_count(every, "every", where)
         self._weight, self.auto = Auto.of(weight, where)
-        chosen = of_calls(Points.of(points, where), where)
-        self.points = ChosenPoints(chosen)
+        self.points = PointSelection(settings := per_call_points(Points.of(points, where), where))
         self.bound = Bound.of(bound, f"{where}.bound", differentiable_names())
-        held = UpperBound.of(self.bound)
-        self.quantity: Quantity = held if quantity is None else get_quantity(quantity)
+        default = UpperBound.of(self.bound)
+        self.quantity: Quantity = default if quantity is None else get_quantity(quantity)
         self.certificate: Certificate = self.quantity.certificate(problem)
         self.penalty = get_penalty(penalty)
-        held.check(problem)
+        default.check(problem)
         self.quantity.check(problem)
         bounding = self.quantity if isinstance(self.quantity, UpperBound) else None
         if self.penalty.layered and not (bounding and bounding.method.layered):
@@ -108,13 +106,13 @@ class LipschitzPenalty:
         self.schedule = get_schedule(schedule)
         self.network, self.problem, self.every = network, problem, every
         self.last: Evaluation | None = None
-        """What the last evaluation found; None when nothing was computed."""
+        """The last evaluation; None where nothing was computed."""
         self._batch, self._factor = -1, 1.0
         self._agreed: float | None = None  # mean of the last batch's values over all processes
         estimated = bounding is not None and bounding.spectral_norms == "estimate"
         self.power = PowerIteration(shared=self.points.fixed is None) if estimated else None
         self._live, self._constants, self._finite = LiveNetwork(), Constants(), FiniteTerms()
-        self._drawn, self._seed = chosen.seed or 0, 0
+        self._drawn, self._seed = settings.seed or 0, 0
         self._where: str | None = where  # until the sizes of the inputs have been looked at
 
     def __call__(self, x: Tensor, y: Tensor | None = None, *, loss: Tensor | None = None) -> Tensor:
@@ -140,16 +138,17 @@ class LipschitzPenalty:
 
     @property
     def weight(self) -> float:
-        """The weight before the schedule's factor; of "auto" 0 until it is found. It may be set during training."""
+        """The weight before the schedule's factor; of "auto" 0 until it is computed. It may be set during training."""
         return self._weight
 
     @weight.setter
     def weight(self, weight: float | str | Auto) -> None:
+        """Sets a weight, as in the constructor."""
         self._weight, self.auto = Auto.of(weight, "LipschitzPenalty")
 
     @property
-    def to_be_found(self) -> bool:
-        """Whether it is "auto", and no batch has told it yet."""
+    def weight_pending(self) -> bool:
+        """Whether it is "auto" and not computed yet."""
         return self.auto is not None and self._weight == 0
 
     @property
@@ -162,16 +161,16 @@ class LipschitzPenalty:
         """Whether this batch is one that ``every`` takes."""
         return self._batch % self.every == 0
 
-    def asked(self, log_only: bool = False) -> bool:
-        """Whether anything is computed at this batch: it is due, and has a weight, or one that is to be found."""
-        weighed = self._factor > 0 if self.to_be_found else self.current_weight > 0
+    def needs_evaluation(self, log_only: bool = False) -> bool:
+        """Whether anything is computed at this batch: it is due, and has a weight, or one that is to be computed."""
+        weighed = self._factor > 0 if self.weight_pending else self.current_weight > 0
         return self.due and (weighed or log_only)
 
     def next_batch(self, *, batches: int | None = None, rank: int = 0) -> None:
         """Moves on to the next training batch: new points, and the schedule's next factor. ``__call__`` does it.
 
         Args:
-            batches: how many batches training has in all, if that is known.
+            batches: how many batches training has in all; None where that is not known.
             rank: number of this process; each process draws points of its own.
         """
         bound = self._mean_bound() if self.schedule.follows_bound and self._batch >= 0 else None
@@ -184,14 +183,14 @@ class LipschitzPenalty:
             self.points.next(rank)
 
     def end_batch(self, mean: Callable[[float], float]) -> None:
-        """After a batch in several processes: they follow one bound, and checkpoints hold it; ``mean`` is over them."""
+        """Ends a batch of several processes, which then follow one bound and save it; ``mean`` is over them."""
         if self.schedule.follows_bound:
             self._agreed = mean(float("nan") if (bound := self._mean_bound()) is None else bound)
 
     def _mean_bound(self) -> float | None:
-        """Of the last batch, over all processes where they agreed on it; None where it is not known."""
-        own = None if self.last is None else float(self.last.values.mean())
-        return own if self._agreed is None else self._agreed
+        """The mean bound of the last batch, over all processes where they agreed on it; None where it is not known."""
+        mean = None if self.last is None else float(self.last.values.mean())
+        return mean if self._agreed is None else self._agreed
 
     def term(
         self,
@@ -205,37 +204,38 @@ class LipschitzPenalty:
         """The term at the batch of the last ``next_batch``; None where ``__call__`` gives 0.
 
         Args:
-            x, y, loss: as for ``__call__``; ``total`` sums over the processes, where the weight is found.
+            x, y, loss: as for ``__call__``.
             log_only: compute ``last`` with weight 0 too, without gradient.
+            total: the sum over the processes, for a weight that is to be computed.
         """
-        self.last, find = None, self.to_be_found and self._factor > 0
-        if not self.asked(log_only):
+        self.last, compute_weight = None, self.weight_pending and self._factor > 0
+        if not self.needs_evaluation(log_only):
             return None
-        if find and loss is None:
+        if compute_weight and loss is None:
             raise missing_loss(type(self).__name__)
-        find = find and settled(self._network())
-        with torch.no_grad() if self.current_weight == 0 and not find else nullcontext():
-            chosen = self.points.of(x, y, self.problem.output, self.penalty.reads_labels or self.quantity.reads_labels)
-            found = None if chosen is None else self._evaluate(*chosen)
-        if find:
+        compute_weight = compute_weight and settled(self._network())
+        with torch.no_grad() if self.current_weight == 0 and not compute_weight else nullcontext():
+            inputs = self.points.of(x, y, self.problem.output, self.penalty.reads_labels or self.quantity.reads_labels)
+            evaluated = None if inputs is None else self._evaluate(*inputs)
+        if compute_weight:
             assert self.auto is not None
             # a process whose points have no labels agrees, too
-            self._weight = self.auto.weight(loss, found and found[1], self._network(), total) or 0.0
-        weight = self.current_weight
-        if found is not None:
-            values, penalty = (tensor.detach() for tensor in found)
-            self.last = Evaluation(values, penalty, weight, self.quantity, self.certificate)
-        if found is None or weight == 0:
+            self._weight = self.auto.weight(loss, evaluated and evaluated[1], self._network(), total) or 0.0
+        if evaluated is None:
             return None
-        term = weight * self.every * found[1]
+        (values, penalty), weight = evaluated, self.current_weight
+        self.last = Evaluation(values.detach(), penalty.detach(), weight, self.quantity, self.certificate)
+        if weight == 0:
+            return None
+        term = weight * self.every * penalty
         self._finite.check(term, self._network(), f"penalty {self.penalty.name!r} of {self.quantity.label}")
         return term
 
     def state_dict(self) -> dict[str, Any]:
         """All that a resumed training needs to go on as if it had not stopped; tensors and plain numbers."""
         return {
-            "weight": float(self.weight),  # taken over where it was found
-            "found": self.auto is not None and not self.to_be_found,
+            "weight": float(self.weight),  # taken over where it was computed
+            "found": self.auto is not None and not self.weight_pending,
             "generator": self.points.generator.get_state(),
             "batch": self._batch,
             "factor": self._factor,
@@ -245,7 +245,7 @@ class LipschitzPenalty:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes over what ``state_dict`` gave."""
+        """Takes over what ``state_dict`` returned."""
         self.points.generator.set_state(state["generator"].cpu())
         self._batch, self._factor, self.points.fixed = state["batch"], state["factor"], state["points"]
         if self.power is not None:
@@ -255,23 +255,23 @@ class LipschitzPenalty:
         self.last, self._agreed = None, state["bound"]  # all that a schedule asks of the last batch
 
     def describe(self) -> dict[str, Any]:
-        """What is penalised and how, as plain data, for records; ``weight`` is None until it is found."""
+        """What is penalised and how, as plain data, for records; ``weight`` is None until it is computed."""
         return {
             "quantity": self.quantity.label,
             "options": self.quantity.describe(),
             "certificate": str(self.certificate),
             "penalty": self.penalty.describe(),
             "schedule": self.schedule.describe(),
-            "weight": None if self.to_be_found else float(self.weight),
+            "weight": None if self.weight_pending else float(self.weight),
             "auto": self.auto and self.auto.fraction,
-            "points": self.points.told,
+            "points": self.points.description,
             "every": self.every,
         }
 
-    def held(self) -> list[Tensor]:
-        """What it keeps in memory between steps, apart from fixed points."""
+    def stored_tensors(self) -> list[Tensor]:
+        """The tensors kept between steps, apart from fixed points."""
         vectors = [] if self.power is None else [*self.power.vectors.values(), *self.power.probes.values()]
-        return [*vectors, *self._live.held()]
+        return vectors + self._live.stored_tensors()
 
     def release(self) -> None:
         """Forgets the network and what was read of it."""

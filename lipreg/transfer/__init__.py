@@ -1,8 +1,8 @@
 """Did the regulariser move the truth? Tightness, movement and transfer of a regularised run against its twin.
 
-A twin should have the same seed, initial weights and batch order, and penalty weight 0; what of this is not known, or
-not so, goes with the comparison (``Likeness``). At one reference point and epoch let
-B be the penalised bound and E the exact constant, known as an interval:
+A twin should have the same seed, initial weights and batch order, and penalty weight 0; what of this is not recorded, or
+differs, is shown with the comparison (``Likeness``). At one reference point and epoch let
+B be the penalised bound and E the exact constant, of which an interval is proved:
 
 * tightness B / E;  movement E_reg / E_twin;  bound movement B_reg / B_twin;
 * transfer log(E_reg / E_twin) / log(B_reg / B_twin): 1 = every per cent taken off the bound came off the truth,
@@ -28,7 +28,8 @@ from lipreg.transfer.pairs import Pair, find_pair
 from lipreg.transfer.points import PointFigures
 from lipreg.transfer.radius import certified_radius, radius_factor
 from lipreg.transfer.ratios import Interval, geometric_mean, mean_of, rank_correlation, ratio, transfer
-from lipreg.transfer.sides import RunFigures, Side
+from lipreg.transfer.run_figures import RunFigures
+from lipreg.transfer.sides import Side
 from lipreg.transfer.tightness import mean_tightness, tightness
 
 __all__ = [

@@ -29,7 +29,7 @@ class CalibratedMovement:
     Attributes:
         movement: of T * E and T * B; transfer is log of the one over log of the other. Its note says why something is
             undefined.
-        noise: the relative standard error that the two factors T together leave.
+        noise: the relative standard error of the ratio of the two factors T.
         worse: in what the regularised network is worse, by more than two standard errors: sentences without a full stop.
             A smaller calibrated constant counts only where there are none.
     """
@@ -39,24 +39,24 @@ class CalibratedMovement:
     worse: tuple[str, ...] = field(default=())
 
     @cached_property
-    def known(self) -> Movement:
-        """``movement``, its constant and its transfer as wide as an error of T of ``ERRORS`` standard errors leaves them.
+    def with_noise(self) -> Movement:
+        """The movement, its constant and its transfer widened by an error of T of ``ERRORS`` standard errors.
 
         An error u of log T moves transfer to (log E + u) / (log B + u), which has no extremes between its ends.
         """
-        found = self.movement
-        if found.exact is None or not self.noise:
-            return found
+        movement = self.movement
+        if movement.exact is None or not self.noise:
+            return movement
         off = [math.exp(sign * ERRORS * self.noise) for sign in (-1, 1)]
-        moved = [scaled(found.exact, factor) for factor in off]
+        moved = [scaled(movement.exact, factor) for factor in off]
         exact = Interval(moved[0].lower, moved[1].upper)
-        if found.transfer is None or found.bound is None:
-            return replace(found, exact=exact)
-        bounds = [scaled(Interval(found.bound, found.bound), factor) for factor in off]
+        if movement.transfer is None or movement.bound is None:
+            return replace(movement, exact=exact)
+        bounds = [scaled(Interval(movement.bound, movement.bound), factor) for factor in off]
         shares = [transfer(one, bound)[0] for one, bound in zip(moved, bounds, strict=True)]
         ends = [Interval(-math.inf, math.inf) if share is None else share for share in shares]
         share = Interval(min(end.lower for end in ends), max(end.upper for end in ends))
-        return replace(found, exact=exact, transfer=share)
+        return replace(movement, exact=exact, transfer=share)
 
 
 def calibrated_movement(
@@ -71,6 +71,10 @@ def calibrated_movement(
         raw: the movement of the constants as they are.
         mine, twin: the calibrations; None where no record tells one.
         first: what ``mine`` is of, in words.
+
+    Returns:
+        The movement, without figures where a factor is undefined or the two were calibrated with other points or targets,
+        and without a transfer where the bound moved by less than ``ERRORS`` standard errors of the factors' ratio.
     """
     why = _why_undefined(mine, twin, first)
     if mine is None or twin is None or mine.factor is None or twin.factor is None or why:
@@ -87,8 +91,8 @@ def calibrated_movement(
             f"the bound moved to {bound.midpoint:.3g} of the twin's, within the noise of T ({noise:.1%})",
         )
     skipped = raw.note if raw.transfer is not None else ""
-    found = Movement(raw.points, exact, bound.midpoint, share, "; ".join(part for part in (note, skipped) if part))
-    return CalibratedMovement(found, noise, _worse(mine, twin))
+    calibrated = Movement(raw.points, exact, bound.midpoint, share, "; ".join(part for part in (note, skipped) if part))
+    return CalibratedMovement(calibrated, noise, _worse(mine, twin))
 
 
 def _noise(mine: CalibrationRecord, twin: CalibrationRecord) -> float:
@@ -114,18 +118,18 @@ def _why_undefined(mine: CalibrationRecord | None, twin: CalibrationRecord | Non
 
 
 def _worse(mine: CalibrationRecord | None, twin: CalibrationRecord | None) -> tuple[str, ...]:
-    """What is worse in ``mine``, beyond two standard errors of the difference (taken as if the points were not the same)."""
+    """In what ``mine`` is worse by more than two standard errors of the difference, as of two independent sets of points."""
     if mine is None or twin is None or (mine.task, mine.reference) != (twin.task, twin.reference):
         return ()
-    found = []
+    sentences = []
     if mine.accuracy is not None and twin.accuracy is not None:
         spread = math.hypot(*(math.sqrt(a * (1 - a) / max(mine.points, 1)) for a in (mine.accuracy, twin.accuracy)))
         if mine.accuracy < twin.accuracy - ERRORS * spread:
-            found.append(f"its accuracy is {mine.accuracy:.1%}, the twin's {twin.accuracy:.1%}")
+            sentences.append(f"its accuracy is {mine.accuracy:.1%}, the twin's {twin.accuracy:.1%}")
     if mine.loss is not None and twin.loss is not None:
         if mine.loss > twin.loss + ERRORS * math.hypot(mine.loss_error or 0.0, twin.loss_error or 0.0):
             what = "relative squared error" if mine.task == "values" else "calibrated NLL"
-            found.append(f"its {what} is {mine.loss:.3g}, the twin's {twin.loss:.3g}")
+            sentences.append(f"its {what} is {mine.loss:.3g}, the twin's {twin.loss:.3g}")
     elif mine.factor is None and twin.factor is not None:
-        found.append(f"its factor T is undefined ({mine.why})")
-    return tuple(found)
+        sentences.append(f"its factor T is undefined ({mine.why})")
+    return tuple(sentences)

@@ -18,7 +18,7 @@ from lipreg.transfer.movement import Movement, movement
 from lipreg.transfer.pairs import Pair, find_pair, roles
 from lipreg.transfer.points import PointFigures, check_same_functional, check_same_recipe, check_same_weights
 from lipreg.transfer.ratios import Interval, rank_correlation, ratio
-from lipreg.transfer.sides import RunFigures
+from lipreg.transfer.run_figures import RunFigures
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Comparison:
     Attributes:
         question, sentence: the question that both answer, as plain data and in words.
         bound_name: the estimator that the penalty lowers.
-        epoch: completed training epochs; None where the networks are compared as they are, and no training is known.
+        epoch: completed training epochs; None where the networks are compared as they are, and no training is recorded.
         regularised, twin: the two columns of the table.
         movements: per point, in the order of the points of both runs.
         movement: over all points, of the constants as they are: a penalty that divides all logits moves them.
@@ -37,7 +37,7 @@ class Comparison:
         left_out: indices of points that lack the bound or the exact record in one of the runs.
         rank_correlation: of bound and truth, over all points and epochs of both runs.
         metric: which of the logged metrics the two columns show; None where nothing fits.
-        likeness: what the two runs are known to share, and what is not known.
+        likeness: what the two runs share, and what records leave in doubt.
         audited: the epochs after which anything of the run and of its twin was audited.
     """
 
@@ -70,7 +70,7 @@ class Comparison:
 
     @property
     def roles(self) -> tuple[str, str]:
-        """What the two columns are called: "regularised" alone where a training is known; and "twin"."""
+        """What the two columns are called: "regularised", or "network" where no training is recorded; and "twin"."""
         return roles(self.epoch is not None)
 
     @property
@@ -116,13 +116,17 @@ def compare(records: Iterable[Record], run: str, epoch: int | None = None, metri
 
 
 def compare_pair(pair: Pair, epoch: int | None = None) -> Comparison:
-    """``compare`` of two runs that are put together already.
+    """Compares the two runs of a pair, as ``compare`` does.
+
+    Args:
+        pair: the regularised run and its twin.
+        epoch: None takes the last one with a point audited in both runs.
 
     Raises:
         InvalidInput, IncomparableResults, CrossingBounds: as ``compare``.
     """
-    found = [(at, _shared(pair, at)) for at in (pair.mine.audits if epoch is None else [epoch])]
-    at, shared = next(((at, points) for at, points in reversed(found) if points), (0, []))
+    shared_by_epoch = [(at, _shared(pair, at)) for at in (pair.mine.audits if epoch is None else [epoch])]
+    at, shared = next(((at, points) for at, points in reversed(shared_by_epoch) if points), (0, []))
     if not shared:
         why, what_adds_it = why_not_compared(pair, epoch)
         raise InvalidInput(
@@ -139,8 +143,8 @@ def compare_pair(pair: Pair, epoch: int | None = None) -> Comparison:
     radii = [fmean(of_side) for of_side in zip(*paired, strict=True)] or [None, None]
     ranked = [side.bound_and_truth() for side in pair.sides]
     mine, twin = (
-        side.figures(at, points, radius=radius, rank_correlation=rank_correlation(known))
-        for side, points, radius, known in zip(pair.sides, zip(*shared, strict=True), radii, ranked, strict=True)
+        side.figures(at, points, radius=radius, rank_correlation=rank_correlation(values))
+        for side, points, radius, values in zip(pair.sides, zip(*shared, strict=True), radii, ranked, strict=True)
     )
     raw = movement(shared)
     first = "the regularised run" if pair.of_trainings else "the network"
@@ -167,9 +171,9 @@ def compare_pair(pair: Pair, epoch: int | None = None) -> Comparison:
 def _shared(pair: Pair, epoch: int) -> list[tuple[PointFigures, PointFigures]]:
     """The points that both have at an epoch, in the order of their indices."""
     mine, twin = (side.points.get(epoch, {}) for side in pair.sides)
-    found = [(mine[i], twin[i]) for i in sorted(mine.keys() & twin.keys())]
-    for one, two in found:
+    pairs = [(mine[i], twin[i]) for i in sorted(mine.keys() & twin.keys())]
+    for one, two in pairs:
         check_same_functional(one.record, two.record)
         check_same_weights(one.record, two.record)
         check_same_recipe(two.recipe, one.recipe, f"twin {two.record.run!r}, point {two.point}")
-    return found
+    return pairs

@@ -1,4 +1,4 @@
-"""Where a run and its twin cannot be compared in full: why, and what is known of the truth's movement all the same."""
+"""Why a run and its twin cannot be compared, and which audits are missing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from lipreg.transfer.pairs import Pair
 from lipreg.transfer.points import how_to_audit
 
 _LISTED = 12
-"""More epochs than these are not listed one by one."""
+"""The number of epochs above which a message does not list them one by one."""
 
 
 def why_not_compared(pair: Pair, epoch: int | None = None, untrained: bool = True) -> tuple[str, str]:
@@ -18,6 +18,9 @@ def why_not_compared(pair: Pair, epoch: int | None = None, untrained: bool = Tru
         pair: both runs.
         epoch: the one at which they are to be compared; None for any.
         untrained: whether a comparison of the untrained networks counts.
+
+    Returns:
+        The reason, without a full stop, and what to do about it.
     """
     mine, twin = pair.sides
     if not twin.audits:
@@ -26,9 +29,9 @@ def why_not_compared(pair: Pair, epoch: int | None = None, untrained: bool = Tru
     common = [at for at in mine.audits if at in twin.audits and epoch in (None, at)]
     both = [at for at in common if at or untrained]
     if not both:
-        told = "; ".join(f"{side.name!r} was audited after {listed_epochs(side.audits)}" for side in pair.sides)
+        audited = "; ".join(f"{side.name!r} was audited after {listed_epochs(side.audits)}" for side in pair.sides)
         which = "only the untrained networks were" if common else "no epoch was"
-        return f"{which} audited in both: {told}", "Audit both after the same epochs"
+        return f"{which} audited in both: {audited}", "Audit both after the same epochs"
     for side in pair.sides:
         if not any(side.exact(at) for at in both):
             return f"{side.name!r} has no 'exact' record", "Let its audits end"

@@ -1,4 +1,4 @@
-"""What a run and its twin are known to share: whatever is not, or is not known, is said beside their comparison."""
+"""What a run and its twin share as far as records tell; every difference and doubt is shown beside their comparison."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Likeness:
 
     Attributes:
         shared: what it is, in words that go before a full stop.
-        doubts: what is not the same, or not known; sentences without a full stop. None are left for a twin of the same
+        doubts: what differs, or is not recorded; sentences without a full stop. There are none for a twin of the same
             seed and the same untrained network.
         same_start: whether both began from the same weights; None where one of them was not audited untrained.
         course: how a resume changed the penalty of the regularised run; empty if none did.
@@ -34,15 +34,15 @@ class Likeness:
 
 
 def likeness(mine: RecordedRun, twin: RecordedRun) -> Likeness:
-    """What is known of a run and its twin. Two seeds that are known to differ have been refused before."""
+    """The likeness of a run and its twin. Two recorded seeds that differ have been refused before (``check_twin``)."""
     if not (mine.record.of_training and twin.record.of_training):
         return Likeness("another network", (_NO_TRAINING,), course=mine.course)
     if from_checkpoint(twin):
         seeded = None not in (mine.record.seed, twin.record.seed)
         untold = "initial weights and batches" if seeded else "seed, initial weights, batches and penalty"
-        told = f"No record tells with which {untold} the twin's checkpoint was trained"
+        doubt = f"No record tells with which {untold} the twin's checkpoint was trained"
         shared = f"the checkpoint {twin.label}{', of the same seed' if seeded else ''}"
-        return Likeness(shared, (told,), course=mine.course)
+        return Likeness(shared, (doubt,), course=mine.course)
     start = None if None in (mine.start, twin.start) else mine.start == twin.start
     newer = [run.label for run in (mine, twin) if isinstance(run.record, NewerRun)]
     unseeded = [run.label for run in (mine, twin) if run.record.seed is None]
@@ -50,8 +50,8 @@ def likeness(mine: RecordedRun, twin: RecordedRun) -> Likeness:
     if newer:
         doubts.append(f"What {_listed(newer)} was trained with is not known, because a newer lipreg has written it")
     if differences := training_differences(mine.record.settings, twin.record.settings, epochs=False):
-        said = "The twin was trained otherwise, so the movement is not the penalty's alone"
-        doubts.append(f"{said}: {listed(differences)}")
+        consequence = "The twin was trained otherwise, so the movement is not the penalty's alone"
+        doubts.append(f"{consequence}: {listed(differences)}")
     if start is False:
         doubts.append(
             "The twin is another training: its initial weights differ, so the movement is not the penalty's alone"
@@ -72,7 +72,7 @@ def likeness(mine: RecordedRun, twin: RecordedRun) -> Likeness:
 
 
 def from_checkpoint(run: RecordedRun) -> bool:
-    """Whether a run is nothing but the weights of a checkpoint, audited: no training told of itself."""
+    """Whether a run is nothing but the weights of a checkpoint, audited: no training has recorded itself."""
     return "checkpoint" in run.record.settings and not run.record.started
 
 

@@ -53,8 +53,8 @@ def is_certified(record: AuditRecord, upper: float) -> bool | None:
     if not record.margin > 0 or upper == math.inf:
         return False
     smallest, _ = units_of(record.question)
-    reach = Fraction(float(region["radius"])) / Fraction(smallest)
-    return Fraction(factor) * Fraction(upper) * reach < Fraction(record.margin)
+    radius = Fraction(float(region["radius"])) / Fraction(smallest)
+    return Fraction(factor) * Fraction(upper) * radius < Fraction(record.margin)
 
 
 def median_of(intervals: Sequence[Interval]) -> Interval:

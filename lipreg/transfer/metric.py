@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from lipreg.errors import InvalidInput
 
 USUAL = "val_accuracy"
-"""The metric that is shown where it was logged and no other is named."""
+"""The name of the metric that is shown where it was logged and no other is named."""
 
 _VALIDATION = {"val", "valid", "validation"}
 _ACCURACY = {"acc", "accuracy"}
@@ -37,8 +37,8 @@ def choose_metric(wanted: Iterable[str], logged: Collection[str]) -> str | None:
     """The name of the metric that is shown.
 
     Args:
-        wanted: names to look for, the first first, such as that of a report's argument and those of the runs; empty ones
-            do not count. A name that is wanted is the one, logged or not.
+        wanted: names in order of preference, such as that of a report's argument and those of the runs; empty ones do not
+            count. The first other one is taken, logged or not.
         logged: all names.
 
     Returns:
@@ -54,6 +54,10 @@ def choose_metric(wanted: Iterable[str], logged: Collection[str]) -> str | None:
 
 def check_metric(name: object, where: str) -> str:
     """A metric's name as it is kept in records, empty for None.
+
+    Args:
+        name: what the user gave.
+        where: the function or class that was given it, for the error.
 
     Raises:
         InvalidInput: it is no text, or empty.
@@ -79,7 +83,7 @@ def shown_metric(wanted: Iterable[str], logged: Iterable[Mapping[str, float]]) -
 
 
 def read_as(name: str, values: Iterable[float]) -> Metric:
-    """The metric of that name, told from its name and its values."""
+    """The metric of that name: a share if its name says accuracy and all its values lie in [0, 1]."""
     return Metric(name, bool(_words(name) & _ACCURACY) and all(0.0 <= value <= 1.0 for value in values))
 
 

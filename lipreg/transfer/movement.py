@@ -1,4 +1,4 @@
-"""How far bound and truth moved from the twin to the regularised run, and how much of the one came of the other."""
+"""How far bound and truth moved from the twin to the regularised run, and how much of the bound's is the truth's."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _NO_RATIO = "a bound is not finite, or the twin's bound or constant is 0"
 
 @dataclass(frozen=True)
 class Movement:
-    """From the twin to the regularised run, at one point or in the geometric mean over ``points`` of them.
+    """How far the figures moved from the twin to the regularised run: at one point, or the geometric mean over ``points``.
 
     Attributes:
-        points: those where both ratios are defined: finite bounds, a twin whose bound and constant are not 0.
+        points: the number of points where both ratios are defined: finite bounds, a twin whose bound and constant are not 0.
         exact: E_reg / E_twin; None without such points.
         bound: B_reg / B_twin; None without such points.
         transfer: None where undefined.
@@ -64,6 +64,6 @@ def truth_movement(pair: Pair, epoch: int) -> Movement:
     for one, two in ((mine[point], twin[point]) for point in sorted(mine.keys() & twin.keys())):
         check_same_functional(one, two)
         check_same_weights(one, two)
-        found = ratio(Interval.of(one), Interval.of(two))
-        ratios += [] if found is None else [found]
+        quotient = ratio(Interval.of(one), Interval.of(two))
+        ratios += [] if quotient is None else [quotient]
     return Movement(len(ratios), geometric_mean(ratios) if ratios else None, None, None)

@@ -25,7 +25,7 @@ class Pair:
         twin: its twin; without audits where the records do not have it.
         question: that both answer.
         metric: which of the logged metrics is shown; None where nothing fits.
-        likeness: what the two are known to share.
+        likeness: what the two share, as far as records tell.
     """
 
     mine: Side
@@ -36,10 +36,10 @@ class Pair:
 
     @classmethod
     def of(cls, mine: RecordedRun, twin: RecordedRun | None, metric: str | None = None) -> Pair:
-        """Of two runs that were put together by whatever means; the first one says which bound is compared.
+        """The pair of two runs that were put together by whatever means; the first one says which bound is compared.
 
         Args:
-            mine, twin: the runs; a twin that is not known is one of which nothing is recorded.
+            mine, twin: the runs; None stands for a twin of which nothing is recorded.
             metric: name of the logged metric to show; None takes that of the runs' records, else what fits.
 
         Raises:
@@ -47,11 +47,11 @@ class Pair:
             IncomparableResults: the twin had a penalty or another seed, or the records answer different questions.
         """
         check_twin(mine.record, twin)
-        known = Likeness() if twin is None else likeness(mine, twin)
+        shared = Likeness() if twin is None else likeness(mine, twin)
         other = twin or RecordedRun(RunRecord(str(mine.record.twin)))
-        asked = distinct(r.question for run in (mine, other) for r in (run.record, *run.audits) if r.question)
-        if len(asked) > 1:
-            first, second = asked[:2]
+        questions = distinct(r.question for run in (mine, other) for r in (run.record, *run.audits) if r.question)
+        if len(questions) > 1:
+            first, second = questions[:2]
             keys = sorted(k for k in first.keys() | second.keys() if first.get(k) != second.get(k))
             raise IncomparableResults(
                 "; ".join(f"{k} {first.get(k)!r} against {second.get(k)!r}" for k in keys),
@@ -68,7 +68,7 @@ class Pair:
             values = {r.epoch: r.metrics[shown.name] for r in run.epochs if shown and shown.name in r.metrics}
             return Side(name, run, mine.bound, recipe, values)
 
-        return cls(side(mine.label, mine), side(called, other), asked[0] if asked else {}, shown, known)
+        return cls(side(mine.label, mine), side(called, other), questions[0] if questions else {}, shown, shared)
 
     @property
     def sides(self) -> tuple[Side, Side]:
@@ -77,12 +77,12 @@ class Pair:
 
     @property
     def roles(self) -> tuple[str, str]:
-        """What the two are called: a regularised run, or a network of which nobody knows how it came about; and its twin."""
+        """What the two are called: "regularised", or "network" where no training is recorded; and "twin"."""
         return roles(self.of_trainings)
 
     @property
     def of_trainings(self) -> bool:
-        """Whether epochs count what was trained, as of all runs but networks of which nothing else is known."""
+        """Whether both are runs of a training, so that their epochs mean something; False for networks alone."""
         return all(side.run.record.of_training for side in self.sides)
 
 
@@ -96,7 +96,7 @@ def roles(of_trainings: bool) -> tuple[str, str]:
 
 
 def find_pair(records: Iterable[Record], run: str, metric: str | None = None) -> Pair:
-    """A run that has a penalised bound and a twin, and the twin, where the records have it.
+    """The pair of a run that has a penalised bound and a twin, and of that twin, where the records have it.
 
     Args:
         records: of both runs; others are ignored.
@@ -130,11 +130,11 @@ def check_twin(run: RunRecord, twin: RecordedRun | None) -> None:
     """Raises IncomparableResults if the twin had a penalty or another seed."""
     if twin is None:
         return
-    told = twin.record
-    if twin.penalised or (None not in (told.seed, run.seed) and told.seed != run.seed):
-        weight = twin.course or f"weight {written(told.weight)}"
+    record = twin.record
+    if twin.penalised or (None not in (record.seed, run.seed) and record.seed != run.seed):
+        weight = twin.course or f"weight {written(record.weight)}"
         raise IncomparableResults(
-            f"{told.run!r} (seed {told.seed}, {weight}) is no twin of {run.run!r} (seed {run.seed})",
+            f"{record.run!r} (seed {record.seed}, {weight}) is no twin of {run.run!r} (seed {run.seed})",
             where="records",
             accepted="a twin with the same seed and weight 0",
         )

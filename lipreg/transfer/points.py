@@ -1,4 +1,4 @@
-"""What is known at single reference points, and the checks that two of them are about the same."""
+"""The figures of single reference points, and the checks that two of them are about the same."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lipreg.transfer.tightness import tightness
 
 @dataclass(frozen=True)
 class PointFigures:
-    """One reference point of one run at one epoch.
+    """The figures of one reference point of one run at one epoch.
 
     Attributes:
         bound: upper end of the penalised bound; inf when it proved none.
@@ -43,7 +43,7 @@ class PointFigures:
 
     @property
     def point(self) -> int:
-        """Its index."""
+        """The index of the point in the audit's list."""
         return self.record.point
 
     @cached_property
@@ -63,7 +63,12 @@ class PointFigures:
 
     @cached_property
     def certified(self) -> tuple[bool, bool, bool] | None:
-        """Whether the constant proves the whole region: its upper end does, its lower end would; whether ``closed`` does."""
+        """Whether the whole region keeps its class: proved by the constant's upper end, if its lower end were the constant,
+        and proved by ``closed``; None where that is undefined (``is_certified``).
+
+        Raises:
+            CrossingBounds: it is proved, and an attack found a point of another class in the region.
+        """
         ends = [is_certified(self.record, end) for end in (self.record.upper, self.record.lower, self.closed)]
         if self.record.attacked and (ends[0] or ends[2]):
             raise CrossingBounds(
@@ -75,12 +80,21 @@ class PointFigures:
         return None if ends[0] is None else (bool(ends[0]), bool(ends[1]), bool(ends[2]))
 
 
-def check_same_recipe(found: Mapping[str, Any], wanted: Mapping[str, Any], where: str) -> None:
-    """Raises IncomparableResults unless both recipes make the same bound."""
-    if not same_recipe(found, wanted):
-        differing = sorted(key for key in {*found, *wanted} if found.get(key) != wanted.get(key))
+def check_same_recipe(recipe: Mapping[str, Any], wanted: Mapping[str, Any], where: str) -> None:
+    """Refuses a bound of another recipe than that of the penalised one.
+
+    Args:
+        recipe: what was audited, ``Bound.describe()``; empty where records do not tell it, which is not refused.
+        wanted: the recipe of the penalised bound, likewise.
+        where: the run and point, for the error.
+
+    Raises:
+        IncomparableResults: the two make different bounds.
+    """
+    if not same_recipe(recipe, wanted):
+        differing = sorted(key for key in {*recipe, *wanted} if recipe.get(key) != wanted.get(key))
         raise IncomparableResults(
-            "; ".join(f"{key} {found.get(key)!r} against {wanted.get(key)!r}" for key in differing),
+            "; ".join(f"{key} {recipe.get(key)!r} against {wanted.get(key)!r}" for key in differing),
             where=where,
             accepted="bounds of one recipe",
             todo=f"Audit the penalised bound there too: {how_to_audit(wanted)}",
@@ -90,8 +104,8 @@ def check_same_recipe(found: Mapping[str, Any], wanted: Mapping[str, Any], where
 def how_to_audit(recipe: Mapping[str, Any]) -> str:
     """The argument of an audit that adds a bound's recipe."""
     methods = recipe.get("preactivations")
-    told = "" if methods is None else f", preactivations={methods if isinstance(methods, str) else list(methods)!r}"
-    return f"LipschitzAudit(estimators=[..., Bound({recipe.get('estimator')!r}{told})])"
+    argument = "" if methods is None else f", preactivations={methods if isinstance(methods, str) else list(methods)!r}"
+    return f"LipschitzAudit(estimators=[..., Bound({recipe.get('estimator')!r}{argument})])"
 
 
 def check_same_functional(first: AuditRecord, second: AuditRecord) -> None:
@@ -114,7 +128,7 @@ def check_same_functional(first: AuditRecord, second: AuditRecord) -> None:
 
 
 def check_same_weights(one: AuditRecord, two: AuditRecord) -> None:
-    """Raises IncomparableResults if one audit is of weights in training and the other of what a training left."""
+    """Raises IncomparableResults if the two audits are of different kinds of weights (``AuditRecord.weights``)."""
     if one.weights != two.weights:
         raise IncomparableResults(
             f"{one.weights} weights of {one.run!r}, {two.weights} ones of {two.run!r}",

@@ -40,8 +40,9 @@ def units_of(question: Mapping[str, Any]) -> tuple[float, float]:
     return min(numbers), max(numbers)
 
 
-def reach_in_units(question: Mapping[str, Any]) -> float | None:
-    """As far as a described question's ball reaches in every direction, in its units; None for a region without a radius."""
+def radius_in_units(question: Mapping[str, Any]) -> float | None:
+    """The radius of a described question over its largest unit, rounded down: in these units, so far its ball goes in every
+    direction. None for a region without a radius."""
     radius = question.get("region", {}).get("radius")
     if not isinstance(radius, int | float):
         return None
@@ -57,7 +58,7 @@ def certified_radius(record: AuditRecord) -> float | None:
         proved. None for a misclassified point, a functional that does not bound the margins (``radius_factor``), a region
         without a radius (``Box``), or a ball in a norm below p, which does not contain the p-ball of the same radius.
     """
-    region, factor, limit = record.question.get("region", {}), radius_factor(record), reach_in_units(record.question)
+    region, factor, limit = record.question.get("region", {}), radius_factor(record), radius_in_units(record.question)
     if factor is None or record.margin is None or not record.margin > 0 or limit is None:
         return None
     if float(region["norm"]) < float(record.question["p"]):

@@ -22,7 +22,10 @@ NO_BOUND_MOVEMENT = 1e-3
 
 @dataclass(frozen=True)
 class Interval:
-    """All numbers in [lower, upper]; an end may be infinite.
+    """All numbers in [lower, upper].
+
+    Attributes:
+        lower, upper: the ends, either of which may be infinite.
 
     Raises:
         InvalidInput: an end is NaN.
@@ -48,7 +51,7 @@ class Interval:
 
     @property
     def midpoint(self) -> float:
-        """The middle; infinite with an infinite end."""
+        """The middle of the ends; infinite with an infinite end."""
         return self.lower if self.lower == self.upper else (self.lower + self.upper) / 2
 
 
@@ -68,7 +71,7 @@ def ratio(top: Interval, bottom: Interval) -> Interval | None:
 
 
 def scaled(interval: Interval, factor: float | Fraction) -> Interval:
-    """factor * interval for a factor above 0, rounded outwards."""
+    """The interval factor * interval for a factor above 0, rounded outwards."""
     low, high = interval.lower, interval.upper
     return Interval(
         low if low == math.inf else below(Fraction(low) * Fraction(factor)),

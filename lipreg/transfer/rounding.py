@@ -16,7 +16,7 @@ from fractions import Fraction
 from lipreg.linalg.rationals import above, below
 
 DIGITS = 40
-"""Of enclosures: far more than a float's 17, so that what is left open between their ends is lost in the last step."""
+"""Decimal digits of enclosures: far more than a float's 17, so that their width is lost in the last step."""
 
 _traps = {"prec": DIGITS, "Emax": MAX_EMAX, "Emin": MIN_EMIN, "traps": []}
 DOWN, UP = Context(rounding=ROUND_FLOOR, **_traps), Context(rounding=ROUND_CEILING, **_traps)
@@ -30,7 +30,7 @@ def mean_between(lowers: Sequence[float], uppers: Sequence[float]) -> tuple[floa
 
 @functools.lru_cache(maxsize=4096)
 def log_between(size: float) -> tuple[Decimal, Decimal]:
-    """Around the natural logarithm of a size; both -inf for 0, inf for inf, and 0 for 1."""
+    """Decimals below and above the natural logarithm of a size; both -inf for 0, inf for inf, and 0 for 1."""
     if size == 1:
         return Decimal(0), Decimal(0)
     exact = Decimal(size)
@@ -41,7 +41,7 @@ def log_between(size: float) -> tuple[Decimal, Decimal]:
 
 
 def exp_of_mean(logarithms: Sequence[Decimal], rounded: Context) -> float:
-    """The exponential of a mean, rounded down with ``DOWN`` and up with ``UP``."""
+    """The exponential of the arithmetic mean of logarithms, rounded down with ``DOWN`` and up with ``UP``."""
     total = Decimal(0)
     for logarithm in logarithms:
         total = rounded.add(total, logarithm)

@@ -1,4 +1,4 @@
-"""One run beside the bound that is held against its truth: its audits by epoch and point, and their means."""
+"""One run beside the bound that is compared with its truth: its audits and figures by epoch and point."""
 
 from __future__ import annotations
 
@@ -7,128 +7,18 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
-from statistics import fmean
 from typing import Any
 
 from lipreg.errors import CrossingBounds, InvalidInput
 from lipreg.records import EXACT, TRAINING, AuditRecord, CalibrationRecord
-from lipreg.results import Certificate
+from lipreg.results import Certificate, Status
 from lipreg.runs import RecordedRun, same_recipe
-from lipreg.transfer.margins import median_of
 from lipreg.transfer.points import PointFigures, check_same_functional, check_same_recipe
-from lipreg.transfer.ratios import Interval, mean_of, scaled
-from lipreg.transfer.tightness import mean_tightness
+from lipreg.transfer.ratios import Interval
+from lipreg.transfer.run_figures import RunFigures
 
 _SAME_FACTOR = 1e-2  # relative; outputs are computed in float32, on devices that add up in any order
 _ROUNDING = 1e-9  # relative; a bound and a witness are float64 evaluations of different formulas
-
-
-@dataclass(frozen=True)
-class RunFigures:
-    """One run at one epoch: arithmetic means over its points, the geometric mean for tightness.
-
-    Attributes:
-        run: its name.
-        epoch: completed training epochs.
-        points: the figures behind the means, at least one.
-        metric: the task's own metric at the epoch; None when training reported none.
-        radius: in a comparison, the mean certified radius over the points that have one in BOTH runs, so that both average
-            the same ones.
-        rank_correlation: in a comparison, of bound and midpoint of the exact interval, over all points and epochs of this
-            run.
-        calibration: what the outputs of these weights mean; None where no record tells it.
-    """
-
-    run: str
-    epoch: int
-    points: tuple[PointFigures, ...]
-    metric: float | None = None
-    radius: float | None = None
-    rank_correlation: float | None = None
-    calibration: CalibrationRecord | None = None
-
-    @cached_property
-    def margin_over_constant(self) -> Interval | None:
-        """The median over the points, 0 for those that are classified wrongly; None unless all have one."""
-        found = [p.margin_over_constant for p in self.points]
-        known = [m for m in found if m is not None]
-        return median_of(known) if len(known) == len(found) else None
-
-    @cached_property
-    def certified(self) -> Interval | None:
-        """Share of the points that the constant proves to keep their class in the whole region; None unless that is known of
-        all. An interval, as far as the constants are."""
-        found = [p.certified for p in self.points]
-        known = [c for c in found if c is not None]
-        if len(known) < len(found):
-            return None
-        return Interval(fmean(upper for upper, _, _ in known), fmean(lower for _, lower, _ in known))
-
-    @cached_property
-    def certified_closed(self) -> float | None:
-        """The same by the best bound without a search; None where the constant's is."""
-        found = [p.certified for p in self.points]
-        return None if None in found else fmean(c[2] for c in found if c is not None)
-
-    @cached_property
-    def attacked(self) -> float | None:
-        """Share of the points that are classified rightly and kept their class under attack; None unless all were tried."""
-        found = [r.attacked for r in self._records]
-        if None in found:
-            return None
-        return fmean(bool(r.correct) and not r.attacked for r in self._records)
-
-    @cached_property
-    def accuracy(self) -> float | None:
-        """Share of the points that are classified rightly; None unless all have a class."""
-        found = [r.correct for r in self._records]
-        return None if None in found else fmean(bool(correct) for correct in found)
-
-    @cached_property
-    def calibrated(self) -> Interval | None:
-        """T * E, the mean constant in the units in which outputs are calibrated; None where T is undefined."""
-        factor = None if self.calibration is None else self.calibration.factor
-        return None if factor is None else scaled(self.exact, factor)
-
-    @cached_property
-    def calibrated_bound(self) -> float | None:
-        """T * B of the mean bound; None where T is undefined."""
-        factor = None if self.calibration is None else self.calibration.factor
-        return None if factor is None else scaled(Interval(self.bound, self.bound), factor).upper
-
-    @property
-    def _records(self) -> list[AuditRecord]:
-        return [p.record for p in self.points]
-
-    @cached_property
-    def bound(self) -> float:
-        """Mean upper end of the penalised bound; inf when one point has none."""
-        return fmean(p.bound for p in self.points)
-
-    @cached_property
-    def lp(self) -> float | None:
-        """Mean upper end of the LP relaxation; None unless it ran at every point."""
-        return _mean_if_all([p.lp for p in self.points])
-
-    @cached_property
-    def sampling(self) -> float | None:
-        """Mean lower end of random sampling; None unless it ran at every point."""
-        return _mean_if_all([p.sampling for p in self.points])
-
-    @cached_property
-    def exact(self) -> Interval:
-        """Mean lower and mean upper end: it contains the mean of the constants."""
-        return mean_of([p.exact for p in self.points])
-
-    @cached_property
-    def tightness(self) -> Interval | None:
-        """None when it is undefined at a point."""
-        return mean_tightness([p.tightness for p in self.points])
-
-    @property
-    def share_exact(self) -> float:
-        """Share of the points whose certificate is "exact"."""
-        return fmean(p.record.is_exact for p in self.points)
 
 
 @dataclass(frozen=True)
@@ -138,7 +28,7 @@ class Side:
     Attributes:
         name: what it is called beside the other one.
         run: its records.
-        bound: the estimator whose bound is held against the truth.
+        bound: the estimator whose bound is compared with the truth.
         recipe: of that bound, with proved norms; empty where records do not tell it.
         metric: the task's own metric, by epoch.
 
@@ -169,12 +59,12 @@ class Side:
     def audits(self) -> dict[int, dict[int, dict[str, AuditRecord]]]:
         """All audits, by epoch, point and estimator; epochs and points in ascending order."""
         # what a training left in place of its last weights counts for its last epoch
-        left = {r.epoch for r in self.run.audits if r.weights != TRAINING}
-        found: dict[int, dict[int, dict[str, AuditRecord]]] = {}
+        replaced = {r.epoch for r in self.run.audits if r.weights != TRAINING}
+        by_epoch: dict[int, dict[int, dict[str, AuditRecord]]] = {}
         for r in sorted(self.run.audits, key=lambda r: (r.epoch, r.point)):
-            if r.weights != TRAINING or r.epoch not in left:
-                found.setdefault(r.epoch, {}).setdefault(r.point, {})[r.estimator] = r
-        return found
+            if r.weights != TRAINING or r.epoch not in replaced:
+                by_epoch.setdefault(r.epoch, {}).setdefault(r.point, {})[r.estimator] = r
+        return by_epoch
 
     @cached_property
     def points(self) -> dict[int, dict[int, PointFigures]]:
@@ -184,39 +74,49 @@ class Side:
             IncomparableResults: estimators answered for different functionals at one point, or the bound of that name is
                 by another recipe than the penalty's.
         """
-        found: dict[int, dict[int, PointFigures]] = {}
+        figures: dict[int, dict[int, PointFigures]] = {}
         for epoch, points in self.audits.items():
             bounds = {i: self._bound(methods) for i, methods in points.items() if EXACT in methods}
-            found[epoch] = {i: _figures(points[i], bound) for i, bound in bounds.items() if bound is not None}
-        return found
+            figures[epoch] = {i: _figures(points[i], bound) for i, bound in bounds.items() if bound is not None}
+        return figures
 
     @cached_property
-    def course(self) -> list[RunFigures]:
+    def trajectory(self) -> list[RunFigures]:
         """The means at each epoch with such a point."""
         return [self.figures(epoch, list(points.values())) for epoch, points in self.points.items() if points]
 
     def figures(self, epoch: int, points: Sequence[PointFigures], **more: float | None) -> RunFigures:
-        """The means over some points of an epoch."""
-        told = self.calibrations.get(epoch)
-        return RunFigures(self.name, epoch, tuple(points), self.metric.get(epoch), **more, calibration=told)
+        """The means over some points of an epoch.
+
+        Args:
+            epoch: completed training epochs.
+            points: the figures of its points, at least one.
+            **more: ``radius`` and ``rank_correlation`` of ``RunFigures``, which a comparison knows.
+        """
+        calibration = self.calibrations.get(epoch)
+        return RunFigures(self.name, epoch, tuple(points), self.metric.get(epoch), **more, calibration=calibration)
 
     @cached_property
     def calibrations(self) -> dict[int, CalibrationRecord]:
-        """What the outputs of the audited weights mean, by epoch; a record about other weights is none."""
+        """What the outputs of the audited weights mean, by epoch; records about other weights are ignored.
+
+        Raises:
+            InvalidInput: two records of the same weights and points have different factors.
+        """
         audited = {
             r.epoch: r.fingerprint for points in self.audits.values() for m in points.values() for r in m.values()
         }
-        found: dict[int, CalibrationRecord] = {}
+        by_epoch: dict[int, CalibrationRecord] = {}
         for r in self.run.calibrations:
             if audited.get(r.epoch) == r.fingerprint:
-                _check_same_factor(found.get(r.epoch, r), r)
-                found[r.epoch] = r
-        return found
+                _check_same_factor(by_epoch.get(r.epoch, r), r)
+                by_epoch[r.epoch] = r
+        return by_epoch
 
     def exact(self, epoch: int) -> dict[int, AuditRecord]:
-        """The exact records, by point, whether or not the penalised bound is known there."""
-        found = self.audits.get(epoch, {})
-        return {i: methods[EXACT] for i, methods in found.items() if EXACT in methods}
+        """The exact records, by point, whether or not the penalised bound was audited there."""
+        points = self.audits.get(epoch, {})
+        return {i: methods[EXACT] for i, methods in points.items() if EXACT in methods}
 
     def bound_and_truth(self) -> list[tuple[float, float]]:
         """(bound, midpoint of the exact interval) over all points and epochs where both are finite."""
@@ -224,7 +124,10 @@ class Side:
         return [(p.bound, p.exact.midpoint) for p in points if math.inf not in (p.bound, p.exact.upper)]
 
     def _check_agreement(self) -> None:
-        """Raises CrossingBounds. A record that a later one replaces is a proof as well, and is held against the others."""
+        """Raises CrossingBounds if two records contradict each other.
+
+        A record that a later one replaces is a proof as well, and is compared with the others.
+        """
         alike: dict[Hashable, list[AuditRecord]] = {}
         for r in self.run.audits:
             alike.setdefault((r.epoch, r.point, r.fingerprint, r.functional, r.label), []).append(r)
@@ -236,11 +139,15 @@ class Side:
 
     def _bound(self, methods: Mapping[str, AuditRecord]) -> AuditRecord | None:
         """The record of the penalised bound at a point: by its recipe, where records tell it, else by its name."""
-        named, told = methods.get(self.bound), [r for r in methods.values() if self.recipe and r.recipe]
-        found = next((r for r in told if same_recipe(r.recipe, self.recipe)), named)
-        if found is not None:
-            check_same_recipe(found.recipe, self.recipe, f"run {found.run!r}, point {found.point}")
-        return found
+        named, with_recipe = methods.get(self.bound), [r for r in methods.values() if self.recipe and r.recipe]
+        record = next((r for r in with_recipe if same_recipe(r.recipe, self.recipe)), named)
+        if record is not None:
+            check_same_recipe(record.recipe, self.recipe, f"run {record.run!r}, point {record.point}")
+        return record
+
+
+CUT = frozenset(status for status in Status if status.cut)
+"""Ends of work that was not done: what a file holds in place of a status is none of them."""
 
 
 def _figures(methods: Mapping[str, AuditRecord], bound: AuditRecord) -> PointFigures:
@@ -248,7 +155,7 @@ def _figures(methods: Mapping[str, AuditRecord], bound: AuditRecord) -> PointFig
     for method in methods.values():
         check_same_functional(truth, method)
     lp, sampling = methods.get("lp"), methods.get("sampling")
-    ends = lp and lp.upper, sampling and sampling.lower
+    ends = None if lp is None or lp.status in CUT else lp.upper, sampling and sampling.lower
     # a bound of 0 is exact, without any search
     closed = [
         (r.upper, name)
@@ -274,8 +181,8 @@ def _check_same_factor(one: CalibrationRecord, other: CalibrationRecord) -> None
 
 def _check_meet(one: AuditRecord, other: AuditRecord) -> None:
     """Raises CrossingBounds if a record's upper end lies below the lower end of another one about the same constant."""
-    told = ((one.subject, other.subject), (one.reference, other.reference))
-    if any(a and b and a != b for a, b in told):  # another reference point under the same number
+    pairs = ((one.subject, other.subject), (one.reference, other.reference))
+    if any(a and b and a != b for a, b in pairs):  # another reference point under the same number
         return
     if one.upper < other.lower * (1 - _ROUNDING):
         raise CrossingBounds(
@@ -285,9 +192,3 @@ def _check_meet(one: AuditRecord, other: AuditRecord) -> None:
             "If not, please report this with the network and the reference point",
             between=(one, other),
         )
-
-
-def _mean_if_all(values: Sequence[float | None]) -> float | None:
-    """Arithmetic mean, or None when a value is missing: a mean over other points would not compare."""
-    present = [v for v in values if v is not None]
-    return fmean(present) if len(present) == len(values) else None

@@ -15,5 +15,5 @@ def tightness(bound: float, exact: Interval) -> Interval | None:
 
 def mean_tightness(points: Sequence[Interval | None]) -> Interval | None:
     """The geometric mean over points; None when it is undefined at one of them, because a mean of the others is another."""
-    known = [point for point in points if point is not None]
-    return geometric_mean(known) if known and len(known) == len(points) else None
+    defined = [point for point in points if point is not None]
+    return geometric_mean(defined) if defined and len(defined) == len(points) else None

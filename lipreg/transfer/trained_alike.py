@@ -19,7 +19,7 @@ _WORDS = {
     "batch_size": "batch size",
 }
 _LATER = ("accelerator", "processes", "accumulate_grad_batches", "precision", "batch_size", "effective_batch")
-"""What older records do not tell of a trainer: where one of two does not, nothing is said of it."""
+"""The settings of a trainer that older records lack: where one of two lacks one, it counts as no difference."""
 
 
 def training_differences(run: Mapping[str, Any], twin: Mapping[str, Any], epochs: bool = True) -> list[str]:
@@ -30,8 +30,10 @@ def training_differences(run: Mapping[str, Any], twin: Mapping[str, Any], epochs
         epochs: whether the number of epochs that was asked for counts.
     """
     sections = [name for name in _SECTIONS if not alike(run.get(name), twin.get(name))]
-    mine, theirs = (flatten({name: told[name] for name in sections if name in told}) for told in (run, twin))
-    found = []
+    mine, theirs = (
+        flatten({name: settings[name] for name in sections if name in settings}) for settings in (run, twin)
+    )
+    sentences = []
     for key in dict.fromkeys((*theirs, *mine)):
         one, other = theirs.get(key), mine.get(key)
         section, _, name = key.partition(".")
@@ -40,9 +42,9 @@ def training_differences(run: Mapping[str, Any], twin: Mapping[str, Any], epochs
             continue
         last = key.rpartition(".")[2]
         word = _WORDS.get(last, last if last in _LATER else plain(key, 60))
-        found.append(f"{word} {_said(one)} instead of {_said(other)}")
-    return found
+        sentences.append(f"{word} {_value_words(one)} instead of {_value_words(other)}")
+    return sentences
 
 
-def _said(value: str | None) -> str:
+def _value_words(value: str | None) -> str:
     return "not recorded" if value is None else plain(value, 40)

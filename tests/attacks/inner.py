@@ -29,7 +29,7 @@ def compare_inner(graph: Graph, region: Region, x: torch.Tensor, oracles: Sequen
             nodes = [node.source for _, node in graph.relus()]
             positions = [i for i, step in enumerate(oracles[0].program) if isinstance(step, Relu)]
             for node, position in zip(nodes, positions, strict=True):
-                reach = analysis.reach[node]
+                reach = analysis.value_bounds[node]
                 ends = torch.stack([reach.lower.flatten(1), reach.upper.flatten(1)], -1).tolist()
                 for point, oracle in enumerate(oracles):
                     if oracle.where.kind == "l2":

@@ -78,7 +78,7 @@ def test_the_constant_is_within(name: str, scope: str, p: float) -> None:
 
 @pytest.mark.parametrize(("depth", "width"), [(25, 8), (15, 32), (40, 4)])
 def test_deep_networks_of_one_piece_are_exact(depth: int, width: int) -> None:
-    """Nothing is undecided, so every engine has the constant, however many layers the rounding goes through."""
+    """Nothing is unstable, so every engine has the constant, however many layers the rounding goes through."""
     rng = np.random.default_rng(depth)
     layers = [(rng.normal(size=(width, 2)), np.full(width, 30.0))]
     for _ in range(depth):

@@ -86,7 +86,7 @@ def test_a_bias_is_what_it_was_added_up_from() -> None:
         net = nn.Sequential(first, second, nn.ReLU(), nn.Linear(2, 1).double())
         x = torch.zeros(1, 2, dtype=torch.float64)
         graph = capture(net, x).frozen()
-        reach = analyse(graph, LocalLipschitz(LinfBall(1e-12), Logit(0)).place(x, graph(x))).reach[1]
+        reach = analyse(graph, LocalLipschitz(LinfBall(1e-12), Logit(0)).place(x, graph(x))).value_bounds[1]
         for i in range(2):
             parts = zip(second.weight[i].tolist(), first.bias.tolist(), strict=True)
             truth = sum((Fraction(w) * Fraction(b) for w, b in parts), start=Fraction(second.bias[i].item()))

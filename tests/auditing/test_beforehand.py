@@ -9,7 +9,7 @@ from torch import nn
 
 from lipreg import Budget, LinfBall, LocalLipschitz, certify
 from lipreg.auditing import AuditPlan
-from lipreg.auditing.beforehand import TOGETHER, blocks, every_margin, known_ends
+from lipreg.auditing.beforehand import TOGETHER, blocks, every_margin, prior_ends
 from lipreg.graph import capture
 from tests.test_budget import Clock
 
@@ -43,9 +43,9 @@ def test_what_is_known_is_true_and_of_every_point_that_there_was_time_for() -> N
     graph = capture(net, x).frozen()
     plan = AuditPlan(problem)
     truth = np.array([found.upper for found in certify(net, problem, x, y)])
-    floor, ceiling = known_ends(graph, plan, x, y, Budget(600.0).started())
+    floor, ceiling = prior_ends(graph, plan, x, y, Budget(600.0).started())
     assert (floor <= truth * (1 + 1e-9)).all() and (truth <= ceiling * (1 + 1e-9)).all() and np.isfinite(ceiling).all()
-    floor, ceiling = known_ends(graph, plan, x, y, Budget(0.0).started())
+    floor, ceiling = prior_ends(graph, plan, x, y, Budget(0.0).started())
     assert np.isfinite(ceiling).tolist() == [True] + [False] * 8 and (floor == 0).all()
     margins = every_margin(graph, x, y, Budget(600.0).started())
     outputs = net(x).detach().topk(2).values

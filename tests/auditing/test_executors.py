@@ -21,7 +21,7 @@ from lipreg.auditing import (
     get_executor,
     register_executor,
 )
-from lipreg.auditing.tasks import Assignment, Event, Task, perform
+from lipreg.auditing.tasks import Assignment, Event, Task, TaskAnswer, perform
 from lipreg.errors import InvalidInput
 from tests.auditing.cases import NET, PROBLEM, X, Y
 from tests.auditing.test_processes import without_seconds
@@ -104,7 +104,7 @@ def threads() -> Iterator[type[Executor]]:
             with self.changed:
                 self.changed.wait_for(lambda: self.events, timeout)
                 found, self.events = self.events, []
-            self.alive -= sum(type(event).__name__ != "Found" for event in found)
+            self.alive -= sum(not isinstance(event, TaskAnswer) for event in found)
             return found
 
         def stop(self) -> None:

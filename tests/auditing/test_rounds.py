@@ -89,3 +89,33 @@ def test_an_attempt_that_came_to_nothing_does_not_count(attempts_before: int) ->
     assert lost is not None
     for found in (one.next(), other.next()):
         assert found == (0, pytest.approx(lost[1], abs=0.1))
+
+
+def test_a_search_that_was_short_of_a_little_gets_what_the_others_left() -> None:
+    """It was judged to lack 0.05 of a second, and is repeated for less than a quarter more than it had, as no other is."""
+    clock = Clock()
+    rounds = Rounds([0, 1], 1, Budget(2.0, clock=clock))
+    assert rounds.next() == (0, pytest.approx(1.0))
+    clock.now += 0.85
+    rounds.lacks(0, 0.05)
+    rounds.back(0, 0.5)
+    assert rounds.next() == (1, pytest.approx(1.15))
+    rounds.back(1, None)  # no time went by
+    assert rounds.next() == (0, pytest.approx(1.15))
+    other = Rounds([0], 1, Budget(2.0, clock=clock))
+    other.next()
+    clock.now += 0.9
+    other.back(0, 0.5)
+    assert other.next() is None
+
+
+def test_relaxations_at_settled_points_and_searches_without_enough_time_come_last() -> None:
+    clock = Clock()
+    rounds = Rounds(range(3), 1, Budget(300.0, clock=clock))
+    for point, lacks, settled in ((0, 0.0, True), (1, 1e6, False), (2, 0.0, False)):
+        assert rounds.next() == (point, pytest.approx(12.5, rel=0.2))
+        clock.now += 1.0
+        if lacks:
+            rounds.lacks(point, lacks)
+        rounds.back(point, 0.5 if point == 2 else 0.0, settled)
+    assert [(rounds.next() or (None,))[0] for _ in range(3)] == [2, 1, 0]

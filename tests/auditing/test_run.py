@@ -19,17 +19,20 @@ from torch import Tensor, nn
 
 from lipreg.auditing import EXACT, Attack, AuditPlan, PointAudit, audit
 from lipreg.auditing.points import NO_TIME, NOT_REACHED
+from lipreg.audits import AuditResult
 from lipreg.bounds import Analysis
 from lipreg.budget import Budget
+from lipreg.callbacks.metrics import metric_names, summary
 from lipreg.errors import CrossingBounds, InvalidInput, LipregError, UnsupportedRequest
-from lipreg.estimators import Bound, Estimator, Work, certify, estimate, register, usual_estimators
-from lipreg.estimators.base import ESTIMATORS, Known, lower_interval, upper_interval
+from lipreg.estimators import Bound, Estimator, Work, certify, estimate, frozen_analysis, register, usual_estimators
+from lipreg.estimators.base import ESTIMATORS, PriorIntervals, lower_interval, upper_interval
 from lipreg.estimators.exact.branch_and_bound import BranchAndBound
 from lipreg.estimators.settings import Settings
 from lipreg.estimators.witnesses.witness import best_witness
 from lipreg.graph import Difference, capture
 from lipreg.outputs import AllLogits, AllMargins, Combination, Logit, Vector
 from lipreg.problem import LocalLipschitz
+from lipreg.records import RunRecord
 from lipreg.regions import L2Ball, LinfBall
 from lipreg.results import Certificate, CertifiedInterval, Status
 from lipreg.transfer import radius_factor
@@ -41,7 +44,7 @@ X = torch.tensor([[0.1, -0.2], [0.4, 0.3], [-0.5, 0.2]], dtype=torch.float64)
 Y = torch.tensor([0, 1, 2])
 NET = oracles.network("shallow")
 
-Answer = Callable[[Analysis, Budget, Known], list[CertifiedInterval]]
+Answer = Callable[[Analysis, Budget, PriorIntervals], list[CertifiedInterval]]
 
 
 @pytest.fixture
@@ -49,9 +52,9 @@ def fake() -> Iterator[Callable[..., str]]:
     """Registers estimators that answer by a function, for one test."""
     before = dict(ESTIMATORS)
 
-    def add(name: str, answer: Answer, searching: bool = True) -> str:
+    def add(name: str, answer: Answer, searching: bool = True, proves: Certificate = Certificate.UPPER) -> str:
         class Fake(Estimator):
-            certificate = Certificate.UPPER
+            certificate = proves
             searches = searching
 
             def answer(self, work: Work) -> list[CertifiedInterval]:
@@ -65,7 +68,7 @@ def fake() -> Iterator[Callable[..., str]]:
     ESTIMATORS.update(before)
 
 
-def infinite(analysis: Analysis, budget: Budget, known: Known) -> list[CertifiedInterval]:
+def infinite(analysis: Analysis, budget: Budget, known: PriorIntervals) -> list[CertifiedInterval]:
     """Nothing proved, at every point."""
     return [lower_interval(analysis, i, None) for i in range(analysis.placed.batch)]
 
@@ -79,6 +82,60 @@ def truth(point: int) -> float:
 
 
 # ---------------------------------------------------------------- plans
+
+
+def test_searches_come_before_relaxations_which_have_an_eighth_beside_them(fake: Callable[..., str]) -> None:
+    clock, given = Clock(), dict[str, float]()
+
+    def uses_all(name: str) -> Answer:
+        def answer(analysis: Analysis, budget: Budget, known: PriorIntervals) -> list[CertifiedInterval]:
+            given.setdefault(name, budget.seconds_left)
+            clock.now += budget.seconds_left
+            return [replace(each, status=Status.TIME_LIMIT) for each in infinite(analysis, budget, known)]
+
+        return answer
+
+    names = fake("dear", uses_all("dear")), fake("both", uses_all("both"), proves=Certificate.BRACKET)
+    audit(NET, AuditPlan(PROBLEM, names, Budget(8.0, clock=clock), attack=None), X[:1], Y[:1])
+    assert list(given) == ["both", "dear"]
+    assert given["both"] == pytest.approx(7 * given["dear"])
+
+
+def test_a_relaxation_that_was_not_solved_is_in_no_mean(fake: Callable[..., str]) -> None:
+    def dear(analysis: Analysis, budget: Budget, known: PriorIntervals) -> list[CertifiedInterval]:
+        first = torch.equal(analysis.placed.region.center[0], X[0])
+        status = Status.BOUNDED if first else Status.TIME_LIMIT
+        return [upper_interval(analysis, 0, 100.0 if first else 1e6, "a theorem", status)]
+
+    def never(analysis: Analysis, budget: Budget, known: PriorIntervals) -> list[CertifiedInterval]:
+        return [upper_interval(analysis, 0, 1e6, "a theorem", Status.TIME_LIMIT)]
+
+    names = fake("dear", dear), fake("never", never), "affine_relu", "branch_and_bound"
+    plan = AuditPlan(PROBLEM, names, Budget(5.0))
+    found = audit(NET, plan, X, Y)
+    told = summary(found, "affine_relu")
+    assert (told["audit/dear"], told["audit/dear_points"], told["audit/never_points"]) == (100.0, 1.0, 0.0)
+    assert "audit/never" not in told and "audit/affine_relu_points" not in told
+    assert told["audit/bound"] == told["audit/affine_relu"]
+    names = set(metric_names(plan, "affine_relu", False, "audit"))
+    assert set(told) - names == {"audit/dear_points", "audit/never_points"}, "which nothing can monitor"
+    cut = summary(found, "dear")
+    assert cut["audit/bound"] == 100.0 and not {"audit/tightness", "audit/calibrated_bound"} & set(cut)
+    assert "audit/bound" not in summary(found, "never")
+
+
+def test_a_search_that_is_not_begun_says_what_it_lacks() -> None:
+    """The rounds of an audit go by it, and its table counts such points."""
+    lacking = list[float]()
+    budget = replace(Budget(2.0, clock=Clock()).started(), rate=1.0)  # a multiplication a second
+    analysis = frozen_analysis(NET, PROBLEM, X[:1], Y[:1])
+    (found,) = BranchAndBound().intervals(analysis, budget, progress=lambda at: lacking.append(at.lacking))
+    assert lacking and lacking[-1] > 100.0 and "of the point's time was left" in found.detail
+    (point,) = audit(NET, AuditPlan(PROBLEM, ("branch_and_bound",), Budget(5.0)), X[:1], Y[:1])
+    short = replace(point, intervals={**point.intervals, "branch_and_bound": found})
+    assert short.not_begun == ["branch_and_bound"] and point.not_begun == []
+    table = AuditResult(PROBLEM, (short, point), RunRecord("a")).table()
+    assert "no search was begun, for which the time was too short: branch_and_bound at 1 point" in table
 
 
 @pytest.mark.parametrize(
@@ -155,7 +212,7 @@ def test_without_names_it_takes_the_usual_ones_that_cover_the_question(
 def test_limits_of_the_plan_reach_the_searches_and_the_records(fake: Callable[..., str]) -> None:
     seen: list[Budget] = []
 
-    def note(analysis: Analysis, budget: Budget, known: Known) -> list[CertifiedInterval]:
+    def note(analysis: Analysis, budget: Budget, known: PriorIntervals) -> list[CertifiedInterval]:
         seen.append(budget)
         return infinite(analysis, budget, known)
 
@@ -169,15 +226,16 @@ def test_each_kind_of_program_goes_to_its_own_solver() -> None:
     problem = LocalLipschitz(LinfBall(0.5), Combination((1.0, -1.0, 0.0)), p=2)
     for name in ("SCS", "CLARABEL"):
         plan = AuditPlan(problem, ("lipsdp", "branch_and_bound"), settings=Settings(sdp_solver=name))
-        lipsdp, search = (r for r in audit(NET, plan, X[:1])[0].records("run", 0) if r.estimator in plan.recipes)
+        records = {r.estimator: r for r in audit(NET, plan, X[:1])[0].records("run", 0)}
+        lipsdp, search = records["lipsdp"], records["branch_and_bound"]
         assert (lipsdp.asked["sdp_solver"], lipsdp.asked.get("solver")) == (name, None)
         assert name in lipsdp.engine and name in lipsdp.detail
         assert (search.asked["solver"], search.asked.get("sdp_solver")) == ("highs", None)
 
 
-def test_closed_forms_run_before_searches_and_upper_before_brackets() -> None:
+def test_closed_forms_run_before_searches_and_relaxations_last() -> None:
     names = list(AuditPlan(PROBLEM, ("mip", "lp", "sampling", "affine_relu", "mip")).methods())
-    assert names == ["sampling", "affine_relu", "lp", "mip"]
+    assert names == ["sampling", "affine_relu", "mip", "lp"]
 
 
 # ---------------------------------------------------------------- results
@@ -270,10 +328,10 @@ def test_the_world_is_left_as_it_was() -> None:
 
 
 def test_a_bound_that_stands_in_for_a_failure_is_no_failure_of_the_interval(fake: Callable[..., str]) -> None:
-    def standing_in(analysis: Analysis, budget: Budget, known: Known) -> list[CertifiedInterval]:
+    def standing_in(analysis: Analysis, budget: Budget, known: PriorIntervals) -> list[CertifiedInterval]:
         return [upper_interval(analysis, i, 100.0, "a theorem", Status.FAILED, "too large") for i in range(3)]
 
-    def cut_short(analysis: Analysis, budget: Budget, known: Known) -> list[CertifiedInterval]:
+    def cut_short(analysis: Analysis, budget: Budget, known: PriorIntervals) -> list[CertifiedInterval]:
         found = BranchAndBound().intervals(analysis, Budget(60.0))
         return [replace(f, upper=200.0, proof="a search", status=Status.NODE_LIMIT, detail="2 nodes") for f in found]
 
@@ -288,7 +346,7 @@ def test_a_bound_that_stands_in_for_a_failure_is_no_failure_of_the_interval(fake
 
 
 def test_random_states_are_kept_from_estimators_that_draw(fake: Callable[..., str]) -> None:
-    def draws(analysis: Analysis, budget: Budget, known: Known) -> list[CertifiedInterval]:
+    def draws(analysis: Analysis, budget: Budget, known: PriorIntervals) -> list[CertifiedInterval]:
         random.random()
         np.random.rand(3)
         torch.rand(3)
@@ -309,7 +367,7 @@ def test_random_states_are_kept_from_estimators_that_draw(fake: Callable[..., st
 def test_a_crash_is_a_result_and_the_others_survive(
     fake: Callable[..., str], error: Exception, searching: bool
 ) -> None:
-    def crash(analysis: Analysis, budget: Budget, known: Known) -> list[CertifiedInterval]:
+    def crash(analysis: Analysis, budget: Budget, known: PriorIntervals) -> list[CertifiedInterval]:
         raise error
 
     audits = audit(NET, AuditPlan(PROBLEM, (fake("crash", crash, searching), "mip", "fastlip")), X, Y)
@@ -324,7 +382,7 @@ def test_a_crash_is_a_result_and_the_others_survive(
 
 
 def test_a_crash_at_one_point_leaves_the_others(fake: Callable[..., str]) -> None:
-    def crash(analysis: Analysis, budget: Budget, known: Known) -> list[CertifiedInterval]:
+    def crash(analysis: Analysis, budget: Budget, known: PriorIntervals) -> list[CertifiedInterval]:
         if torch.equal(analysis.placed.region.center[0], X[1]):
             raise RuntimeError("here")
         return [upper_interval(analysis, 0, 1e6, "fake")]
@@ -342,7 +400,7 @@ def test_too_few_answers_are_a_failure(fake: Callable[..., str], searching: bool
 
 
 def test_contradicting_estimators_raise_after_earlier_points_are_handed_on(fake: Callable[..., str]) -> None:
-    def low(analysis: Analysis, budget: Budget, known: Known) -> list[CertifiedInterval]:
+    def low(analysis: Analysis, budget: Budget, known: PriorIntervals) -> list[CertifiedInterval]:
         wrong = torch.equal(analysis.placed.region.center[0], X[2])
         return [upper_interval(analysis, 0, 1e-3 if wrong else 1e3, "a wrong theorem")]
 
@@ -386,7 +444,7 @@ def test_the_budget_is_shared_out_over_the_points_that_are_left(fake: Callable[.
     given: list[float] = []
     clock = Clock()
 
-    def note(analysis: Analysis, budget: Budget, known: Known) -> list[CertifiedInterval]:
+    def note(analysis: Analysis, budget: Budget, known: PriorIntervals) -> list[CertifiedInterval]:
         given.append(budget.seconds_left)
         clock.now += 0.3 if len(given) == 1 else 0.0
         return infinite(analysis, budget, known)
@@ -402,7 +460,7 @@ def test_a_search_goes_on_in_the_next_round_from_what_it_had_proved(fake: Callab
     seen: list[CertifiedInterval] = []
     clock = Clock()
 
-    def slowly(analysis: Analysis, budget: Budget, known: Known) -> list[CertifiedInterval]:
+    def slowly(analysis: Analysis, budget: Budget, known: PriorIntervals) -> list[CertifiedInterval]:
         seen.extend(known)
         clock.now += 0.1
         if len(seen) % 2:
@@ -421,9 +479,9 @@ def test_a_search_goes_on_in_the_next_round_from_what_it_had_proved(fake: Callab
 
 
 def test_searches_know_the_witness_of_closed_forms(fake: Callable[..., str]) -> None:
-    seen: list[Known] = []
+    seen: list[PriorIntervals] = []
 
-    def note(analysis: Analysis, budget: Budget, known: Known) -> list[CertifiedInterval]:
+    def note(analysis: Analysis, budget: Budget, known: PriorIntervals) -> list[CertifiedInterval]:
         seen.append(known)
         return infinite(analysis, budget, known)
 
@@ -436,7 +494,7 @@ def test_searches_know_the_witness_of_closed_forms(fake: Callable[..., str]) -> 
 def interrupting(at: int, calls: list[int]) -> Answer:
     """Waits until it is stopped; at its ``at``-th call, Ctrl-C arrives in the main thread meanwhile."""
 
-    def answer(analysis: Analysis, budget: Budget, known: Known) -> list[CertifiedInterval]:
+    def answer(analysis: Analysis, budget: Budget, known: PriorIntervals) -> list[CertifiedInterval]:
         calls.append(len(calls))
         if len(calls) - 1 == at:
             threading.Timer(0.2, _thread.interrupt_main).start()
@@ -450,7 +508,9 @@ def interrupting(at: int, calls: list[int]) -> Answer:
 def test_an_interrupt_keeps_every_point_and_is_raised_again(fake: Callable[..., str]) -> None:
     calls: list[int] = []
     seen: list[PointAudit] = []
-    plan = AuditPlan(PROBLEM, ("fastlip", fake("slow", interrupting(1, calls)), "mip"), budget=60.0)
+    plan = AuditPlan(
+        PROBLEM, ("fastlip", fake("slow", interrupting(1, calls), proves=Certificate.BRACKET), "mip"), budget=60.0
+    )
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         audit(NET, plan, X, Y, seen.append)
@@ -469,7 +529,7 @@ def test_an_interrupt_keeps_every_point_and_is_raised_again(fake: Callable[..., 
 def test_a_second_interrupt_is_raised_at_once(fake: Callable[..., str]) -> None:
     release = threading.Event()
 
-    def deaf(analysis: Analysis, budget: Budget, known: Known) -> list[CertifiedInterval]:
+    def deaf(analysis: Analysis, budget: Budget, known: PriorIntervals) -> list[CertifiedInterval]:
         threading.Timer(0.2, _thread.interrupt_main).start()
         threading.Timer(0.9, _thread.interrupt_main).start()
         release.wait(120)

@@ -32,13 +32,13 @@ def test_it_is_searched_once(monkeypatch: pytest.MonkeyPatch, region: Region, ou
     net, problem = oracles.mlp(2, 5, 3).double(), LocalLipschitz(region, output)
     alone = [certify(net, problem, x[None], y[None])[0] for x, y in zip(X, Y, strict=True)]
     searched: list[Tensor] = []
-    real = branch_and_bound.BranchAndBound.search
+    real = branch_and_bound.BranchAndBound.search_point
 
-    def search(self: branch_and_bound.BranchAndBound, search: branch_and_bound.PointSearch) -> object:
+    def search_point(self: branch_and_bound.BranchAndBound, search: branch_and_bound.PointSearch) -> object:
         searched.append(search.network.placed.region.center)
         return real(self, search)
 
-    monkeypatch.setattr(branch_and_bound.BranchAndBound, "search", search)
+    monkeypatch.setattr(branch_and_bound.BranchAndBound, "search_point", search_point)
     found = {
         "certify": certify(net, problem, X, Y),
         "engine": certify(net, problem, X, Y, estimator="branch_and_bound"),

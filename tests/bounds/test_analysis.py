@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from lipreg.bounds import METHODS, Analysis, analyse, crown, linear_upper_bound, pool_factor, relax
-from lipreg.bounds.preactivations import Reaching
+from lipreg.bounds.preactivations import BoundPropagation
 from lipreg.errors import InvalidInput
 from lipreg.estimators import Bound, estimate, get_estimator
 from lipreg.graph import Affine, MaxPool, Relu, capture
@@ -67,7 +67,7 @@ def test_reach_holds_what_sampling_finds(net: str, region: str) -> None:
     norm = question.problem.region.norm
     turn = list(oracles.ZOO).index(net) + list(REGIONS).index(region)
     for methods in (methods for place, methods in enumerate(SUBSETS) if sampled(2, turn, place)):
-        for index, reach in enumerate(analysed(question, methods).reach):
+        for index, reach in enumerate(analysed(question, methods).value_bounds):
             at, own = values[index], graph.values(question.x)[index]
             torch.testing.assert_close(reach.value, own)
             where = f"node {index} by {'+'.join(methods)}"
@@ -75,7 +75,7 @@ def test_reach_holds_what_sampling_finds(net: str, region: str) -> None:
             low, high = reach.lower.unsqueeze(1), reach.upper.unsqueeze(1)
             assert ((low - 1e-12 <= at) & (at <= high + 1e-12)).all(), where
             change = at - own.unsqueeze(1)
-            assert (change.abs().amax(1)[~reach.moves] < 1e-12).all(), where
+            assert (change.abs().amax(1)[~reach.movable] < 1e-12).all(), where
             if reach.distance is not None:
                 moved = torch.linalg.vector_norm(change, norm, dim=2).amax(1)
                 assert (moved <= reach.distance * (1 + 1e-12)).all(), where
@@ -85,11 +85,11 @@ def test_reach_holds_what_sampling_finds(net: str, region: str) -> None:
 def test_crown_is_valid_to_rounding_for_any_leak(leak: float) -> None:
     """A lower line whose slope is rounded to single precision cuts into the function by 1e-9."""
     torch.manual_seed(3)
-    net = oracles.mlp(2, 5, 5, 3, leak=leak).double()
+    net = oracles.mlp(2, 5, 5, 3, negative_slope=leak).double()
     graph = capture(net, torch.zeros(1, 2)).frozen()
     x0 = torch.zeros(1, 2, dtype=torch.float64)
     placed = LocalLipschitz(LinfBall(30.0), Logit(0)).place(x0, graph(x0))
-    reach = analyse(graph, placed, ("crown",)).reach
+    reach = analyse(graph, placed, ("crown",)).value_bounds
     for at, (_, node) in enumerate(graph.relus()):
         z = reach[node.source]
         line = relax(z.lower, z.upper, leak)
@@ -106,14 +106,14 @@ def test_slopes_hold_what_sampling_finds(net: str, scope: str) -> None:
         analysis = analysed(Question(net, region, scope, math.inf, "logit"))
         values = analysis.graph.values(points(net, region))
         for index, node in analysis.graph.relus():
-            z, reach = values[node.source], analysis.reach[node.source]
+            z, reach = values[node.source], analysis.value_bounds[node.source]
             y = reach.value.unsqueeze(1)
             if scope == "regional":
                 slope, counts = torch.where(z > 0, torch.ones_like(z), torch.full_like(z, node.slope)), z.abs() > 1e-9
             else:
                 counts = (z - y).abs() > 1e-6
                 slope = (node(z) - node(y)) / torch.where(counts, z - y, torch.ones_like(z))
-            counts &= reach.moves.unsqueeze(1)
+            counts &= reach.movable.unsqueeze(1)
             low, high = analysis.slopes[index].lower.unsqueeze(1), analysis.slopes[index].upper.unsqueeze(1)
             assert (low <= high).all()
             assert (((low - 1e-9 <= slope) & (slope <= high + 1e-9)) | ~counts).all(), region
@@ -137,7 +137,7 @@ def test_reach_is_exact_where_every_unit_is_decided(net: str) -> None:
         for index, node in enumerate(graph.nodes[:-1]):
             if isinstance(node, Affine):
                 values = graph.values(torch.from_numpy(where.points(_extremes(where)))[None])[index][0]
-                reach = analysis.reach[index]
+                reach = analysis.value_bounds[index]
                 torch.testing.assert_close(reach.upper[0], values.amax(0), rtol=0, atol=1e-12)
                 torch.testing.assert_close(reach.lower[0], values.amin(0), rtol=0, atol=1e-12)
         assert int(analysis.unstable_units()) == 0
@@ -155,7 +155,7 @@ def test_unstable_units_are_those_that_both_signs_are_left_to(region: str) -> No
     analysis = analysed(Question("deep", region, "regional", math.inf, "logit"))
     counted = torch.zeros(2, dtype=torch.int64)
     for _, node in analysis.graph.relus():
-        reach = analysis.reach[node.source]
+        reach = analysis.value_bounds[node.source]
         counted += ((reach.lower < 0) & (reach.upper > 0)).sum(1)
     assert torch.equal(analysis.unstable_units(), counted)
 
@@ -168,7 +168,7 @@ def test_linear_upper_bound_is_above_every_value(region: str) -> None:
     for net in ("deep", "leaky", "residual"):
         question = Question(net, region, "regional", math.inf, "logit")
         analysis = analysed(question)
-        graph, reach = analysis.graph, analysis.reach
+        graph, reach = analysis.graph, analysis.value_bounds
         lines = {i: relax(reach[n.source].lower, reach[n.source].upper, n.slope) for i, n in graph.relus()}
         rows = torch.randn(2, 5, *graph.output.shape, dtype=torch.float64)
         last = len(graph.nodes) - 1
@@ -242,10 +242,10 @@ def test_dead_units_and_fixed_inputs_are_dropped() -> None:
     graph = capture(net, x0).frozen()
     for methods in SUBSETS:
         placed = LocalLipschitz(Box([0.0, 0.25], [1.0, 0.25]), Logit(0)).place(x0, graph(x0))
-        reach = analyse(graph, placed, methods).reach
-        assert reach[0].moves.tolist() == [[True, False]]
-        assert reach[1].moves.tolist() == [[True, False, True]]  # unit 1 sees only the fixed input
-        assert reach[2].moves.tolist() == [[False, False, True]]  # unit 0 is below its kink on the whole box
+        reach = analyse(graph, placed, methods).value_bounds
+        assert reach[0].movable.tolist() == [[True, False]]
+        assert reach[1].movable.tolist() == [[True, False, True]]  # unit 1 sees only the fixed input
+        assert reach[2].movable.tolist() == [[False, False, True]]  # unit 0 is below its kink on the whole box
         assert (
             0 <= reach[1].upper[0, 1] - reach[1].lower[0, 1] < 1e-13
         )  # its value, and what rounding may have done to it
@@ -308,7 +308,7 @@ def test_reach_through_max_pooling(methods: tuple[str, ...] | None) -> None:
         analysis = analyse(graph, placed, methods)
         x = placed.region.sample(500, torch.Generator().manual_seed(0))
         values, own = graph.values(x), graph.values(x0)
-        for reach, at, y in zip(analysis.reach, values, own, strict=True):
+        for reach, at, y in zip(analysis.value_bounds, values, own, strict=True):
             assert (at >= reach.lower.unsqueeze(1) - 1e-12).all() and (at <= reach.upper.unsqueeze(1) + 1e-12).all()
             if reach.distance is not None:
                 moved = torch.linalg.vector_norm(at - y.unsqueeze(1), region.norm, dim=2).amax(1)
@@ -332,11 +332,11 @@ def test_an_analysis_computes_what_is_asked_and_nothing_else(monkeypatch: pytest
         monkeypatch.setattr(f"lipreg.bounds.preactivations.{name}", never)
     analysis = analyse(graph, placed, ("interval",))
     assert torch.equal(get_estimator("affine_relu").bound(analysis), wanted)  # type: ignore[union-attr]
-    monkeypatch.setattr(Reaching, "run", never)
+    monkeypatch.setattr(BoundPropagation, "run", never)
     lazy = analyse(graph, placed)
     assert (get_estimator("spectral").bound(lazy[:1]) >= wanted[:1]).all()  # type: ignore[union-attr]
     with pytest.raises(AssertionError, match="nobody"):
-        _ = lazy.reach
+        _ = lazy.value_bounds
 
 
 def test_parts_of_an_analysis_share_one_computation(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -345,20 +345,22 @@ def test_parts_of_an_analysis_share_one_computation(monkeypatch: pytest.MonkeyPa
     graph = capture(question.module, question.x).frozen()
     placed = question.problem.place(question.x, graph(question.x))
     analysis, calls = analyse(graph, placed), []
-    run = Reaching.run
-    monkeypatch.setattr(Reaching, "run", lambda self: calls.append(1) or run(self))
+    run = BoundPropagation.run
+    monkeypatch.setattr(BoundPropagation, "run", lambda self: calls.append(1) or run(self))
     parts = [analysis[i : i + 1] for i in range(len(question.x))]
-    other = analysis.asking(dataclasses.replace(placed, problem=dataclasses.replace(question.problem, scope="pointed")))
+    other = analysis.for_question(
+        dataclasses.replace(placed, problem=dataclasses.replace(question.problem, scope="pointed"))
+    )
     copy = pickle.loads(pickle.dumps(parts[0]))
     for i, part in enumerate(parts):
-        assert torch.equal(part.reach[1].lower, analysis.reach[1].lower[i : i + 1])
-    assert torch.equal(copy.reach[1].upper, analysis.reach[1].upper[:1]) and len(calls) == 1
+        assert torch.equal(part.value_bounds[1].lower, analysis.value_bounds[1].lower[i : i + 1])
+    assert torch.equal(copy.value_bounds[1].upper, analysis.value_bounds[1].upper[:1]) and len(calls) == 1
     (index, _), *_ = graph.relus()
     assert not torch.equal(other.slopes[index].upper, analysis.slopes[index].upper)
-    assert other.derived(len_of_reach) == len(graph.nodes) and other.derived(len_of_reach) is other.derived(
-        len_of_reach
+    assert other.derived(count_of_nodes) == len(graph.nodes) and other.derived(count_of_nodes) is other.derived(
+        count_of_nodes
     )
 
 
-def len_of_reach(analysis: Analysis) -> int:
-    return len(analysis.reach)
+def count_of_nodes(analysis: Analysis) -> int:
+    return len(analysis.value_bounds)

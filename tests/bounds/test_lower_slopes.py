@@ -27,7 +27,7 @@ def placed(name: str, region: Region, points: int = 2) -> tuple[Graph, PlacedPro
 
 
 def widths(analysis: Analysis, graph: Graph) -> Tensor:
-    ends = [analysis.reach[i] for i, _ in graph.affines()[:-1]]
+    ends = [analysis.value_bounds[i] for i, _ in graph.affines()[:-1]]
     return torch.cat([(reach.upper - reach.lower).flatten(1) for reach in ends], 1)
 
 
@@ -43,7 +43,10 @@ def test_they_hold_at_points_and_are_never_looser(name: str, region: Region) -> 
     points = question.region.sample(40, torch.Generator().manual_seed(0)).flatten(0, 1)
     repeats = len(points) // question.batch
     for index, _ in graph.affines():
-        low, high = (end.repeat_interleave(repeats, 0) for end in (alpha.reach[index].lower, alpha.reach[index].upper))
+        low, high = (
+            end.repeat_interleave(repeats, 0)
+            for end in (alpha.value_bounds[index].lower, alpha.value_bounds[index].upper)
+        )
         values = graph.values(points)[index]
         assert bool(((low <= values) & (values <= high)).all())
     wide, narrow = widths(crown, graph), widths(alpha, graph)
@@ -78,7 +81,7 @@ def test_a_layer_after_one_of_relus_comes_close_to_the_linear_program() -> None:
         found = [linprog(-sign * np.r_[np.zeros(6), row], np.array(rows), right, bounds=limits) for row in V]
         best.append(np.array([-program.fun for program in found]) + sign * c)
     at = graph.affines()[1][0]
-    crown, alpha = (analyse(graph, question, (method,)).reach[at] for method in ("crown", "alpha"))
+    crown, alpha = (analyse(graph, question, (method,)).value_bounds[at] for method in ("crown", "alpha"))
     for program, one, other in zip(best, (crown.upper, -crown.lower), (alpha.upper, -alpha.lower), strict=True):
         one, other = one[0].detach().numpy(), other[0].detach().numpy()
         assert (other >= program - 1e-7).all()
@@ -92,7 +95,7 @@ def test_each_point_and_entry_has_its_own() -> None:
     for i in range(3):
         alone = analyse(graph, question[i : i + 1], ("alpha",))
         for index, _ in graph.affines()[:-1]:
-            assert torch.allclose(alone.reach[index].upper[0], together.reach[index].upper[i], atol=1e-7)
+            assert torch.allclose(alone.value_bounds[index].upper[0], together.value_bounds[index].upper[i], atol=1e-7)
 
 
 def test_a_penalty_has_its_gradient() -> None:

@@ -53,8 +53,8 @@ def lean(net: nn.Module, problem: LocalLipschitz, x: Tensor, y: Tensor) -> Analy
 def test_masks_are_those_of_the_whole_analysis(kind: str, region: Any) -> None:
     asked = case(kind, region)
     ours, theirs = lean(*asked), whole(*asked)
-    for i, moves in theirs.moves.items():
-        torch.testing.assert_close(ours.moves[i], moves, rtol=0, atol=0)
+    for i, moves in theirs.movable.items():
+        torch.testing.assert_close(ours.movable[i], moves, rtol=0, atol=0)
     for i, slopes in theirs.slopes.items():
         assert torch.equal(ours.upper_slopes[i], slopes.upper), i
         assert torch.equal(ours.slopes[i].lower, slopes.lower), i
@@ -95,9 +95,9 @@ def test_sizes_are_those_of_the_ends(kind: str, scope: Any) -> None:
 
 def test_what_a_mask_does_not_hold_is_found_when_it_is_read() -> None:
     analysis = lean(*case("residual", LinfBall(0.15)))
-    assert not analysis.reach[-1].value.requires_grad
-    torch.testing.assert_close(analysis.reach[-1].value, analysis.graph(analysis.placed.region.center).detach())
-    assert len(analysis[:2].reach[0].value) == 2
+    assert not analysis.value_bounds[-1].value.requires_grad
+    torch.testing.assert_close(analysis.value_bounds[-1].value, analysis.graph(analysis.placed.region.center).detach())
+    assert len(analysis[:2].value_bounds[0].value) == 2
 
 
 def test_runner_ups_are_those_of_the_network() -> None:
@@ -133,5 +133,5 @@ def test_a_box_that_holds_coordinates_still() -> None:
     net, _, x, y = case("residual", region)
     x[:, 1] = 0.0
     ours, theirs = (make(net, LocalLipschitz(region, AllMargins()), x, y) for make in (lean, whole))
-    for i, moves in theirs.moves.items():
-        assert torch.equal(ours.moves[i], moves)
+    for i, moves in theirs.movable.items():
+        assert torch.equal(ours.movable[i], moves)

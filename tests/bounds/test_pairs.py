@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from lipreg import AllLogits, Difference, L2Ball, LinfBall, LocalLipschitz, capture
-from lipreg.bounds import Analysis, apart, interval_jacobian, known_pairs
+from lipreg.bounds import Analysis, interval_jacobian, layer_pairs, pair_differences
 from lipreg.bounds.joint_slopes import slopes_apart
-from lipreg.bounds.pairs import pairs
+from lipreg.bounds.pairs import find_pairs
 from lipreg.estimators import frozen_analysis
 from lipreg.testing import domains
 from lipreg.testing.networks import Residual, mlp
@@ -33,7 +33,7 @@ def moved(network: nn.Module, share: float, seed: int = 0) -> nn.Module:
 
 def net(seed: int, *widths: int, leak: float | None = None) -> nn.Sequential:
     torch.manual_seed(seed)
-    network = mlp(*(widths or (2, 5, 4, 3)), leak=leak).double().eval()
+    network = mlp(*(widths or (2, 5, 4, 3)), negative_slope=leak).double().eval()
     for module in network:
         if isinstance(module, nn.Linear):
             module.weight.data.mul_(1.8)
@@ -45,7 +45,7 @@ def analysis(module: nn.Module, scope: Any = "regional", region: str = "linf") -
 
 
 def nodes_of(module: nn.Module) -> list[tuple[int, int]]:
-    return [(pair.first, pair.second) for pair in pairs(capture(module, X).frozen()).values()]
+    return [(pair.first, pair.second) for pair in find_pairs(capture(module, X).frozen()).values()]
 
 
 def test_layers_pair_up_in_order_whatever_subtracts_the_networks() -> None:
@@ -90,9 +90,12 @@ def test_distances_and_slopes_hold_at_sampled_points(share: float, scope: Any, r
         own = analysis(Difference(first, second), scope, region)
         points = own.placed.region.sample(500, torch.Generator().manual_seed(seed))
         values, at = own.graph.values(points), own.graph.values(X)
-        assert len(known_pairs(own)) == 2
-        for index, pair in known_pairs(own).items():
-            known, sources = apart(own)[index], [own.graph.nodes[i].source for i in (pair.first, pair.second)]
+        assert len(layer_pairs(own)) == 2
+        for index, pair in layer_pairs(own).items():
+            known, sources = (
+                pair_differences(own)[index],
+                [own.graph.nodes[i].source for i in (pair.first, pair.second)],
+            )
             for a, b, lower, upper in (
                 (*sources, known.lower, known.upper),
                 (pair.first, pair.second, *known.outputs),
@@ -119,7 +122,7 @@ def test_distances_and_slopes_hold_at_sampled_points(share: float, scope: Any, r
 def test_units_that_move_a_millionth_are_a_millionth_apart() -> None:
     first = net(3)
     own = analysis(Difference(first, moved(first, 1e-6)))
-    for known in apart(own).values():
+    for known in pair_differences(own).values():
         assert (known.upper - known.lower).max() < 5e-5
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from lipreg.bounds import Shares, analyse, interval_jacobian, pool_shares, relax_pool
 from lipreg.bounds.deviation import deviations
-from lipreg.bounds.pooling import Passing
+from lipreg.bounds.pooling import PoolLines
 from lipreg.budget import Budget
 from lipreg.estimators import ESTIMATORS, Bound, certify, estimate, frozen_analysis
 from lipreg.estimators.witnesses.witness import attained
@@ -77,7 +77,7 @@ def test_relaxations_and_shares_hold(pool: nn.Module, seed: int, width: float) -
     assert ((lines.lower_slope * node.members(z)).sum(-1) <= top + 1e-12).all()
     assert ((lines.upper_slope * node.members(z)).sum(-1) + lines.upper_offset.squeeze(-1) >= top - 1e-12).all()
     shares = pool_shares(node, low, high, high > low)
-    chosen = node.chosen(z) * node.members((high > low).double())
+    chosen = node.largest_members(z) * node.members((high > low).double())
     assert ((chosen <= shares.upper) | (node.members(z) >= top.unsqueeze(-1))).all()
     assert (chosen >= shares.lower).all()
 
@@ -93,7 +93,7 @@ def test_reach_holds_what_sampling_finds(name: str, methods: tuple[str, ...] | N
     x = placed.region.sample(300, torch.Generator().manual_seed(0))
     with torch.no_grad():
         analysis = analyse(graph, placed, methods)
-        for reach, at in zip(analysis.reach, graph.values(x), strict=True):
+        for reach, at in zip(analysis.value_bounds, graph.values(x), strict=True):
             assert (at >= reach.lower.unsqueeze(1) - 1e-12).all() and (at <= reach.upper.unsqueeze(1) + 1e-12).all()
             if reach.distance is not None:
                 moved = torch.linalg.vector_norm((at - reach.value.unsqueeze(1)).flatten(2), region.norm, dim=2)
@@ -225,7 +225,7 @@ def test_lines_above_what_a_window_passes_on(seed: int) -> None:
     able[..., 0] |= ~able.any(-1)
     low, width = torch.randn(1, 1, 1, generator=draw).double(), torch.rand(1, 1, 1, generator=draw).double() * 3
     form = torch.randn(1, 1, 1, 1, 3, generator=draw).double()
-    lines = Passing(low, low + width, Shares(able, moves, torch.float64))
+    lines = PoolLines(low, low + width, Shares(able, moves, torch.float64))
     slope, offset = (part.flatten() for part in lines.above(form))
     passed = torch.where(able & moves, form.flatten(), 0.0).flatten()[
         able.flatten()

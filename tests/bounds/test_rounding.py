@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from lipreg import Box, LinfBall, LocalLipschitz, Logit
 from lipreg.bounds import Analysis, analyse, gradient_rounding, interval_jacobian
 from lipreg.folding import Displacements, FoldedNetwork, cell_forms, fold, unstable_units
-from lipreg.folding.arithmetic import exactly
+from lipreg.folding.arithmetic import needs_digits
 from lipreg.graph import Graph, capture
 from lipreg.milp import encode_rise
 from tests import oracles
@@ -90,7 +90,7 @@ def test_reach_holds_exact_values(name: str, methods: tuple[str, ...]) -> None:
     for seed in range(3):
         graph, analysis = posed(name, seed, methods)
         for x in inside(analysis, 8):
-            for value, reach in zip(exact_values(graph, x), analysis.reach, strict=True):
+            for value, reach in zip(exact_values(graph, x), analysis.value_bounds, strict=True):
                 for entry, low, high in zip(value, reach.lower[0].tolist(), reach.upper[0].tolist(), strict=True):
                     assert Fraction(low) <= entry <= Fraction(high)
 
@@ -139,7 +139,9 @@ def test_cells_are_written_with_what_their_forms_may_be_off_by(
             entries = [
                 entry
                 for _, node in graph.relus()
-                for entry, moves in zip(values[node.source], analysis.reach[node.source].moves[0].tolist(), strict=True)
+                for entry, moves in zip(
+                    values[node.source], analysis.value_bounds[node.source].movable[0].tolist(), strict=True
+                )
                 if moves
             ]
             for entry, row, constant, error in zip(entries, *(form.arrays[i] for i in (0, 2, 3)), strict=True):
@@ -178,7 +180,7 @@ def test_layers_that_cancel_are_multiplied_out_in_digits() -> None:
     graph = capture(net, x).frozen()
     with torch.no_grad():
         analysis = analyse(graph, LocalLipschitz(LinfBall(0.1), Logit(0)).place(x, graph(x)))
-        assert exactly(analysis)
+        assert needs_digits(analysis)
         network = fold(analysis)
     assert network.j_offset.tolist() == [[1.0]]
     assert float(network.rounding) < 1e-13
@@ -192,7 +194,7 @@ def test_digits_and_float64_fold_the_same_network(name: str, monkeypatch: pytest
 
     def folded(enough: float) -> FoldedNetwork:
         monkeypatch.setattr("lipreg.folding.arithmetic.ENOUGH", enough)
-        return fold(analysis.asking(analysis.placed))  # of an analysis of its own: a folded network is made once
+        return fold(analysis.for_question(analysis.placed))  # of an analysis of its own: a folded network is made once
 
     plain, exact = folded(1e300), folded(1e-30)
     for parts in (lambda n: n.z.arrays[:3], lambda n: (n.g_unit, n.g_offset, n.j_unit, n.j_offset)):
@@ -219,6 +221,6 @@ def test_units_that_touch_their_kink_are_decided(fan: int) -> None:
     with torch.no_grad():
         problem = LocalLipschitz(Box([0.0] * 3, [1.0] * 3), Logit(0))
         analysis = analyse(graph, problem.place(x, graph(x)), ("interval",))
-    assert float(analysis.reach[1].lower[0, 0]) == 0.0
-    assert (analysis.reach[3].lower >= 0.0).all()
-    assert not analysis.reach[3].unstable.any()
+    assert float(analysis.value_bounds[1].lower[0, 0]) == 0.0
+    assert (analysis.value_bounds[3].lower >= 0.0).all()
+    assert not analysis.value_bounds[3].unstable.any()

@@ -45,7 +45,7 @@ def monotone() -> list[nn.Module]:
         ),
         *(nn.MaxPool1d(2), nn.Flatten(), nn.Linear(3, 1)),
     )
-    return [positive(mlp(9, 7, 6, 5, 1)), positive(mlp(9, 8, 1, leak=0.2)), positive(convolved)]
+    return [positive(mlp(9, 7, 6, 5, 1)), positive(mlp(9, 8, 1, negative_slope=0.2)), positive(convolved)]
 
 
 @pytest.mark.parametrize("at", range(3))

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from lipreg.bounds import Reach, Slopes, relax, slope_bounds
+from lipreg.bounds import Slopes, ValueBounds, relax, slope_bounds
 
 LEAKS = [0.0, 0.01, 0.2, 0.3]
 
@@ -19,7 +19,7 @@ def one(value: float) -> Tensor:
 
 
 def bounds(y: float, low: float, high: float, leak: float, scope: str, moves: bool = True) -> tuple[float, float]:
-    slopes = slope_bounds(Reach(one(y), one(low), one(high), torch.tensor([[moves]])), leak, scope)  # type: ignore[arg-type]
+    slopes = slope_bounds(ValueBounds(one(y), one(low), one(high), torch.tensor([[moves]])), leak, scope)  # type: ignore[arg-type]
     assert isinstance(slopes, Slopes)
     return float(slopes.lower), float(slopes.upper)
 
@@ -86,7 +86,7 @@ def test_a_unit_that_cannot_move_has_slope_zero(scope: str) -> None:
 
 def test_pointed_slopes_are_differentiable() -> None:
     def slopes(y: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
-        z = Reach(y, y - spread, y + 2 * spread, torch.ones_like(y, dtype=torch.bool))
+        z = ValueBounds(y, y - spread, y + 2 * spread, torch.ones_like(y, dtype=torch.bool))
         found = slope_bounds(z, 0.1, "pointed")
         return found.lower, found.upper
 
@@ -95,7 +95,7 @@ def test_pointed_slopes_are_differentiable() -> None:
     assert torch.autograd.gradcheck(slopes, (y, spread))
     # on the kink, and where both ends meet the reference point, gradients stay finite
     flat = torch.zeros(1, 3, dtype=torch.float64, requires_grad=True)
-    found = slope_bounds(Reach(flat, flat, flat, torch.ones(1, 3, dtype=torch.bool)), 0.0, "pointed")
+    found = slope_bounds(ValueBounds(flat, flat, flat, torch.ones(1, 3, dtype=torch.bool)), 0.0, "pointed")
     for part in torch.autograd.grad((found.lower + found.upper).sum(), flat, allow_unused=True):
         assert part is None or torch.isfinite(part).all()
 

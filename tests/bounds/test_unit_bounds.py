@@ -77,7 +77,7 @@ def carry(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Says up to how many numbers rows are carried whole; every part is small."""
 
     def set_to(numbers: int) -> None:
-        for name, value in (("SMALL", numbers), ("IMAGE", numbers), ("ROOM", 2**16)):
+        for name, value in (("SMALL", numbers), ("IMAGE", numbers), ("PASS_NUMBERS", 2**16)):
             monkeypatch.setattr(f"lipreg.bounds.unit_bounds.{name}", value)
 
     return set_to
@@ -102,7 +102,7 @@ def test_windows_bound_as_whole_images_do(name: str, carry: Callable[[int], None
 def _lines(analysis: Analysis) -> dict[int, Lines]:
     """The lines of every ReLU and pool, from the bounds of the analysis."""
     graph = analysis.graph
-    reach = {i: analysis.reach[node.source] for i, node in (*graph.relus(), *graph.pools())}
+    reach = {i: analysis.value_bounds[node.source] for i, node in (*graph.relus(), *graph.pools())}
     lines = {i: relax(reach[i].lower, reach[i].upper, node.slope) for i, node in graph.relus()}
     return lines | {i: relax_pool(node, reach[i].lower, reach[i].upper) for i, node in graph.pools()}
 

@@ -88,7 +88,7 @@ def test_the_function_and_its_bounds_are_the_same_inside(name: str, radius: floa
         slopes = {i: s.unsqueeze(2) for i, s in graph.patterns(at).items()}
         gradients.append(graph.gradients(slopes, pooled.placed.rows.unsqueeze(1).expand(-1, 200, -1, -1)))
     torch.testing.assert_close(*gradients, rtol=1e-10, atol=1e-12)
-    for reach, value in zip(plain.reach[:-1], values[:-1], strict=True):
+    for reach, value in zip(plain.value_bounds[:-1], values[:-1], strict=True):
         slack = 1e-9 * (1 + value.abs())
         assert (reach.lower.unsqueeze(1) <= value + slack).all() and (value - slack <= reach.upper.unsqueeze(1)).all()
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from lipreg.points import Points
-from lipreg.training import Auto, ChosenPoints
+from lipreg.training import Auto, PointSelection
 from tests.callbacks.cases import PROBLEM, WEIGHT, Classifier, assert_gradients, bounds_by_hand, gradients_by_hand
 from tests.callbacks.distributed_job import SETTINGS, share
 from tests.callbacks.ranks import Ranks
@@ -61,7 +61,7 @@ def test_gradients_of_the_first_step_in_mixed_precision(found: Any) -> None:
 def test_gradients_of_every_setting_are_the_mean_over_processes(found: Any, case: str) -> None:
     """Each process with its own points, all with one weight, which follows the mean of their mean bounds."""
     settings = SETTINGS[case]
-    choices = [ChosenPoints(Points(settings.get("points", "all"))) for _ in (0, 1)]
+    choices = [PointSelection(Points(settings.get("points", "all"))) for _ in (0, 1)]
     every, target = settings.get("every", 1), settings.get("schedule")
     torch.manual_seed(0)
     net, factor, seen = Classifier().net, 1.0, []

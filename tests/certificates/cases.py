@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lipreg.certificates import Written, certificate_of
+from lipreg.certificates import PlainCertificate, certificate_of
 from lipreg.checking.verdict import functionals
 from lipreg.estimators import certify, frozen_analysis
 from lipreg.outputs import AllLogits
@@ -22,7 +22,7 @@ from lipreg.testing import exact_constants
 
 def certified(
     net: nn.Module, problem: LocalLipschitz, x: Tensor, y: Tensor | None = None
-) -> tuple[CertifiedInterval, Written]:
+) -> tuple[CertifiedInterval, PlainCertificate]:
     """What the search proves at one point, and its certificate."""
     (interval,) = certify(net, problem, x, y, estimator="branch_and_bound", budget=120)
     analysis = frozen_analysis(net, problem, x, y)

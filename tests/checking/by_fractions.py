@@ -181,7 +181,7 @@ class Checker:
             raise ValueError("no such unit")
         known = [unit for unit in units if unit not in self.decided and walk.known[unit]]
         forms = [plus({}, walk.z[unit], Fraction(walk.known[unit])) for unit in known]
-        if any(isinstance(key, int) for form in forms for key in form):  # of outputs of undecided units
+        if any(isinstance(key, int) for form in forms for key in form):  # of outputs of unstable units
             return False
         shares = cancelling([{k: v for k, v in form.items() if k is not None} for form in forms])
         constant = sum((s * form.get(None, ZERO) for s, form in zip(shares or [], forms, strict=False)), ZERO)

@@ -11,7 +11,7 @@ from fractions import Fraction
 from typing import Any
 
 Form = dict[Any, Fraction]
-"""Coefficients: of 1 under None, of displacements under ("d", i), of outputs of undecided units under their numbers."""
+"""Coefficients: of 1 under None, of displacements under ("d", i), of outputs of unstable units under their numbers."""
 ZERO = Fraction(0)
 
 
@@ -135,8 +135,8 @@ class Walk:
     """The network in one part: forms of its nodes, z of every unit that the root leaves open, what is known of them.
 
     Attributes:
-        z: forms of units' inputs, of the displacements and of the outputs of units that are undecided here.
-        known: 1 or -1 of every unit, 0 where it is undecided.
+        z: forms of units' inputs, of the displacements and of the outputs of units that are unstable here.
+        known: 1 or -1 of every unit, 0 where it is unstable.
     """
 
     def __init__(self, net: Mapping[str, Any], region: Region, part: Part, decided: Mapping[int, int]) -> None:
@@ -211,7 +211,7 @@ class Walk:
         return self.region.most(form)
 
     def gradient(self, row: list[Fraction], counts: list[Fraction]) -> Gradient:
-        """g of undecided units and J of moving inputs as forms of w, and their intervals."""
+        """g of unstable units and J of moving inputs as forms of w, and their intervals."""
         output: Form = {}
         for weight, form in zip(row, self.values[-1], strict=True):
             output = plus(output, form, weight)

@@ -86,8 +86,8 @@ def test_bounds_of_cells_hold_at_their_points() -> None:
     region = box(3)
     (cell,) = roots(nodes, region.center, region.placed(), integers(np.ones((1, 1))))
     for side in rng.choice([-1, 1], 3):
-        if len(cell.open) and not cell.empty:
-            cell = cell.child(int(rng.choice(cell.open)), int(side))
+        if len(cell.unstable) and not cell.empty:
+            cell = cell.child(int(rng.choice(cell.unstable)), int(side))
     found, scale = gradient(cell), 2.0 ** (cell.units.region.bits - cell.out_bits)
     sides, seen = cell.phase, 0
     for x in rng.uniform(-1, 1, (3000, 3)):

@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from torch import nn
 
+from lipreg.budget import Budget
+from lipreg.certificates import certificates_of
 from lipreg.checking import cells as exact
 from lipreg.checking import check
 from lipreg.checking.file import Leaf, parse
 from lipreg.checking.integers import integers
 from lipreg.checking.network import Affine, Matrix, MaxPool, Node, Relu
-from lipreg.checking.refusal import Refused
+from lipreg.checking.refusal import NotShown, Refused
 from lipreg.checking.region import Region
 from lipreg.checking.rounded import below, gradient, roots
 from lipreg.checking.rounded.balls import Balls
 from lipreg.checking.rounded.proofs import nowhere_negative
-from lipreg.checking.rounded.room import Room
+from lipreg.checking.rounded.region import FloatRegion
+from lipreg.estimators import certify, frozen_analysis
+from lipreg.outputs import AllLogits
+from lipreg.problem import LocalLipschitz
+from lipreg.regions import LinfBall
+from lipreg.results import Certificate
 from tests.certificates.cases import places
 from tests.certificates.changes import QUESTIONS, accepted, change, holds, written
 
@@ -73,7 +83,7 @@ def test_forms_over_a_region_are_bounded_from_above(norm: int) -> None:
     for trial in range(12):
         center, lower, upper = np.array([0.1, 0.2, 0.7]), (-0.4, 0.0, 0.7), (1.1, 1 / 3, 0.9)
         region = Region(center, *(tuple(map(Fraction, ends)) for ends in (lower, upper)), norm, Fraction(0.3))
-        room = Room.of(region.placed())
+        room = FloatRegion.of(region.placed())
         forms = numbers(5, 3, spread=8.0 if trial % 2 else 0.5)
         ends = room.above(forms)
         d = RNG.uniform(-1, 1, size=(100, 3)) + RNG.choice([0.0, 1.0], size=(100, 3)) * 2 - 1
@@ -116,9 +126,9 @@ def test_cells_bound_what_whole_numbers_bound(seed: int) -> None:
         assert ours.units.number == theirs.units.number and ours.units.decided == theirs.units.decided
         rng = np.random.default_rng(seed)
         for _ in range(6):
-            if ours.empty or theirs.empty or not len(ours.open):
+            if ours.empty or theirs.empty or not len(ours.unstable):
                 break
-            unit, side = int(rng.choice(ours.open)), int(rng.choice([-1, 1]))
+            unit, side = int(rng.choice(ours.unstable)), int(rng.choice([-1, 1]))
             ours, theirs = ours.child(unit, side), theirs.child(unit, side)
             if ours.empty or (ours.phase != theirs.phase).any():
                 break
@@ -170,6 +180,43 @@ def test_what_is_accepted_is_true_and_accepted_in_whole_numbers(data: st.DataObj
         change(plain, data.draw(st.sampled_from(own)), lambda options: data.draw(st.sampled_from(options)))
     if accepted(plain, "rounded"):
         assert accepted(plain) and holds(plain)
+
+
+def test_what_is_proved_with_too_little_to_spare_is_not_called_refused() -> None:
+    """The nearer the claim comes to the witness, the sooner radii hide what whole numbers prove."""
+    certificate = parse(written("inf"))
+
+    def refused_at(mode: str) -> tuple[int, Refused]:
+        for power in range(30, 80):
+            try:
+                check(replace(certificate, upper=certificate.lower * (1 + Fraction(1, 2**power))), mode=mode)
+            except Refused as refused:
+                return power, refused
+        raise AssertionError("no claim was refused")
+
+    (one, false), (other, hidden) = refused_at("exact"), refused_at("rounded")
+    assert other < one and isinstance(hidden, NotShown) and not isinstance(false, NotShown)
+    false = replace(certificate, upper=certificate.lower * Fraction(99, 100), lower=Fraction(0), witness=None)
+    with pytest.raises(Refused) as refused:
+        check(false)
+    assert not isinstance(refused.value, NotShown)
+
+
+@pytest.mark.parametrize("seed", [0, 2, 3])
+def test_maxima_whose_members_are_all_off_are_decided_in_whole_numbers(seed: int) -> None:
+    """Their difference is 0 everywhere, which radii hide; the trees were grown where it is known."""
+    torch.manual_seed(seed)
+    net = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(64, 16))
+    net = nn.Sequential(*net, nn.ReLU(), nn.Linear(16, 3)).double()
+    with torch.no_grad():
+        for weight in net.parameters():
+            weight *= 3.0 if weight.dim() > 1 else 1.0
+    x, problem = torch.rand(1, 1, 8, 8, dtype=torch.float64), LocalLipschitz(LinfBall(0.003), AllLogits())
+    analysis = frozen_analysis(net, problem, x, None)
+    (found,) = certify(net, problem, x)
+    assert found.certificate is Certificate.EXACT and found.upper >= found.lower * (1 + 1e-11)
+    certificate = parse(certificates_of(analysis, {0: found}, Budget(60.0)).written[0].plain)
+    assert check(certificate, mode="rounded").upper == check(certificate).upper
 
 
 def test_leaves_that_prove_nothing_are_refused() -> None:

@@ -10,6 +10,7 @@ import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,21 @@ def test_a_folder_is_checked(folder: Path, capsys: pytest.CaptureFixture[str]) -
     for record, line in zip(ends, lines, strict=True):  # nine digits, rounded outward
         low, high = json.loads(line.partition(": holds: ")[2].partition(" by ")[0])
         assert low <= record.lower <= low * (1 + 1e-8) and high * (1 - 1e-8) <= record.upper <= high
+
+
+def test_what_rounding_hides_is_not_called_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first = min(folder.glob("*.certificate.json.gz"))
+    plain = json.loads(gzip.decompress(first.read_bytes()))
+    plain["claim"]["upper"] = str(Fraction(plain["claim"]["lower"]) * (1 + Fraction(1, 10**14)))
+    (alone := folder / "alone").mkdir()
+    file = alone / "close.certificate.json.gz"
+    file.write_bytes(gzip.compress(json.dumps(plain).encode()))
+    assert main(["check", str(file), "--rounded"]) == MISTAKE
+    told = capsys.readouterr()
+    assert f"{file}: not shown in float64 with radii; whole numbers may show it (without --rounded): tree" in told.out
+    assert "refused:" not in told.out and "1 neither shown nor refused: check them without --rounded" in told.err
+    assert [path.name for path in alone.iterdir()] == [file.name], "nothing is known of it, and no verdict is kept"
+    assert main(["check", str(file)]) == 0
 
 
 def test_what_is_refused_is_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

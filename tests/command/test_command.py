@@ -17,9 +17,11 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import lipreg
 from lipreg.audits import audit
+from lipreg.budget import Budget
 from lipreg.callbacks.batches import batch_to_inputs
 from lipreg.callbacks.reference_points import draw_reference_points
-from lipreg.command.main import DEFECT, MISTAKE, main
+from lipreg.command.budgets import budget_of
+from lipreg.command.main import DEFECT, MISTAKE, main, parser
 from lipreg.command.progress import EVERY, ProgressLine
 from lipreg.estimators.radius import certified_radii
 from lipreg.records import AuditRecord, PointRecord, RunRecord, read_records
@@ -101,6 +103,8 @@ def test_bounds_are_those_of_certify(capsys: pytest.CaptureFixture[str]) -> None
 
 def test_radii_are_those_of_the_function_and_say_what_was_asked(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["radius", *NETWORK, "--p", "inf", "--low", "0", "--high", "1", "--out", "r.jsonl"]) == 0
+    lines = Path("r.jsonl").read_text().splitlines()
+    assert all(json.loads(line, parse_constant=pytest.fail)["p"] == "inf" for line in lines), "strict JSON"
     said = capsys.readouterr().out.splitlines()[0]
     assert all(word in said for word in ("l∞", "pointed", "[0, 1]", "affine_relu"))
     expected = [r.radius for r in certified_radii(body(), *points(), p="inf", low=0.0, high=1.0)]
@@ -216,6 +220,9 @@ def test_version_says_what_is_installed(capsys: pytest.CaptureFixture[str]) -> N
         (("audit", *ASKED, "--seconds", "-0.5"), "--seconds -0.5"),
         (("compare", *ASKED, "--twin-weights", "v.pt", "--seconds", "-1"), "--seconds -1"),
         (("audit", *ASKED, "--gap", "1"), "gap=1.0"),
+        (("audit", *ASKED, "--nodes", "0"), "--nodes 0"),
+        (("audit", *ASKED, "--memory", "2GB"), "--memory 2GB"),
+        (("compare", *ASKED, "--twin-weights", "v.pt", "--memory", "0"), "--memory 0"),
         (("bounds", *ASKED, "--estimators", "affine_rel"), "did you mean 'affine_relu'"),
         (("audit", *ASKED, "--arguments", "[1]"), "an object"),
         (("audit", *ASKED, "--arguments", "{"), "JSON"),
@@ -254,6 +261,17 @@ def test_a_traceback_is_shown_where_it_is_asked_for(
     assert ended.value.code == 2
 
 
+def test_a_budget_of_flags_has_the_defaults_of_a_budget() -> None:
+    """The same of every command that searches."""
+    for command, more in (("audit", []), ("compare", ["--twin-weights", "v.pt"])):
+        given = parser().parse_args([command, *ASKED, *more])
+        assert budget_of(given) == Budget()
+        asked = ["--seconds", "8", "--nodes", "7", "--memory", "1.5GiB", "--gap", "0.25"]
+        given = parser().parse_args([command, *ASKED, *more, *asked])
+        assert budget_of(given, networks=2) == Budget(4.0, nodes=7, memory=3 * 2**29, gap=0.25)
+        assert budget_of(parser().parse_args([command, *ASKED, *more, "--memory", "4096"])).memory == 4096
+
+
 def test_progress_is_a_line_every_half_minute_where_nobody_looks() -> None:
     now, stream = [0.0], io.StringIO()
     line = ProgressLine(4, stream, lambda: now[0])
@@ -262,6 +280,16 @@ def test_progress_is_a_line_every_half_minute_where_nobody_looks() -> None:
         line.at(done)
     line.end()
     assert stream.getvalue() == "2 of 4 points, 40 s, about 40 s left\n3 of 4 points, 90 s, about 30 s left\n"
+
+
+def test_the_time_left_is_rounded_up_and_a_spent_budget_is_called_so() -> None:
+    now, stream = [0.0], io.StringIO()
+    line = ProgressLine(4, stream, lambda: now[0])
+    for done, left in ((2, 0.3), (3, 0.0), (4, 7.0)):
+        now[0] += EVERY
+        line.at(done, left)
+    told = "2 of 4 points, 30 s, at most 1 s left\n3 of 4 points, 60 s, the budget is spent\n4 of 4 points, 90 s\n"
+    assert stream.getvalue() == told
 
 
 def test_a_warning_is_one_line_without_a_place_in_the_code(

@@ -15,7 +15,7 @@ from torch import nn
 
 import lipreg
 from lipreg.auditing.blocks import Blocks
-from lipreg.auditing.interrupts import Stopping, first_interrupt_stops
+from lipreg.auditing.interrupts import StopOnSignal, first_interrupt_stops
 from lipreg.budget import Budget
 from lipreg.command import programs
 from lipreg.command.main import INTERRUPTED, MISTAKE, main
@@ -94,7 +94,7 @@ def test_bounds_that_are_stopped_print_what_is_done(
 
 def test_a_second_signal_ends_at_once() -> None:
     before = signal.getsignal(signal.SIGTERM)
-    with Stopping() as stopping:
+    with StopOnSignal() as stopping:
         with first_interrupt_stops(threading.Event()):  # leaves it to the program
             signal.raise_signal(signal.SIGINT)
         assert stopping.event.is_set() and stopping.signal == signal.SIGINT
@@ -191,7 +191,7 @@ def test_an_audit_that_is_short_of_time_says_what_it_left_out() -> None:
 
 
 def test_records_of_an_audit_stand_there_as_points_are_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lipreg.auditing.kept.EVERY", 0.0)
+    monkeypatch.setattr("lipreg.auditing.call_records.EVERY", 0.0)
     held: list[int] = []
     path = tmp_path / "r.jsonl"
 

@@ -38,6 +38,9 @@ BUDGET = Budget(60.0)
 
 YARDSTICKS = [name for name, method in ESTIMATORS.items() if type(method).__module__.startswith(yardsticks.__name__)]
 """Nobody audits with them."""
+OFFERED = [name for name in ESTIMATORS if name not in YARDSTICKS]
+SHARED = ("one piece", "units", "batch", "images")
+"""What estimators have less from their own code than from that around them: how they are asked, scaled and stopped."""
 BOUNDS = [name for name, method in ESTIMATORS.items() if isinstance(method, BoundEstimator)]
 
 each_net = pytest.mark.parametrize("net", ZOO)
@@ -52,6 +55,13 @@ def covered(name: str, scope: str, p: float, vector: bool = False) -> bool:
     return scope in method.scopes and p in method.norms and (method.vector or not vector)
 
 
+@pytest.fixture
+def short_hunts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What kinds of turns find shows in the truth alone; elsewhere two of them do."""
+    if request.node.callspec.params["aspect"] != "truth":
+        monkeypatch.setattr(ESTIMATORS["sampling"], "turns", 2)
+
+
 def answer(question: Question, name: str) -> list[CertifiedInterval]:
     return Judged(name, ESTIMATORS[name], QUESTIONS, BUDGET).answer(question)
 
@@ -59,9 +69,18 @@ def answer(question: Question, name: str) -> list[CertifiedInterval]:
 # ---------------------------------------------------------------- what each one promises
 
 
-@pytest.mark.parametrize("aspect", ASPECTS)
-@pytest.mark.parametrize("name", [name for name in ESTIMATORS if name not in YARDSTICKS])
+@pytest.mark.usefixtures("short_hunts")
+@pytest.mark.parametrize("aspect", [aspect for aspect in ASPECTS if aspect not in SHARED])
+@pytest.mark.parametrize("name", OFFERED)
 def test_it_keeps_what_it_says(name: str, aspect: str) -> None:
+    check_estimator(name, aspects=[aspect], questions=QUESTIONS, budget=BUDGET)
+
+
+@one_in(2)
+@pytest.mark.usefixtures("short_hunts")
+@pytest.mark.parametrize("aspect", SHARED)
+@pytest.mark.parametrize("name", OFFERED)
+def test_it_keeps_what_it_shares_with_others(name: str, aspect: str) -> None:
     check_estimator(name, aspects=[aspect], questions=QUESTIONS, budget=BUDGET)
 
 
@@ -99,7 +118,7 @@ def test_random_networks(
     """Any shape of network, any ball: bounds above the exact constant, sampling below it, and they never cross."""
     inputs, hidden, outputs = widths
     torch.manual_seed(seed)
-    net = oracles.mlp(inputs, *hidden, outputs, leak=leak).double()
+    net = oracles.mlp(inputs, *hidden, outputs, negative_slope=leak).double()
     x = torch.randn(1, inputs, dtype=torch.float64)
     region, norm = RANDOM_REGIONS[kind]
     where = oracles.Domain(
@@ -140,7 +159,9 @@ def test_a_refusal_names_what_covers_the_question(name: str, scope: str, p: floa
 def test_sampling_comes_close_to_the_exact_constant() -> None:
     """A lower end of 0 would be sound too; most of the constant must be found on networks this small."""
     shares = []
-    for net, scope in itertools.product(ZOO, SCOPES):
+    for (place, net), (turn, scope) in itertools.product(enumerate(ZOO), enumerate(SCOPES)):
+        if not sampled(2, place, turn):
+            continue
         question = QUESTIONS.one(net, "linf", scope, math.inf, "margin")
         results = certify(question.module, question.problem, question.x, estimator="sampling")
         shares += [result.lower / question.truth(i)[0] for i, result in enumerate(results)]

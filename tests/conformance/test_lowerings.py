@@ -11,9 +11,11 @@ from torch import Tensor, nn
 
 from lipreg.errors import InvalidInput, UnsupportedModel
 from lipreg.graph import Graph, capture, check_agreement, evaluation_mode, lowers
-from lipreg.graph.registry import CALLS, EXAMPLES, MODULES
+from lipreg.graph.registry import CALLS, EXAMPLES, MODULES, Example
 from lipreg.testing import check_lowering
+from lipreg.testing.lowerings import ASPECTS
 from tests import oracles
+from tests.sampling import sampled
 
 each_net = pytest.mark.parametrize("name", oracles.ZOO)
 
@@ -22,10 +24,18 @@ def inputs(shape: tuple[int, ...], count: int = 6, dtype: torch.dtype = torch.fl
     return torch.randn(count, *shape, generator=torch.Generator().manual_seed(9), dtype=dtype)
 
 
+FIRST = {(example.build, example.input_shape): name for name, example in reversed(EXAMPLES.items())}
+"""By example the first lowering that has it; functions of one kind share one, which uses them all."""
+OF_CAPTURES = ("single precision", "batches", "module alone", "frozen copy", "constants")
+"""What lowerings have from the capture around them and from the kinds of their nodes; of each one in ``SOME`` is checked."""
+SOME = 3
+
+
 def test_every_target_is_called_by_an_example() -> None:
     """Each class, function and method that has a lowering, so that the tests below run it."""
     called: set[object] = set()
-    for example in EXAMPLES.values():
+    for name in FIRST.values():
+        example = EXAMPLES[name]
         captured = capture(example.build().double().eval(), inputs(example.input_shape, 1))
         kinds = dict(captured.module.named_modules())
         called |= {type(kinds[n.target]) if n.op == "call_module" else n.target for n in captured.trace.nodes}
@@ -33,16 +43,23 @@ def test_every_target_is_called_by_an_example() -> None:
     assert {function.__name__ for function in (MODULES | CALLS).values()} >= set(EXAMPLES)
 
 
-FIRST = {(example.build, example.input_shape): name for name, example in reversed(EXAMPLES.items())}
-"""By example the first lowering that has it; functions of one kind share one, which uses them all."""
-
-
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_the_graph_is_the_layer(name: str) -> None:
     """That the example uses the lowering is checked of each, what comes of it of the first."""
     example = EXAMPLES[name]
     target = next(known for known, lowering in (MODULES | CALLS).items() if lowering.__name__ == name)
-    check_lowering(target, example, aspects=None if FIRST[example.build, example.input_shape] == name else [])
+    first = FIRST[example.build, example.input_shape]
+    turn, aspects = [*FIRST.values()].index(first), [aspect for aspect in ASPECTS if aspect not in OF_CAPTURES]
+    aspects += [aspect for place, aspect in enumerate(OF_CAPTURES) if sampled(SOME, turn, place)]
+    if first != name:
+        aspects = []
+    elif "constants" not in aspects and curved(example):
+        aspects.append("constants")  # each curve is bounded by its own
+    check_lowering(target, example, aspects=aspects)
+
+
+def curved(example: Example) -> bool:
+    return bool(capture(example.build().double().eval(), inputs(example.input_shape, 1)).frozen().curves())
 
 
 def test_a_target_belongs_to_one_lowering() -> None:

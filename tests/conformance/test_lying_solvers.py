@@ -175,9 +175,9 @@ def test_no_upper_end_below_the_truth_where_the_embedded_solver_lies_everywhere(
     def said(self: Relaxation) -> object:
         asked = self.program
         point = rng.uniform(-2, 2, size=len(asked.cost)) * (math.nan if rng.random() < 0.3 else 1.0)
-        return relaxations._Said(bool(rng.random() < 0.3), _noise(asked, rng), point)
+        return relaxations._Answer(bool(rng.random() < 0.3), _noise(asked, rng), point)
 
-    monkeypatch.setattr(Relaxation, "_said", said)
+    monkeypatch.setattr(Relaxation, "_answer", said)
     monkeypatch.setattr(engine, "TIGHTEN_AFTER", 0)
     monkeypatch.setattr(mip, "TIGHTEN_FROM", 0)
     for name in ("mip", "mip_pointed", "branch_and_bound"):
@@ -247,7 +247,7 @@ def test_what_is_proved_of_tiny_programs_does_not_lean_on_a_solver(solver: str) 
 
 def test_a_tree_whose_linear_programs_are_noise_still_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(1)
-    honest = Relaxation._said
+    honest = Relaxation._answer
 
     def said(self: Relaxation) -> object:
         true = honest(self)
@@ -256,7 +256,7 @@ def test_a_tree_whose_linear_programs_are_noise_still_bounds(monkeypatch: pytest
             return replace(true, infeasible=bool(rng.random() < 0.5), multipliers=noise)
         return replace(true, infeasible=not true.infeasible)  # a vector of the other kind
 
-    monkeypatch.setattr(Relaxation, "_said", said)
+    monkeypatch.setattr(Relaxation, "_answer", said)
     for seed in range(20):
         asked, best = tiny(seed)
         assert prove(asked, -math.inf, Budget(600.0)).bound >= best

@@ -37,7 +37,7 @@ class Case:
 def case(seed: int) -> Case:
     """One of many: one to three inputs and layers, leaky or not, every kind of bounded region, one-sided ones among them."""
     inputs, leak, widths = 1 + seed % 3, LEAKS[seed // 3 % 3], WIDTHS[seed // 9 % 3]
-    net = steep(mlp(inputs, *widths, 1 + seed % 2, leak=leak).double(), seed)
+    net = steep(mlp(inputs, *widths, 1 + seed % 2, negative_slope=leak).double(), seed)
     generator = torch.Generator().manual_seed(seed)
     x = torch.rand(1, inputs, generator=generator, dtype=torch.float64)
     regions: list[Region] = [

@@ -234,5 +234,5 @@ def test_what_cannot_be_asked() -> None:
     stuck = LocalLipschitz(Box([0.0, 0.5, 0.0], [1.0, 0.5, 1.0]), Logit(0))
     middle = torch.full((1, 3), 0.5, dtype=torch.float64)
     assert [own.input for own in derivative_range(net(), stuck, middle)] == [0, 2]
-    with pytest.raises(InvalidInput, match="room"):
+    with pytest.raises(InvalidInput, match="move"):
         derivative_range(net(), stuck, middle, input=1)

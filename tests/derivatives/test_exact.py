@@ -132,7 +132,7 @@ def gradients(net: nn.Module, x: Tensor) -> Tensor:
 
 def test_all_of_space() -> None:
     for seed in (0, 1, 3):
-        net = steep(mlp(2, 4, 3, 1, leak=0.1 * seed or None).double(), seed)
+        net = steep(mlp(2, 4, 3, 1, negative_slope=0.1 * seed or None).double(), seed)
         x, pieces = torch.zeros(1, 2, dtype=torch.float64), np.stack(everywhere(net, 2))
         for found in derivative_range(net, LocalLipschitz(WholeSpace(), Logit(0)), x):
             check(found, pieces[:, 0, found.input].min(), pieces[:, 0, found.input].max())

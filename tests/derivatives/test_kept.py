@@ -31,7 +31,7 @@ def test_a_file_gives_them_back(ranges: DerivativeRanges, tmp_path: Path) -> Non
     file = RecordFile(tmp_path / "records.jsonl")
     file.append(*ranges.records("flats", epoch=3, run_id="a1"))
     read = read_records(file.path)
-    assert [record.found for record in read if isinstance(record, DerivativeRecord)] == list(ranges)
+    assert [record.derivative_range for record in read if isinstance(record, DerivativeRecord)] == list(ranges)
     (run,) = recorded_runs(read)
     assert (run.key, run.label, run.audits) == ("a1", "flats", ()) and len(run.derivatives) == 4
 
@@ -64,7 +64,7 @@ def test_the_page_counts_signs(ranges: DerivativeRanges, tmp_path: Path) -> None
 def test_an_end_without_a_proof_is_not_proved(ranges: DerivativeRanges, tmp_path: Path) -> None:
     (record, *_) = ranges.records("regularised")
     unproved = {"least": {**record.range["least"], "lower": None, "proof": ""}}
-    assert DerivativeRecord("regularised", 0, record.range | unproved).found.lower == -math.inf
+    assert DerivativeRecord("regularised", 0, record.range | unproved).derivative_range.lower == -math.inf
     sources = Sources(
         (Source("records.jsonl", (*build(), DerivativeRecord("regularised", 0, record.range | unproved))),)
     )

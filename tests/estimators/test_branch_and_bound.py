@@ -19,7 +19,7 @@ from lipreg.outputs import AllLogits, AllPairs, Combination, Logit, Output, Vect
 from lipreg.problem import LocalLipschitz
 from lipreg.regions import Box, LinfBall, WholeSpace
 from lipreg.results import Certificate, CertifiedInterval, Status
-from lipreg.search.outcome import Progress
+from lipreg.search.outcome import SearchProgress
 from lipreg.testing import exact_constants
 from tests import oracles
 from tests.conformance.questions import EVERYTHING, sampled
@@ -205,7 +205,7 @@ def test_a_stable_network_is_its_jacobian(p: float) -> None:
     assert found.upper == pytest.approx(truth, rel=1e-6)
 
 
-def test_deep_networks_with_nothing_undecided_are_one_leaf() -> None:
+def test_deep_networks_with_nothing_unstable_are_one_leaf() -> None:
     """Without a witness the root is open, and has neither units to split nor cuts."""
     for seed in (0, 2):
         torch.manual_seed(seed)
@@ -269,7 +269,7 @@ def test_stop_ends_the_search_with_what_is_proved() -> None:
     stop = threading.Event()
     problem = LocalLipschitz(LinfBall(3.0), Logit(0))
 
-    def after_some_nodes(step: Progress) -> None:
+    def after_some_nodes(step: SearchProgress) -> None:
         if step.nodes:
             stop.set()
 

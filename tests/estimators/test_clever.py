@@ -102,7 +102,7 @@ def test_the_seed_decides_the_points() -> None:
 
 
 def test_stopped_from_outside_it_has_the_largest_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clever, "ROOM", 1)
+    monkeypatch.setattr(clever, "BATCH_NUMBERS", 1)
     stop = threading.Event()
     stop.set()
     question = Question("deep", "linf", "regional", math.inf, "margin")

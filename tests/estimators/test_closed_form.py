@@ -183,7 +183,7 @@ def test_fastlip_takes_points_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     net, problem = mlp(6, 12, 9, 4).double(), LocalLipschitz(REGIONS["box"])
     x, y = points(REGIONS["box"], 20)
     whole, _ = both(net, problem, x, y, "fastlip", ["interval"])
-    monkeypatch.setattr(fastlip, "ROOM", 7 * 3 * 12)
+    monkeypatch.setattr(fastlip, "LAYER_NUMBERS", 7 * 3 * 12)
     parts, _ = both(net, problem, x, y, "fastlip", ["interval"])
     torch.testing.assert_close(parts, whole, rtol=1e-12, atol=1e-14)
 

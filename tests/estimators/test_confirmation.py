@@ -15,7 +15,7 @@ from lipreg.budget import Budget
 from lipreg.estimators.exact import confirmation
 from lipreg.milp import Found, Highs, Program
 from lipreg.results import Certificate, Status, Witness
-from lipreg.search import Outcome
+from lipreg.search import SearchOutcome
 from tests import oracles
 
 NORMS = pytest.mark.parametrize("p", [1.0, math.inf], ids=["p1", "pinf"])
@@ -55,7 +55,7 @@ def test_many_sign_vectors_are_proved_by_the_search_or_by_a_tree(
 ) -> None:
     """More outputs than have their sign vectors taken apart."""
     if ended:
-        outcome = Outcome(Status.TIME_LIMIT, math.inf, 1, 0)
+        outcome = SearchOutcome(Status.TIME_LIMIT, math.inf, 1, 0)
         monkeypatch.setattr(confirmation, "by_search", lambda search, budget, proof: outcome)
     torch.manual_seed(2)
     net = oracles.mlp(2, 4, 11).double()
@@ -76,7 +76,7 @@ def test_a_tree_goes_on_where_branch_and_bound_did_not_end(monkeypatch: pytest.M
     problem = LocalLipschitz(LinfBall(1.0), AllLogits(), p=p)
     (exact,) = certify(net, problem, x, estimator="branch_and_bound")
     assert exact.certificate is Certificate.EXACT
-    ended = Outcome(Status.TIME_LIMIT, math.inf, 1, 0)
+    ended = SearchOutcome(Status.TIME_LIMIT, math.inf, 1, 0)
     monkeypatch.setattr(confirmation, "by_search", lambda search, budget, proof: ended)
     run = Highs.run
     monkeypatch.setattr(Highs, "run", lambda self, *given: _without_points(run(self, *given), given[0]))

@@ -11,7 +11,7 @@ from torch import nn
 
 from lipreg import AllLogits, LinfBall, LocalLipschitz
 from lipreg.estimators import frozen_analysis
-from lipreg.estimators.witnesses.witness import proved
+from lipreg.estimators.witnesses.witness import proved_value
 from lipreg.graph import Affine, Curved, Relu, capture
 from tests.curves.test_places import _values
 
@@ -49,7 +49,7 @@ def exact(net: nn.Module, x: torch.Tensor) -> tuple[mpmath.matrix, mpmath.matrix
 def check_slope(net: nn.Module) -> None:
     """Nearly all of the true slope at a point is proved, and no more."""
     analysis = frozen_analysis(net, LocalLipschitz(LinfBall(0.01), AllLogits()), X, None, ("interval",))
-    found = proved(analysis, X[0])
+    found = proved_value(analysis, X[0])
     with mpmath.workdps(60):
         _, jacobian = exact(net, X[0])
         true = max(sum(abs(entry) for entry in jacobian[row, :]) for row in range(2))
@@ -66,7 +66,7 @@ def test_derivatives_behind_many_curves_are_proved(name: str, depth: int, width:
 def test_quotients_behind_many_curves_are_proved(name: str) -> None:
     net, other = deep(name, 20, 12), X[0] + torch.tensor([0.01, -0.005], dtype=torch.float64)
     analysis = frozen_analysis(net, LocalLipschitz(LinfBall(0.02), AllLogits(), "pointed"), X, None, ("interval",))
-    found = proved(analysis, other)
+    found = proved_value(analysis, other)
     with mpmath.workdps(60):
         rise = exact(net, other)[0] - exact(net, X[0])[0]
         run = max(abs(mpf(a) - mpf(b)) for a, b in zip(other.tolist(), X[0].tolist(), strict=True))

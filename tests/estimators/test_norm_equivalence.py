@@ -54,7 +54,7 @@ def euclidean() -> Iterator[None]:
 
         def answer(self, work: Work) -> list[CertifiedInterval]:
             placed = work.analysis.placed
-            return [CertifiedInterval(placed.problem, name, estimate=3.0) for name in placed.functionals]
+            return [CertifiedInterval(placed.problem, name, estimate=3.0) for name in placed.functional_names]
 
     yield
     del ESTIMATORS["euclidean"], ESTIMATORS["guess"]

@@ -9,6 +9,9 @@ import torch
 from torch import nn
 
 import lipreg
+from lipreg.estimators import frozen_analysis
+from lipreg.estimators.witnesses.pattern import pattern
+from lipreg.linalg.running import Running
 
 CASES: dict[str, tuple[Callable[[], list[nn.Module]], int]] = {
     "pools upon pools": (lambda: [nn.MaxPool1d(3, 1, 1), nn.MaxPool1d(3, 1, 1)], 4),
@@ -50,3 +53,13 @@ def test_combinations_of_members_that_are_no_cell_do_not_count(seed: int) -> Non
     (gradients,) = torch.autograd.grad(net(drawn)[:, 0].sum(), drawn)
     assert found.status is lipreg.Status.PROVED
     assert float(gradients.abs().sum(1).max()) == pytest.approx(found.upper, rel=1e-6)
+
+
+def test_a_tie_of_one_function_is_no_kink_and_one_of_two_is() -> None:
+    net = nn.Sequential(nn.Unflatten(1, (1, 3)), nn.MaxPool1d(2, 1), nn.MaxPool1d(2, 1), nn.Flatten()).double()
+    points = torch.tensor(
+        [[0.0, 1.0, 0.5], [1.0, 0.5, 1.0]], dtype=torch.float64
+    )  # the second ends with both ends' tie
+    analysis = frozen_analysis(net, lipreg.LocalLipschitz(lipreg.LinfBall(0.25), lipreg.Logit(0)), points, None)
+    seen = pattern(analysis, analysis.graph.evaluate(Running.of(points.unsqueeze(1))))
+    assert seen.smooth.tolist() == [[True], [False]]

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lipreg.errors import UnsupportedRequest
 from lipreg.estimators import certify
-from lipreg.estimators.sdp.pieces import Chain
+from lipreg.estimators.sdp.layer_chain import Chain
 from lipreg.estimators.yardsticks import seqlip
 from lipreg.estimators.yardsticks.vertices import greedy_norm, largest_norm
 from lipreg.outputs import AllLogits, Combination, Logit, Output, Vector
@@ -28,7 +28,7 @@ from tests.test_reference import CASES, network, point, question
 
 
 def ask(reference: Reference, case: str, name: str, scope: str = "regional", whole: bool = False) -> CertifiedInterval:
-    """``whole``: over so large a box that nearly every unit is undecided."""
+    """``whole``: over so large a box that nearly every unit is unstable."""
     arrays = reference.case(case)
     asked = question(arrays, Combination(tuple(arrays["c"].tolist())), "2")
     region = Box(-1e3, 1e3) if whole else asked.region
@@ -111,7 +111,7 @@ def test_layers_too_wide_to_enumerate_have_the_product_of_norms(monkeypatch: Any
     exact = bound(net, Logit(0)).upper
     monkeypatch.setattr(seqlip, "UNITS", 5)
     wide = bound(net, Logit(0))
-    assert "layer 1: 6 undecided units, product of norms; open layer 2: 6 undecided units enumerated" in wide.detail
+    assert "layer 1: 6 unstable units, product of norms; unstable layer 2: 6 unstable units enumerated" in wide.detail
     monkeypatch.setattr(seqlip, "ROW_UNITS", 5)
     wider = bound(net, Logit(0))
     spectral = bound(net, Logit(0), "spectral").upper
@@ -152,7 +152,7 @@ def test_the_largest_norm_is_at_a_vertex(seed: int, functionals: int, rows: int,
     generator = torch.Generator().manual_seed(seed)
     left, right = drawn(generator, functionals, rows, units), drawn(generator, units, columns)
     ends = torch.rand(2, units, generator=generator, dtype=torch.float64).sort(0).values
-    ends[:, 0] = ends[0, 0]  # a decided unit
+    ends[:, 0] = ends[0, 0]  # a stable unit
     by_hand = 0.0
     for bits in itertools.product([0, 1], repeat=units):
         s = torch.diag(ends[list(bits), range(units)])
@@ -162,7 +162,7 @@ def test_the_largest_norm_is_at_a_vertex(seed: int, functionals: int, rows: int,
     assert 0.7 * by_hand <= greedy_norm(left, right, *ends) <= by_hand * (1 + 1e-12)
     inside = torch.diag(ends[0] + torch.rand(units, generator=generator, dtype=torch.float64) * (ends[1] - ends[0]))
     assert all(np.linalg.norm((b @ inside @ right).numpy(), 2) <= by_hand * (1 + 1e-12) for b in left)
-    assert largest_norm(left, right, *ends, ended=lambda: True) is None
+    assert largest_norm(left, right, *ends, is_over=lambda: True) is None
 
 
 @given(
@@ -195,7 +195,7 @@ def test_pieces_multiply_to_a_bound(seed: int, widths: list[int], most: int, dec
         pieces, total, used = chain.cut(most), 1.0, 0
         for piece in pieces:
             layers = len(piece.lower)
-            assert layers <= 1 or sum(piece.open_units) <= most
+            assert layers <= 1 or sum(piece.unstable_counts) <= most
             total *= float(torch.linalg.matrix_norm(product(piece, kept[used : used + layers]), ord=2))
             used += layers
         assert used == len(chain.lower)

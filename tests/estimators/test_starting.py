@@ -18,17 +18,21 @@ from lipreg.budget import RATE, OutOfBudget
 from lipreg.errors import UnsupportedRequest
 from lipreg.estimators import frozen_analysis
 from lipreg.estimators.exact import starting
-from lipreg.estimators.exact.going_on import go_on
+from lipreg.estimators.exact.branch_and_bound import BranchAndBound
+from lipreg.estimators.exact.exact_estimator import START_SHARE
 from lipreg.estimators.exact.point_search import PointSearch
+from lipreg.estimators.exact.remaining_time import spend_remaining_time
 from lipreg.estimators.exact.starting import LATE, start
 from lipreg.estimators.settings import DEFAULTS
 from lipreg.estimators.witnesses.sampling import RandomPoints
 from lipreg.folding import first_work, fold, fold_work, search_work
 from lipreg.milp import families
 from lipreg.results import Status
+from lipreg.search.hunt import Hunt
 from lipreg.testing import exact_constants
 from tests import oracles
 from tests.sampling import one_in
+from tests.test_budget import Clock
 
 X = torch.tensor([[0.3, -0.2, 0.1]], dtype=torch.float64)
 CLOSED = ("fastlip", "jacobian_crown", "affine_relu", "deviation", "mixing")
@@ -139,7 +143,7 @@ def test_they_have_all_of_it_where_not_even_a_node_can_follow(time: float, part:
     analysis = frozen_analysis(net, problem, X, None)
     assert 1.2 * fold_work(analysis) < search_work(analysis)
     budget = Budget(2.0 * time * search_work(analysis) / RATE, clock=still).started()
-    assert start(analysis, analysis, analysis, budget).given == pytest.approx(part * budget.seconds)
+    assert start(analysis, analysis, analysis, budget).granted_seconds == pytest.approx(part * budget.seconds)
 
 
 def test_they_have_all_of_it_from_where_work_goes_too_slowly(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,10 +158,10 @@ def test_they_have_all_of_it_from_where_work_goes_too_slowly(monkeypatch: pytest
         return written(*given)
 
     monkeypatch.setattr(starting, "written_down", slow)
-    monkeypatch.setattr("lipreg.budget.SEEN", 0.0)
+    monkeypatch.setattr("lipreg.budget.MIN_TIMED_SECONDS", 0.0)
     begun = start(analysis, analysis, analysis, budget)
     assert begun.budget.pace == pytest.approx(RATE / 10.0)
-    assert begun.given == pytest.approx(budget.seconds - taken)
+    assert begun.granted_seconds == pytest.approx(budget.seconds - taken)
 
 
 @pytest.mark.parametrize("name", ["branch_and_bound", None])
@@ -236,13 +240,32 @@ def test_the_rest_of_the_time_goes_to_a_hunt(monkeypatch: pytest.MonkeyPatch) ->
 def test_forms_are_asked_again_with_more_time() -> None:
     net, problem = network(3, 30, 30, 30, 3), LocalLipschitz(LinfBall(0.8), AllLogits())
     analysis = frozen_analysis(net, problem, X, None)
-    _ = analysis.reach
+    _ = analysis.value_bounds
     none = Budget(0.0).started()
     known = RandomPoints().intervals(analysis, none)[0]
     search = PointSearch.begin(analysis, none, DEFAULTS, known)
     search.give_up(Status.TIME_LIMIT, "no time")
     before = search.conclude(Status.TIME_LIMIT)
-    found = go_on(search, before, Budget(100.0, clock=Ticks(1.0)).started())
+    found = spend_remaining_time(search, before, Budget(100.0, clock=Ticks(1.0)).started())
     (whole,) = certify(net, problem, X, estimator="jacobian_crown")
     assert found.upper <= whole.upper * (1 + 1e-9) < before.upper and found.lower > before.lower
     assert "linear bounds" in before.detail and "linear bounds" not in found.detail
+
+
+def test_what_a_hunt_has_found_is_proved_first_and_in_a_time_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hunt before a search takes all of the start's time; random points that it has beaten are not looked at before,
+    where there is memory for one at a time."""
+    torch.manual_seed(0)
+    net, clock, hunts = nn.Sequential(nn.Linear(12, 30), nn.ReLU(), nn.Linear(30, 2)).double(), Clock(), list[Hunt]()
+
+    def hunted(hunt: Hunt, budget: Budget) -> None:
+        hunt.go(lambda: False, 1)
+        hunts.append(hunt)
+        clock.now += START_SHARE * 8.0
+
+    monkeypatch.setattr("lipreg.estimators.exact.branch_and_bound.hunt_on", hunted)
+    monkeypatch.setattr("lipreg.estimators.exact.branch_and_bound.late", lambda *asked: True)
+    problem, x = LocalLipschitz(LinfBall(1.0), AllLogits()), torch.zeros(1, 12, dtype=torch.float64)
+    local = frozen_analysis(net, problem, x, None)
+    begun = BranchAndBound().start(local, Budget(8.0, memory=1, clock=clock).started(), DEFAULTS)
+    assert hunts[0].best > 0 and begun.lower >= hunts[0].best * (1 - 1e-5)

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 import lipreg
 from lipreg import AllLogits, LinfBall, LocalLipschitz
-from lipreg.budget import FREE
-from lipreg.derivatives.witnessed import derivatives_at
+from lipreg.budget import UNLIMITED
+from lipreg.derivatives.at_points import derivatives_at
 from lipreg.estimators import frozen_analysis
-from lipreg.estimators.witnesses.witness import proved
+from lipreg.estimators.witnesses.witness import proved_value
 from lipreg.results import Status
 
 Forward = Callable[["_Net", Tensor], Tensor]
@@ -74,20 +74,20 @@ def test_kinks_remain_kinks(name: str) -> None:
         net.a.bias[0] = 0.0
     analysis = frozen_analysis(net, LocalLipschitz(LinfBall(0.9), AllLogits()), X, None)
     on = torch.tensor([0.5, -0.25], dtype=torch.float64)
-    assert (proved(analysis, on) > 0) == (name in ("products in another order", "two clamps"))
-    assert proved(analysis, on + 1e-9) > 0
+    assert (proved_value(analysis, on) > 0) == (name in ("products in another order", "two clamps"))
+    assert proved_value(analysis, on + 1e-9) > 0
 
 
 def test_curves_at_a_kink_that_is_none() -> None:
     net = _Net(lambda net, z: F.elu(z.relu() - 0.5 * (2 * z).relu(), 0.5) + z)
     analysis = frozen_analysis(net, LocalLipschitz(LinfBall(0.9), AllLogits()), X, None)
-    assert proved(analysis, X[0]) == pytest.approx(float(_slopes(net, X)), rel=1e-9)
+    assert proved_value(analysis, X[0]) == pytest.approx(float(_slopes(net, X)), rel=1e-9)
 
 
 def test_derivatives_of_what_cancels() -> None:
     net = _Net(FORWARDS["multiples that cancel"])
     local = frozen_analysis(net, LocalLipschitz(LinfBall(0.9), AllLogits()), X, None)
-    low, high = derivatives_at(local, X, FREE)
+    low, high = derivatives_at(local, X, UNLIMITED)
     true = torch.autograd.functional.jacobian(net, X)[:, :, 0].squeeze()
     assert (low[0] <= true + 1e-12).all() and (high[0] >= true - 1e-12).all() and (high - low).amax() < 1e-9
 

@@ -13,7 +13,7 @@ from lipreg.budget import Budget
 from lipreg.errors import UnsupportedRequest
 from lipreg.estimators import certify, frozen_analysis
 from lipreg.estimators.exact import mip
-from lipreg.milp import Functionals, Highs, encode, families
+from lipreg.milp import FunctionalFamily, Highs, encode, families
 from lipreg.outputs import AllLogits, AllMargins, AllPairs, Output, Vector
 from lipreg.problem import LocalLipschitz
 from lipreg.regions import LinfBall
@@ -133,7 +133,7 @@ def test_one_program_of_all_signs_is_one_program_each(p: float) -> None:
         x = point(net, seed)
         problem = LocalLipschitz(LinfBall(RADIUS), Vector(), p=p, q=1.0)
         local = frozen_analysis(net, problem, x, None)
-        together = Highs().solve(encode(local, Functionals((0, 1, 2), signs=True)).program, Budget(600.0))
+        together = Highs().solve(encode(local, FunctionalFamily((0, 1, 2), signs=True)).program, Budget(600.0))
         assert together.status is Status.PROVED
         apart, each = families(local)
         assert len(each) == 4

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from lipreg import AllLogits, AllMargins, Box, L1Ball, L2Ball, LinfBall, LocalLipschitz, Vector, certify
 from lipreg.bounds import Analysis
 from lipreg.estimators.evaluate import frozen_analysis
-from lipreg.estimators.witnesses.witness import attained, best_witness, proved
+from lipreg.estimators.witnesses.witness import attained, best_witness, proved_value
 from lipreg.graph import Graph, capture
 from lipreg.problem import Scope
 from lipreg.results import Witness
@@ -117,7 +117,7 @@ def test_witnesses_attain_what_they_say(
     analysis, points = asked(graph, problem, torch.randn(graph.input_shape, dtype=torch.float64))
     values = attained(analysis, points.unsqueeze(0))[0]
     for x, value in zip(points, values.tolist(), strict=True):
-        own = proved(analysis, x)
+        own = proved_value(analysis, x)
         low, high = true_ends(analysis, x)
         assert Fraction(own) <= low, "whatever the point"
         assert value == -math.inf or Fraction(own) >= high * SHARP
@@ -209,10 +209,10 @@ def test_a_witness_lies_in_the_region_and_off_the_kinks() -> None:
     outside = math.nextafter(1.0, 2.0)
     for point, value in ((1.0, 4.0), (outside, 0.0), (0.0, 0.0), (1e-300, 1.0), (-0.5, 0.0), (0.2, 1.0)):
         at = torch.tensor([point], dtype=torch.float64)
-        assert proved(analysis, at) == pytest.approx(value, rel=1e-12, abs=0.0), point
-        assert proved(analysis, at) <= value
+        assert proved_value(analysis, at) == pytest.approx(value, rel=1e-12, abs=0.0), point
+        assert proved_value(analysis, at) <= value
     third = torch.tensor([1 / 3], dtype=torch.float64)  # 3 x - 1 is -2^-54 there, and 0 in float64
-    assert proved(analysis, third) == pytest.approx(1.0, rel=1e-12)
+    assert proved_value(analysis, third) == pytest.approx(1.0, rel=1e-12)
     assert best_witness(analysis, 0, torch.zeros(1, 1, dtype=torch.float64)) is None
 
 
@@ -221,8 +221,8 @@ def test_only_what_beats_the_known_counts() -> None:
     analysis, points = asked(graph, LocalLipschitz(LinfBall(1.0), AllLogits()), torch.zeros(3, dtype=torch.float64))
     best = best_witness(analysis, 0, points)
     assert best is not None
-    assert best_witness(analysis, 0, points, known=best.attained) is None
-    assert best_witness(analysis, 0, points, known=best.attained * 0.999) == best
+    assert best_witness(analysis, 0, points, lower=best.attained) is None
+    assert best_witness(analysis, 0, points, lower=best.attained * 0.999) == best
 
 
 def test_coordinates_without_room_do_not_count() -> None:
@@ -269,7 +269,7 @@ def test_spectral_norms(name: str, seed: int, decades: float) -> None:
     analysis, points = asked(graph, problem, torch.randn(graph.input_shape, dtype=torch.float64))
     outputs = graph.output.bias.numel()
     for x in points:
-        own, values = Fraction(proved(analysis, x)), exact_values(graph, x)
+        own, values = Fraction(proved_value(analysis, x)), exact_values(graph, x)
         rows = [exact_gradient(graph, values, [Fraction(i == k) for i in range(outputs)]) for k in range(outputs)]
         gram = [[dot(a, b) for b in rows] for a in rows]
         assert not own or not positive_definite(own**2, gram)

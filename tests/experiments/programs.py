@@ -19,8 +19,10 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
+from unittest.mock import patch
 
 import torch
+from hydra._internal.hydra import Hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.singleton import Singleton
 
@@ -69,7 +71,9 @@ def run_here(folder: Path, module: str, *arguments: str) -> Done:
         arguments: its command line.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with _as_it_was(), _redirected() as (out, err), contextlib.chdir(folder):
+    # Hydra composes every configuration twice, first for hydra.mode alone, which nothing here sets
+    once = patch.object(Hydra, "get_mode", lambda *_, **__: None)
+    with _as_it_was(), once, _redirected() as (out, err), contextlib.chdir(folder):
         os.environ.update(environment())
         sys.argv = [module, *arguments]
         warnings.filterwarnings("ignore", "'.*' found in sys.modules", RuntimeWarning)

@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from experiments.estimators import __main__ as program
+from experiments.estimators import views
 from experiments.estimators.networks import bundled, reference_points, sizes
 from experiments.estimators.tightness import rows_of
 from experiments.models import Classifier
@@ -59,6 +60,12 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str
         patch.setenv("WANDB_MODE", "offline")
         patch.setenv("WANDB_SILENT", "true")
         return folder, *compared(folder, "logger=wandb_offline", "tables=[csv,parquet]")
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are made and not drawn, which takes as long as the rest of a run this small."""
+    monkeypatch.setattr(views, "save", lambda figure, path: path)
 
 
 # ---------------------------------------------------------------- settings
@@ -148,6 +155,7 @@ def test_files_figures_and_dashboard(small: tuple[Path, list[dict[str, Any]], st
     assert len(json.loads(table.read_text())["data"]) == sum(row["points"] for row in rows)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_second_run_measures_nothing(
     small: tuple[Path, list[dict[str, Any]], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -159,6 +167,7 @@ def test_a_second_run_measures_nothing(
     assert "radius_" not in said, "one radius is no line"
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_killed_run_goes_on(tmp_path: Path, programs: ForkServer) -> None:
     overrides = ("radii=[0.3]", "norms=[inf]", "scopes=[regional]", "estimators=[spectral,sampling,mip]")
     overrides += ("nets=[{widths:[3,8,3],epochs:0}]", "points=6", f"folder={tmp_path}")
@@ -235,6 +244,7 @@ def test_refused_before_any_work(
         compared(tmp_path, *overrides)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_checkpoint_takes_the_place_of_the_networks(tmp_path: Path) -> None:
     cfg = composed(*SMALL, f"folder={tmp_path}", "nets=[{widths:[3,5,3],epochs:0}]")
     data = instantiate(cfg.data)

@@ -21,6 +21,7 @@ from tests.experiments import test_cifar, test_mnist
 from tests.experiments.programs import run_here
 from tests.experiments.test_train import composed
 
+pytestmark = pytest.mark.usefixtures("undrawn")
 EVERY = [
     "logger=none",
     "trainer.max_epochs=1",

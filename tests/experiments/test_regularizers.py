@@ -18,7 +18,7 @@ from tests.experiments.test_train import composed, partial
 from tests.sampling import one_in
 
 TWIN, POINTED, BOUNDS = "none", "affine_relu_pointed", ("spectral", "affine_relu", "abs_chain", "fastlip")
-TINY = ["model.widths=[64,6,10]", "data.batch_size=400", "audit.points=2"]
+TINY = ["model.widths=[64,6,10]", "data.batch_size=400", "data.validation_share=0.05", "audit.points=2"]
 CHOICES = sorted(file.stem for folder in GROUPS for file in (folder / "regularizer").glob("*.yaml"))
 
 
@@ -52,6 +52,7 @@ def test_every_choice_trains_on_both_data_sets(
     assert not all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_sweep_over_choices(tmp_path: Path) -> None:
     tiny = [
         *TINY,

@@ -28,6 +28,7 @@ from tests.disks import no_larger_than
 from tests.experiments.programs import Done, command, environment, run_here
 from tests.forks import ForkServer
 
+pytestmark = pytest.mark.usefixtures("undrawn")
 EPOCHS = 6
 TINY = ["experiment=smoke", "logger=none", "audit.points=1", "model.widths=[64,6,10]", f"trainer.max_epochs={EPOCHS}"]
 CUT = [
@@ -35,6 +36,7 @@ CUT = [
     "audit.estimators=[affine_relu,branch_and_bound]",
     "audit.every_n_epochs=2",
     "data.batch_size=400",
+    "data.validation_share=0.05",
     "checkpoint.every_n_epochs=2",
 ]
 PASSING = ("seconds", "resumed", "asked", "run_id", "step")
@@ -81,7 +83,7 @@ VARIED = {"dropout": ["regularizer=dropout"], "sampled": ["regularizer.points=16
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+def whole(undrawn: None, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     found = {}
     for name, overrides in VARIED.items():
         folder = tmp_path_factory.mktemp(name)
@@ -91,7 +93,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]
     return found
 
 
-@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize(
     ("varied", "moments"),
     [
@@ -133,7 +134,6 @@ def test_a_terminated_job_goes_on_and_ends_with_the_same_figures(
     assert len(attempts) == len({(r.run, r.estimator) for r in attempts}), "what is proved is not proved again"
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_a_process_that_is_terminated_in_the_middle_goes_on(tmp_path: Path, programs: ForkServer) -> None:
     asked = ["experiment=smoke", "logger=none", "audit=bounds", "audit.points=1", "model.widths=[64,6,10]"]
     asked += ["trainer.max_epochs=8", "audit.every_n_epochs=4", "checkpoint.every_n_epochs=2"]
@@ -174,6 +174,7 @@ def test_what_was_computed_before_a_disk_is_full_stays(
     asked = ["audit=bounds", "audit.points=1", f"logger={logger}"]
     with no_larger_than(room), monkeypatch.context() as patch:
         patch.setattr(CSVLogger, "save", full)  # whose errors name no file, and which ends with another one
+        patch.setattr("lipreg.auditing.journal.EVERY", 0.0)  # points in work are written at once
         done = run(tmp_path, *asked)
     assert done.returncode == 1 and "Traceback" not in done.stdout + done.stderr
     said = " ".join(done.stdout.split())

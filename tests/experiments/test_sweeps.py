@@ -60,10 +60,11 @@ def manifest(folder: Path) -> dict[str, Any]:
 
 
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
-"""Those of FROM_START_TO_REPORT run in test_experiments.py too, for longer."""
+LONGER = {*FROM_START_TO_REPORT, "smoke"}
+"""Those that run in test_experiments.py and test_train.py too, from start to report."""
 
 
-@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if EVERYTHING or name not in FROM_START_TO_REPORT])
+@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if EVERYTHING or name not in LONGER])
 def test_every_experiment_runs(name: str, tmp_path: Path) -> None:
     if name == "study_mnist" and not MNIST.is_dir():
         pytest.skip(f"no digits at {MNIST}; set LIPREG_DATA to the folder that holds mnist/")

@@ -30,11 +30,20 @@ from tests.experiments.programs import GROUPS as GROUP_FOLDERS
 from tests.experiments.programs import Done, run_here, run_there
 from tests.forks import ForkServer
 
+pytestmark = pytest.mark.usefixtures("undrawn")
 CONF = ROOT / "conf"
 FILES = sorted(path for folder in GROUP_FOLDERS for path in folder.glob("*/*.yaml"))
 GROUPS = sorted({path.parent.name for path in FILES})
 SWAPPED = [group for group in GROUPS if group not in ("callbacks", "network", "setting")]  # for other programs
 OPTIONS = sorted({(path.parent.name, path.stem) for path in FILES if path.parent.name in SWAPPED} - {("data", "file")})
+BEARING = ("audit", "experiment", "problem", "regularizer")
+"""Groups whose options choose of other groups, or refuse them: one composition each."""
+FREE = {group: [o for g, o in OPTIONS if g == group] for group in SWAPPED if group not in BEARING}
+COMPOSITIONS: list[dict[str, str]] = [
+    *({group: option} for group, option in OPTIONS if group in BEARING),
+    *({g: o[turn % len(o)] for g, o in FREE.items()} for turn in range(max(map(len, FREE.values())))),
+]
+"""Every option once; those of groups that do not touch each other are composed together, as composing is what takes time."""
 
 
 def composed(*overrides: str) -> DictConfig:
@@ -71,14 +80,20 @@ def test_all_groups_are_there() -> None:
     } <= set(GROUPS)
 
 
-@pytest.mark.parametrize("group, option", OPTIONS)
-def test_every_option_composes_and_its_objects_can_be_made(group: str, option: str, tmp_path: Path) -> None:
-    if option == "ray":
+def test_every_option_is_composed() -> None:
+    assert {each for chosen in COMPOSITIONS for each in chosen.items()} == set(OPTIONS)
+
+
+@pytest.mark.parametrize("chosen", COMPOSITIONS, ids=lambda chosen: "-".join(f"{g}={o}" for g, o in chosen.items()))
+def test_every_option_composes_and_its_objects_can_be_made(chosen: dict[str, str], tmp_path: Path) -> None:
+    if "ray" in chosen.values():
         pytest.importorskip("ray", reason="the extra lipreg[ray] is not installed")
     # each exact engine covers one scope
     pointed = {"problem": ["audit=pointed"], "audit": ["problem=linf_margins_pointed"]}
-    with_it = pointed.get(group, []) if option.endswith("pointed") else []
-    cfg = composed(f"{group}={option}", *with_it, "seed=3")
+    with_it = [
+        more for group, option in chosen.items() if option.endswith("pointed") for more in pointed.get(group, [])
+    ]
+    cfg = composed(*(f"{group}={option}" for group, option in chosen.items()), *with_it, "seed=3")
     OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     problem = instantiate(cfg.problem)
     assert isinstance(problem, LocalLipschitz)
@@ -94,13 +109,14 @@ def test_every_option_composes_and_its_objects_can_be_made(group: str, option: s
     assert data.seed == 3
     trainer = partial(cfg.trainer)(logger=False, default_root_dir=str(tmp_path))
     assert trainer.max_epochs == (1 if cfg.trainer.get("fast_dev_run") else cfg.trainer.max_epochs)
-    if group == "regularizer" and isinstance(regularizer, LipschitzRegularizer):
+    if "regularizer" in chosen and isinstance(regularizer, LipschitzRegularizer):
+        option = chosen["regularizer"]
         named = {"gradient_penalty": "gradient", "l1": "weight_l1"}.get(option, option.removesuffix("_pointed"))
         assert regularizer.term.quantity.label == named
         assert str(regularizer.bound) == (named if regularizer.lowers_bound else "affine_relu")
-    if group in ("penalty", "schedule"):
-        assert getattr(regularizer.term, group).name == option
-    if group == "logger" and option != "none":
+    for group in chosen.keys() & {"penalty", "schedule"}:
+        assert getattr(regularizer.term, group).name == chosen[group]
+    if chosen.get("logger", "none") != "none":
         assert callable(partial(cfg.logger))
 
 

@@ -7,15 +7,18 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from lipreg.budget import Budget
 from lipreg.errors import LipregError
-from lipreg.estimators import frozen_analysis
+from lipreg.estimators import certify, frozen_analysis
 from lipreg.folding import arithmetic, fold, fold_values
-from lipreg.milp import encode, encode_rise
+from lipreg.milp import encode, encode_rise, families
 from lipreg.outputs import AllLogits, AllPairs, Logit
 from lipreg.problem import LocalLipschitz
 from lipreg.regions import Box, LinfBall
+from lipreg.results import Certificate
+from lipreg.testing import exact_constants
 from tests import oracles
 from tests.search.cases import REGIONS, analysis, sample
 from tests.search.test_bounds import each_net_and_region
@@ -39,7 +42,7 @@ def test_every_part_of_the_forward_half_is_the_network(name: str, region: str) -
     net = oracles.network(name)
     local = analysis(net, math.inf, REGIONS[region])
     sampled, values = sample(net, local, 50), fold_values(local)
-    h = torch.where(sampled.z > 0, sampled.z, sampled.z * values.leak)
+    h = torch.where(sampled.z > 0, sampled.z, sampled.z * values.negative_slope)
     outputs = local.graph(values.domain.points(sampled.d))
     for form, found in ((values.z, sampled.z), (values.output, outputs)):
         said = sampled.d @ form.on_input.T + h @ form.on_unit.T + form.constant
@@ -94,7 +97,7 @@ def test_inputs_that_cannot_move_have_no_columns(scope: str) -> None:
     problem = LocalLipschitz(Box([0.2, -0.7], [0.2, 0.9]), AllLogits(), scope)  # type: ignore[arg-type]
     local = frozen_analysis(net, problem, x, None)
     folded = fold_values(local)
-    assert folded.inputs == 1 and folded.domain.moves.tolist() == [False, True]
+    assert folded.inputs == 1 and folded.domain.movable.tolist() == [False, True]
     d = torch.tensor([[0.3], [-0.5]], dtype=torch.float64)
     points = folded.domain.points(d)
     np.testing.assert_allclose(points.numpy(), [[0.2, 0.4], [0.2, -0.4]])
@@ -122,3 +125,25 @@ def test_a_gradient_below_the_normal_numbers_is_refused_in_words(least: float) -
     local = frozen_analysis(net, LocalLipschitz(LinfBall(1.0), Logit(0)), torch.zeros(1, 2, dtype=torch.float64), None)
     with pytest.raises(LipregError, match="Rescale"):
         fold(local, Budget(60.0).started())
+
+
+def test_a_unit_whose_range_is_rounding_asks_for_no_digits() -> None:
+    """One difference of two units that are almost one, beside units of usual ranges: the others are folded as fast as ever,
+    and the constant is that of the network without it."""
+    torch.manual_seed(0)
+    first, second, last = nn.Linear(3, 8).double(), nn.Linear(8, 6).double(), nn.Linear(6, 2).double()
+    with torch.no_grad():
+        first.weight[1], first.bias[:2] = first.weight[0], 5.0
+        second.weight[0] = 0.0
+        second.weight[0, 0], second.weight[0, 1], second.bias[0] = 1.0, -1.0 - 2.0**-50, 5 * 2.0**-50
+    net = nn.Sequential(first, nn.ReLU(), second, nn.ReLU(), last)
+    x, problem = torch.rand(1, 3, dtype=torch.float64), LocalLipschitz(LinfBall(0.5), AllLogits())
+    found = frozen_analysis(net, problem, x, None)
+    reach = found.value_bounds[max(node.source for _, node in found.graph.relus())]
+    assert bool(reach.unstable[0, 0]) and float((reach.upper - reach.lower)[0, 0]) < 1e-12
+    assert arithmetic.digit_count(families(found)[0]) == 1
+    (mine,) = certify(net, problem, x)
+    with torch.no_grad():
+        last.weight[:, 0] = 0.0
+    ((low, high),) = exact_constants(net, problem, x)
+    assert mine.certificate is Certificate.EXACT and mine.lower <= high * (1 + 1e-9) and low <= mine.upper * (1 + 1e-9)

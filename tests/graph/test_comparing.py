@@ -14,7 +14,7 @@ from lipreg import LinfBall, LocalLipschitz, Logit, Vector, WholeSpace, certify
 from lipreg.budget import Budget
 from lipreg.estimators import ESTIMATORS, Bound, BoundEstimator, estimate, frozen_analysis
 from lipreg.graph import MaxPool, Relu, capture
-from lipreg.graph.lowerings.comparing import comparators
+from lipreg.graph.lowerings.sorting import comparators
 from lipreg.results import Certificate
 from tests.graph.functions import Function
 from tests.groupsort import GroupSort

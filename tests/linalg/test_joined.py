@@ -37,7 +37,7 @@ def truth(layers: list[Dense], x: list[Fraction], back: bool = False) -> list[Fr
 @pytest.mark.parametrize("back", [False, True], ids=["through", "back"])
 def test_chains_of_skips_cost_one_act_a_layer_and_are_right(back: bool) -> None:
     layers, whole = skips(40)
-    made_of = whole.exactly
+    made_of = whole.exact_form
     assert isinstance(made_of, Joined) and len(made_of.steps) <= 2 * len(layers) + 1
     assert whole.lengths < 20 * len(layers) * SIZE and len(made_of.entries) <= len(layers) + 1
     assert len(made_of.description) < 200 * len(layers)
@@ -69,7 +69,7 @@ def test_a_sum_that_parts_and_meets_again_counts_every_addition() -> None:
 
 def test_the_same_map_with_other_entries_shares_as_much() -> None:
     _, whole = skips(30)
-    made_of = whole.exactly
+    made_of = whole.exact_form
     calls = []
 
     def change(entries: Tensor) -> Tensor:
@@ -79,7 +79,7 @@ def test_the_same_map_with_other_entries_shares_as_much() -> None:
     other = made_of.with_entries(change)
     assert isinstance(made_of, Joined) and isinstance(other, Joined)
     assert len(other.steps) == len(made_of.steps) and len(calls) <= 31
-    assert other.description == made_of.description and made_of.exactly is made_of
+    assert other.description == made_of.description and made_of.exact_form is made_of
 
 
 class Skip(nn.Module):

@@ -80,7 +80,7 @@ each_map = pytest.mark.parametrize("map", [build() for build in MAPS.values()], 
 @pytest.mark.parametrize("batch", [(), (3,), (2, 1)], ids=str)
 @one_in(3)
 def test_maps_and_their_transposes_are_exact(map: LinearMap, batch: tuple[int, ...]) -> None:
-    rows, bits = matrix(map.exactly), digit_bits(map.exactly.roundings)
+    rows, bits = matrix(map.exact_form), digit_bits(map.exact_form.roundings)
     x, y = random(*batch, *map.in_shape, seed=1), random(*batch, *map.out_shape, seed=2)
     through, back = Limbs.of(x, bits).through(map), Limbs.of(y, bits).back(map)
     assert not through.error.any() and not back.error.any()

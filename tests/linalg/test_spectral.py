@@ -56,7 +56,7 @@ def test_lanczos_ends_with_its_time_and_is_above_all_the_same(steps: int, always
     for seed in range(3):
         map, counted = conv(seed=seed), itertools.count(1)
         rows, columns, exact = weighted(map, 2, seed)
-        norm = spectral_norm(map, rows, columns, ended=lambda counted=counted: next(counted) == steps)
+        norm = spectral_norm(map, rows, columns, is_over=lambda counted=counted: next(counted) == steps)
         assert norm.steps == steps and (norm.upper >= exact).all() and (norm.lower <= exact * (1 + 1e-12)).all()
         assert (norm.upper > norm.lower * (1 + spectral.WIDTH)).any(), "there was time for all of it"
 

@@ -17,7 +17,7 @@ from lipreg.linalg import (
     Rows,
     Shape,
     Transposed,
-    Whole,
+    WholeRows,
     compose,
     entries,
     unit_windows,
@@ -42,9 +42,9 @@ def some_units(shape: Shape, generator: torch.Generator, batch: int = 2, k: int 
     return units
 
 
-def one_hot(units: Tensor, shape: Shape) -> Whole:
+def one_hot(units: Tensor, shape: Shape) -> WholeRows:
     rows = torch.zeros(*units.shape, math.prod(shape), dtype=torch.float64).scatter_(2, units.unsqueeze(2), 1.0)
-    return Whole(rows.reshape(*units.shape, *shape))
+    return WholeRows(rows.reshape(*units.shape, *shape))
 
 
 def both(units: Tensor, shape: Shape) -> tuple[Rows, Rows]:
@@ -124,5 +124,5 @@ def test_windows_add_up_wherever_they_lie(shift: tuple[int, int]) -> None:
     )
     for other in (two, uneven, uneven.through(Diagonal(torch.rand(8, 9, dtype=torch.float64), shape, shape))):
         torch.testing.assert_close((one + other).whole(), one.whole() + other.whole())
-        agree(one + other, Whole(one.whole() + other.whole()))
-        agree(one + Whole(other.whole()), Whole(other.whole()) + one)
+        agree(one + other, WholeRows(one.whole() + other.whole()))
+        agree(one + WholeRows(other.whole()), WholeRows(other.whole()) + one)

@@ -11,7 +11,7 @@ import torch
 
 from lipreg.errors import InvalidInput
 from lipreg.loading import load_points
-from lipreg.loading.points import chosen
+from lipreg.loading.points import first_points
 
 X = torch.tensor([[0.1, 0.2], [0.3, 0.4], [0.5, 0.6]])
 Y = torch.tensor([0, 1, 0])
@@ -54,9 +54,9 @@ def test_what_is_no_file_of_points_is_refused(tmp_path: Path) -> None:
 
 
 def test_more_points_than_there_are_is_said() -> None:
-    assert len(chosen(X, Y, 2)[0]) == 2 and chosen(X, None, None) == (X, None)
+    assert len(first_points(X, Y, 2)[0]) == 2 and first_points(X, None, None) == (X, None)
     with pytest.raises(InvalidInput, match="4 points asked for, and 3 there"):
-        chosen(X, Y, 4)
+        first_points(X, Y, 4)
 
 
 def test_a_table_as_spreadsheets_write_it(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def variables(analysis: Analysis, encoding: Encoding, traced: Traced, x: Array) 
     """The full vector of the program's variables at a point of the region."""
     program, units = encoding.program, encoding.units
     region = analysis.placed.region
-    moves = region.moves[0].flatten().numpy()
+    moves = region.movable[0].flatten().numpy()
     d = (x - region.center[0].flatten().numpy())[moves]
     v = np.full(len(program.cost), np.nan)
 
@@ -94,5 +94,5 @@ def variables(analysis: Analysis, encoding: Encoding, traced: Traced, x: Array) 
 def open_signs(analysis: Analysis) -> Array:
     """Which coordinates with room have a gradient of either sign by its bounds."""
     low, high = (end[0, 0].flatten().numpy() for end in linear_jacobian(analysis).bounds[0])
-    moves = analysis.placed.region.moves[0].flatten().numpy()
+    moves = analysis.placed.region.movable[0].flatten().numpy()
     return ((low < 0) & (high > 0))[moves]

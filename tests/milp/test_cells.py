@@ -43,7 +43,7 @@ def test_patterns_that_occur_have_interior_points(question: Question) -> None:
     analysis = local(question, 1)
     units = unstable_units(analysis)
     where = domain(question.region, question.x[1].numpy())
-    moving = [analysis.reach[node.source].moves[0].flatten().numpy() for _, node in analysis.graph.relus()]
+    moving = [analysis.value_bounds[node.source].movable[0].flatten().numpy() for _, node in analysis.graph.relus()]
     for x in points(analysis, 12, seed=3)[::2]:  # the others lie on the border
         wanted = pattern_at(question, analysis, x)
         found = interior_point(analysis, units, wanted, Budget())

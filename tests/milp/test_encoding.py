@@ -15,7 +15,7 @@ from lipreg.budget import Budget
 from lipreg.estimators import frozen_analysis
 from lipreg.folding import fold
 from lipreg.milp import Highs, encode
-from lipreg.milp.functionals import Functionals
+from lipreg.milp.functionals import FunctionalFamily
 from lipreg.outputs import Combination
 from lipreg.problem import LocalLipschitz
 from lipreg.regions import LinfBall
@@ -55,7 +55,7 @@ def test_every_point_of_the_region_is_a_feasible_point(question: Question) -> No
     assert np.isfinite(program.lower).all()
     assert np.isfinite(program.upper).all()
     c = analysis.placed.rows[0, 0].numpy()
-    moves = analysis.placed.region.moves[0].flatten().numpy()
+    moves = analysis.placed.region.movable[0].flatten().numpy()
     dual = math.inf if question.p == 1 else 1
     for x in points(analysis, 60):
         traced = trace(question.module, x, c)
@@ -167,8 +167,8 @@ def test_the_relaxation_has_the_triangle_rows(net: str, p: float) -> None:
     on_d, on_h, constant, _ = fold(analysis).z.arrays
     units = fold(analysis).units
     assert len(units)
-    slope = units.leak + (1 - units.leak) * units.upper / (units.upper - units.lower)
-    shift = -(1 - units.leak) * units.upper * units.lower / (units.upper - units.lower)
+    slope = units.negative_slope + (1 - units.negative_slope) * units.upper / (units.upper - units.lower)
+    shift = -(1 - units.negative_slope) * units.upper * units.lower / (units.upper - units.lower)
     rows = np.zeros((len(units), len(program.cost)))
     rows[:, program.columns["d"]] = -slope[:, None] * on_d
     rows[:, program.columns["h"]] = np.eye(len(units)) - slope[:, None] * on_h
@@ -207,12 +207,12 @@ def test_without_the_triangle_rows_the_relaxation_is_looser_somewhere() -> None:
 def test_what_is_known_of_functionals_cuts_no_point_off_that_rounding_lifts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Programs have room for rounding; a row that holds what is proved of the network must leave them that room."""
     question = Question("shallow", "linf", "regional", math.inf, "all_logits")
-    analysis, both = local(question), Functionals((0, 1))
+    analysis, both = local(question), FunctionalFamily((0, 1))
     solved = [Highs().solve(encode(analysis, row).program, Budget(600.0)).claimed for row in (0, 1)]
     room = 0.5 * max(solved)
     monkeypatch.setattr("lipreg.folding.network.underflow", lambda analysis: torch.tensor([room]))
     analysis = local(question)
     known = np.array(solved)
-    outcome = Highs().solve(encode(analysis, both, known=known).program, Budget(600.0))
+    outcome = Highs().solve(encode(analysis, both, proved_bounds=known).program, Budget(600.0))
     assert outcome.status is Status.PROVED
     assert outcome.claimed == pytest.approx(known.max() + room, rel=1e-6)

@@ -20,7 +20,7 @@ from lipreg.budget import Budget
 from lipreg.errors import InvalidInput, MissingExtra
 from lipreg.estimators.settings import Settings
 from lipreg.milp import SOLVERS, Found, Gurobi, Options, Program, Solver, get_solver, installed_solvers, register_solver
-from lipreg.milp.highs import Highs, _say_nothing
+from lipreg.milp.highs import Highs, _silence_banner
 from lipreg.outputs import Logit
 from lipreg.problem import LocalLipschitz
 from lipreg.regions import LinfBall
@@ -184,7 +184,7 @@ def test_what_highs_says_of_itself_is_kept_off_stdout(monkeypatch: pytest.Monkey
                 said.append("once")
             super().__init__()
 
-    _say_nothing.cache_clear()
+    _silence_banner.cache_clear()
     monkeypatch.setattr(highspy, "Highs", Talkative)
     assert Highs().version().startswith("HiGHS ") and said
     os.write(1, b"ours\n")

@@ -32,7 +32,7 @@ def test_tighter_bounds_hold_every_sampled_value_and_are_never_looser(seed: int)
     values = plain.graph.values(torch.from_numpy(points(plain, 4000, seed=seed + 1)))
     shrunk = 0
     for _, node in plain.graph.relus():
-        before, after = plain.reach[node.source], tight.reach[node.source]
+        before, after = plain.value_bounds[node.source], tight.value_bounds[node.source]
         seen = values[node.source]
         assert (after.lower[0] <= seen.amin(0) + 1e-9).all() and (after.upper[0] >= seen.amax(0) - 1e-9).all()
         assert (after.lower >= before.lower - 1e-12).all() and (after.upper <= before.upper + 1e-12).all()
@@ -40,7 +40,7 @@ def test_tighter_bounds_hold_every_sampled_value_and_are_never_looser(seed: int)
     assert shrunk > 0, "the test wants networks on which something is gained"
 
 
-def test_units_of_undecided_sign_are_decided_when_no_point_takes_the_other() -> None:
+def test_units_of_either_sign_are_decided_when_no_point_takes_the_other() -> None:
     """z = relu(x + 0.3) - relu(x) + 0.01 is at least 0.01, because both terms move together; intervals miss that."""
     net = oracles.mlp(1, 2, 1, 2).double()
     with torch.no_grad():
@@ -50,10 +50,10 @@ def test_units_of_undecided_sign_are_decided_when_no_point_takes_the_other() -> 
         net[2].bias.fill_(0.01)
     problem = LocalLipschitz(LinfBall(1.0), Combination((1.0, 1.0)))
     plain = frozen_analysis(net, problem, torch.zeros(1, 1, dtype=torch.float64), None)
-    assert plain.reach[3].unstable.any()
+    assert plain.value_bounds[3].unstable.any()
     tight = tighten(plain, Budget(600.0))
-    assert not tight.reach[3].unstable.any()
-    assert 0.0 <= float(tight.reach[3].lower) <= 0.01 + 1e-9
+    assert not tight.value_bounds[3].unstable.any()
+    assert 0.0 <= float(tight.value_bounds[3].lower) <= 0.01 + 1e-9
 
 
 @pytest.mark.parametrize("p", [1.0, math.inf])
@@ -76,6 +76,6 @@ def test_nothing_is_lost_without_time_or_when_stopped() -> None:
     stop = threading.Event()
     stop.set()
     for tight in (tighten(plain, Budget(0.0)), tighten(plain, Budget(600.0, stop=stop))):
-        for before, after in zip(plain.reach, tight.reach, strict=True):
+        for before, after in zip(plain.value_bounds, tight.value_bounds, strict=True):
             np.testing.assert_array_equal(before.lower, after.lower)
             np.testing.assert_array_equal(before.upper, after.upper)

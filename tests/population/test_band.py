@@ -54,7 +54,7 @@ def test_a_band_misses_anywhere_as_seldom_as_it_says(evidence: Evidence, kind: s
 def test_quantiles_of_a_band_are_those_that_its_shares_leave(evidence: Evidence) -> None:
     whole = made("spread")
     band = sample(whole, Draw(120, 3).first(30), evidence).band()
-    ends = np.unique(np.concatenate([*band.sure, band.reached, band.left]))
+    ends = np.unique(np.concatenate([*band.sure, band.least_values, band.most_values]))
     around = np.unique(np.concatenate([ends, np.nextafter(ends, -np.inf)]))
     for share in (0.01, 0.5, 0.77, 1.0):
         found, rank = band.quantile(share), math.ceil(share * 120)

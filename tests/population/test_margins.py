@@ -34,9 +34,9 @@ def test_ends_swap_and_wrong_classes_count_as_nothing() -> None:
     low, high = found.ends
     assert low == pytest.approx([0.125, 0.0, 0.0]) and high == pytest.approx([0.25, math.inf, 0.0])
     assert Fraction(low[0]) <= Fraction(1, 8) and Fraction(1, 4) <= Fraction(high[0])
-    assert found.known[0].tolist() == [0.0] * 6 and found.known[1].tolist() == [math.inf] * 6
+    assert found.prior_ends[0].tolist() == [0.0] * 6 and found.prior_ends[1].tolist() == [math.inf] * 6
     everywhere = over_constants(constants, [1.0, 1.0, -3.0], [5.0, 1.0, -3.0, 1.0, -1.0, 0.0])
-    assert everywhere.known[1].tolist() == [math.inf, math.inf, 0.0, math.inf, 0.0, 0.0]
+    assert everywhere.prior_ends[1].tolist() == [math.inf, math.inf, 0.0, math.inf, 0.0, 0.0]
     assert of_margins(constants, [1.0, 1.0, -3.0]).share_above(0.0).low > 0
 
 

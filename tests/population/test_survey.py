@@ -50,7 +50,7 @@ def test_points_have_their_indices_and_ends(found: AuditResult, truth: np.ndarra
     drawn = [point.point for point in found.points]
     assert drawn == Draw(SIZE, 4).first(12)
     assert [point.exact.upper for point in found.points] == pytest.approx(truth[drawn], rel=1e-9)
-    floor, ceiling = found.population.known
+    floor, ceiling = found.population.prior_ends
     assert (floor <= truth + 1e-9).all() and (truth <= ceiling + 1e-9).all() and (floor > 0).any()
 
 
@@ -68,10 +68,11 @@ def test_it_says_what_holds(found: AuditResult, truth: np.ndarray) -> None:
 def test_a_rule_ends_the_draw(question: tuple[nn.Module, Tensor, Tensor], truth: np.ndarray) -> None:
     net, x, y = question
     rule = QuantileWithin(0.9, 0.2)
-    found = lipreg.audit(net, PROBLEM, population=Population(x, y, until=rule))
+    found = lipreg.audit(net, PROBLEM, estimators=ENGINE, population=Population(x, y, until=rule))
     assert found.survey is not None and found.survey.met and found.population.quantile(0.9).within(0.2)
     assert len(found.points) < SIZE and "until the 90 % quantile is known within 20 %" in found.table()
-    out_of_reach = lipreg.audit(net, PROBLEM, population=Population(x[:9], y[:9], until=MeanWithin(1e-9)))
+    population = Population(x[:9], y[:9], until=MeanWithin(1e-9))
+    out_of_reach = lipreg.audit(net, PROBLEM, estimators=ENGINE, population=population)
     assert len(out_of_reach.points) == 9  # all there are
 
 
@@ -150,7 +151,7 @@ def test_values_that_were_named_and_all_together(question: tuple[nn.Module, Tens
     net, x, y = question
     value = float(np.sort(truth)[30])
     asked = Population(x, y, until=QuantileWithin(0.5, 0.3), above=value, together=True)
-    found = lipreg.audit(net, PROBLEM, population=asked)
+    found = lipreg.audit(net, PROBLEM, estimators=ENGINE, population=asked)
     assert found.survey is not None and found.survey.met
     own = found.population.together(7)  # the rule's figure, one value, two quantiles, a mean, and two of margins
     assert own.quantile(0.5).within(0.3) and own.share_above(value).low <= 9 / SIZE <= own.share_above(value).high
@@ -170,8 +171,10 @@ def test_a_run_beside_its_twin_on_the_page(
     half = nn.Sequential(*net, nn.Linear(3, 3, bias=False))
     with torch.no_grad():
         half[3].weight.copy_(torch.eye(3) / 2)  # constants and margins are halved, their quotients stay
-    other = lipreg.audit(half, PROBLEM, population=Population(x, y, until=12, seed=4), name="halved")
-    moved = lipreg.audit(half, PROBLEM, population=Population(x + 0.1, y, until=12, seed=4), name="moved")
+    population = Population(x, y, until=12, seed=4)
+    other = lipreg.audit(half, PROBLEM, estimators=ENGINE, population=population, name="halved")
+    population = Population(x + 0.1, y, until=12, seed=4)
+    moved = lipreg.audit(half, PROBLEM, estimators=ENGINE, population=population, name="moved")
     for own, told in ((other, True), (moved, False)):
         run = dataclasses.replace(own.run, twin="network", twin_id=found.run.id)
         path = tmp_path / f"{told}.jsonl"
@@ -201,7 +204,8 @@ def test_two_rules_share_the_points_that_both_have_drawn(question: tuple[nn.Modu
     for ratio in (few.over(many), many.over(few)):
         assert len(ratio.drawn) == len(few.drawn)
         assert ratio.quantile(0.5).low <= 1 <= ratio.quantile(0.5).high
-    planned = lipreg.audit(net, PROBLEM, population=Population(x, y, until=len(few.drawn), seed=1)).population
+    population = Population(x, y, until=len(few.drawn), seed=1)
+    planned = lipreg.audit(net, PROBLEM, estimators=ENGINE, population=population).population
     with pytest.raises(IncomparableResults, match="planned"):
         planned.over(few)
 

@@ -10,7 +10,7 @@ import pytest
 from lipreg.errors import IncomparableResults
 from lipreg.population import Between, Draw, QuantileWithin, ShareWithin
 from lipreg.population.comparing import compared
-from lipreg.population.wording import between, told
+from lipreg.population.wording import between, population_sentences
 from lipreg.records import PopulationRecord
 
 SIZE = 50
@@ -24,17 +24,20 @@ def record(drawn: list[int], low: Sequence[float], **others: object) -> Populati
 
 def test_words_are_not_rounded_up() -> None:
     few = record([0, 1], [1.0, 1.0], size=5, confidence=0.99995)
-    said = " ".join(told(few))
+    said = " ".join(population_sentences(few))
     assert "99.995 %" in said and "100 %" not in said
     assert QuantileWithin(0.99999, 0.1).sentence() == "the 99.999 % quantile is known within 10 %"
-    rule = record([0, 1], [1.0, 1.0], size=5, figure=ShareWithin(0.7).told(few.sample))
-    assert told(rule)[2].endswith("have a constant above 0.7")
+    rule = record([0, 1], [1.0, 1.0], size=5, figure=ShareWithin(0.7).figure(few.sample))
+    assert population_sentences(rule)[2].endswith("have a constant above 0.7")
 
 
 def test_statements_that_hold_together_say_how_and_are_wider() -> None:
     drawn = Draw(SIZE, 1).first(20)
     own = record(drawn, [float(i) for i in drawn], above=[10.5])
-    apart, together = told(own), told(record(drawn, own.low, above=[10.5], together=True))
+    apart, together = (
+        population_sentences(own),
+        population_sentences(record(drawn, own.low, above=[10.5], together=True)),
+    )
     assert "each of the following, by itself" in apart[1]
     assert "the 5 % of draws that may miss are shared out equally among the 4" in together[1]
     alone = own.sample.together(4)
@@ -49,12 +52,12 @@ def test_points_that_are_classified_wrongly_are_said() -> None:
     every = [0.5] * SIZE
     for i, margin in zip(drawn, margins, strict=True):
         every[i] = margin
-    seen = told(record(drawn, [2.0] * 20, margins=margins))
+    seen = population_sentences(record(drawn, [2.0] * 20, margins=margins))
     assert seen[-1] == "between 6 and 32 % of the points are classified wrongly, with a margin over constant of 0"
-    whole = told(record(drawn, [2.0] * 20, margins=margins, every_margin=every))
+    whole = population_sentences(record(drawn, [2.0] * 20, margins=margins, every_margin=every))
     assert whole[-1] == "3 points are classified wrongly, with a margin over constant of 0"
     assert whole[-2] == "the median of the margin over constant is between 0.25 and 0.25001"
-    none = told(record(drawn, [2.0] * 20, margins=[0.5] * 20, every_margin=[0.5] * SIZE))
+    none = population_sentences(record(drawn, [2.0] * 20, margins=[0.5] * 20, every_margin=[0.5] * SIZE))
     assert none[-1] == "no point is classified wrongly"
 
 

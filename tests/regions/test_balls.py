@@ -79,7 +79,7 @@ def test_coordinates_at_the_end_of_the_range_keep_one_side(kind: type) -> None:
     placed = kind(0.3, low=0.0, high=1.0).place(torch.tensor([[0.0, 1.0, 0.9]], dtype=torch.float64))
     np.testing.assert_allclose(placed.lower.numpy(), [[0.0, 0.7, 0.6]])
     np.testing.assert_allclose(placed.upper.numpy(), [[0.3, 1.0, 1.0]])
-    assert placed.moves.all()
+    assert placed.movable.all()
 
 
 # ---------------------------------------------------------------- boxes
@@ -128,7 +128,7 @@ def test_a_box_must_fit_its_reference_points() -> None:
 
 def test_a_box_may_hold_some_coordinates_fixed() -> None:
     placed = Box([0.0, 0.5], [1.0, 0.5]).place(torch.tensor([[0.2, 0.5]], dtype=torch.float64))
-    assert placed.moves.tolist() == [[True, False]]
+    assert placed.movable.tolist() == [[True, False]]
 
 
 # ---------------------------------------------------------------- values

@@ -79,7 +79,7 @@ def test_the_region_is_its_definition(region: Region) -> None:
         np.testing.assert_allclose(placed.lower[i].numpy(), lower, rtol=0, atol=1e-15)
         np.testing.assert_allclose(placed.upper[i].numpy(), upper, rtol=0, atol=1e-15)
         np.testing.assert_array_equal(placed.center[i].numpy(), x0)
-        np.testing.assert_array_equal(placed.moves[i].numpy(), lower < upper)
+        np.testing.assert_array_equal(placed.movable[i].numpy(), lower < upper)
     assert placed.batch == 3 and placed.shape == (3,)
     x = 3 * torch.rand(3, 500, 3, dtype=torch.float64) - 1
     for i in range(3):
@@ -159,8 +159,8 @@ def test_samples_lie_in_the_region_and_fill_it(region: Region) -> None:
     for i in range(3):
         assert inside(placed, i, x[i].numpy()).all()
     spread = x.amax(1) - x.amin(1)
-    assert (spread[placed.moves] > 0.4 * (placed.upper - placed.lower)[placed.moves]).all()
-    assert (spread[~placed.moves] == 0).all()
+    assert (spread[placed.movable] > 0.4 * (placed.upper - placed.lower)[placed.movable]).all()
+    assert (spread[~placed.movable] == 0).all()
     again = placed.sample(401, torch.Generator().manual_seed(1))
     assert torch.equal(x, again)
     assert not torch.equal(x, placed.sample(401, torch.Generator().manual_seed(2)))

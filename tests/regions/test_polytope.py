@@ -165,7 +165,7 @@ def test_reference_points_are_checked_row_by_row() -> None:
         ([[1.0, 1.0]], [1.0], {"low": 0.0}, None),
         ([[1.0, -1.0], [-1.0, 1.0]], [1.0, 1.0], {}, "coordinate 0 has no upper end"),
         ([[1.0, 0.0]], [1.0], {"low": [0.0, 0.0], "high": [2.0, 0.0]}, None),
-        ([[0.0, 1.0]], [1.0], {"low": [0.0, 0.0], "high": [2.0, 0.0]}, "row 0 of A touches no coordinate"),
+        ([[0.0, 1.0]], [1.0], {"low": [0.0, 0.0], "high": [2.0, 0.0]}, "row 0 of A is 0 in every coordinate"),
         ([[1.0, 0.0]], [math.inf], {"low": 0.0, "high": 1.0}, "b holds NaN or infinity"),
         ([[1.0, math.nan]], [1.0], {"low": 0.0, "high": 1.0}, "A holds NaN"),
         ([1.0, 2.0], [1.0], {}, "shape"),

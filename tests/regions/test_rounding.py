@@ -209,7 +209,7 @@ def test_polytopes_hold_real_points_alone(seed: int, relative: bool) -> None:
 
 def test_a_polytope_that_float64_cannot_hold_is_refused() -> None:
     square = Polytope([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]], [1e-7] * 4, relative=True)
-    assert square.place(torch.ones(1, 2, dtype=torch.float64)).moves.all()
+    assert square.place(torch.ones(1, 2, dtype=torch.float64)).movable.all()
     with pytest.raises(InvalidInput, match=r"lost in rounding at reference point 0.* 1700000000, .*2\.38e-07 apart"):
         square.place(torch.full((1, 2), 1.7e9, dtype=torch.float64))
 
@@ -217,12 +217,12 @@ def test_a_polytope_that_float64_cannot_hold_is_refused() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_radius_that_float64_cannot_hold_is_refused_with_the_numbers(kind: type) -> None:
     x0 = torch.tensor([[0.0, 0.0], [1.0, 1.7e9]], dtype=torch.float64)
-    assert kind(1e-5).place(x0).moves.all()
+    assert kind(1e-5).place(x0).movable.all()
     with pytest.raises(InvalidInput) as caught:
         kind(3.5e-7).place(x0)
     for part in ("radius 3.5e-07", "coordinate 1 of reference point 1", "1700000000", "2.38e-07", "9.54e-07", "Shift"):
         assert part in str(caught.value)
-    assert kind(3.5e-7).place(x0[:1]).moves.all()
+    assert kind(3.5e-7).place(x0[:1]).movable.all()
 
 
 def test_other_dtypes_keep_the_region_and_its_constants() -> None:
@@ -230,13 +230,13 @@ def test_other_dtypes_keep_the_region_and_its_constants() -> None:
     for region in (box, LinfBall(0.1, low=0.05), L1Ball(0.3)):
         placed = region.place(torch.tensor([[0.1, 0.4]], dtype=torch.float64))
         coarse = placed.to(torch.float32, "cpu")
-        assert torch.equal(coarse.moves, placed.moves)
-        assert ((coarse.lower.double() <= placed.lower) | ~placed.moves).all()
-        assert ((coarse.upper.double() >= placed.upper) | ~placed.moves).all()
+        assert torch.equal(coarse.movable, placed.movable)
+        assert ((coarse.lower.double() <= placed.lower) | ~placed.movable).all()
+        assert ((coarse.upper.double() >= placed.upper) | ~placed.movable).all()
         assert (coarse.down.double() <= placed.down).all() and (coarse.up.double() >= placed.up).all()
         assert placed.to(torch.float64, "cpu") is placed
         back = coarse.to(torch.float64, "cpu")
-        assert torch.equal(back.down, coarse.down.double()) and torch.equal(back.moves, placed.moves)
+        assert torch.equal(back.down, coarse.down.double()) and torch.equal(back.movable, placed.movable)
         assert coarse.contains(coarse.sample(20, torch.Generator().manual_seed(0))).all()
     single = box.place(torch.tensor([[0.1, 0.4]]))
-    assert single.moves.tolist() == [[False, True]]
+    assert single.movable.tolist() == [[False, True]]

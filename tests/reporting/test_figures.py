@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from lipreg.errors import InvalidInput
 from lipreg.records import AuditRecord, EpochRecord, Record, RunRecord
 from lipreg.reporting.figures import NARROW, trajectory_figure
-from lipreg.reporting.labels import spread
+from lipreg.reporting.labels import separate
 from lipreg.reporting.svg import save, svg
 from tests.reporting.conftest import build
 
@@ -124,7 +124,7 @@ def test_no_global_state_is_touched(records: Sequence[Record]) -> None:
 
 @given(st.lists(st.floats(0, 1), max_size=8).map(sorted), st.floats(0.01, 0.3))
 def test_spread_keeps_order_and_distance(places: list[float], gap: float) -> None:
-    moved = spread(places, gap)
+    moved = separate(places, gap)
     assert len(moved) == len(places)
     assert all(b - a >= gap - 1e-9 for a, b in pairwise(moved))
     if all(b - a >= gap for a, b in pairwise(places)):

@@ -73,7 +73,7 @@ def test_a_loss_is_a_plain_number_under_its_own_name() -> None:
     assert row.split() == ["val_loss", "0.125", "0.25", "-0.125"]
     assert "accuracy" not in text and "certified radius" not in text, "no classes"
     twin = find_pair(regression(), "penalty").twin
-    assert list(twin.metric.values()) == [p.metric for p in twin.course] == [2.0, 0.75, 0.25]
+    assert list(twin.metric.values()) == [p.metric for p in twin.trajectory] == [2.0, 0.75, 0.25]
 
 
 def test_the_run_or_the_report_names_another() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from lipreg.records import Record, RunRecord, Source, Sources
 from lipreg.reporting.html import write_runs_report
-from lipreg.reporting.penalised import held_against, penalised
+from lipreg.reporting.penalised import bound_description, penalised
 from lipreg.reporting.runs import find_entries
 from lipreg.reporting.seeds import seed_groups
 from tests.reporting.pages import Page
@@ -119,7 +119,7 @@ def test_what_is_no_estimate_of_the_constant_is_not_called_one(quantity: str) ->
 
     assert penalised(record(quantity=quantity), "affine_relu") == f"{quantity}, no bound"
     held = f"affine_relu, the bound it is held against (penalised: {quantity}, no bound)"
-    assert held_against(record(quantity=quantity), "affine_relu") == held
+    assert bound_description(record(quantity=quantity), "affine_relu") == held
     bound = {"quantity": "affine_relu", "certificate": "upper"}
     both = record(**bound, beside=[told(quantity)])
     assert penalised(both, "affine_relu") == f"affine_relu, a bound, and {quantity}, no bound"

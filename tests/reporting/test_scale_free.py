@@ -26,7 +26,7 @@ from lipreg.reporting.frames import audit_frame, calibration_frame
 from lipreg.reporting.html import write_report
 from lipreg.reporting.notes import WHICH, WHICH_VALUES, notes
 from lipreg.reporting.page_data import page_data
-from lipreg.reporting.penalised import held_against, penalised
+from lipreg.reporting.penalised import bound_description, penalised
 from lipreg.reporting.rows import AS_THEY_ARE, OF_AUDIT, SCALE_FREE, comparison_blocks
 from lipreg.reporting.runs import find_entries
 from lipreg.reporting.tables import comparison_text
@@ -191,7 +191,7 @@ def test_what_is_known_holds_whatever_t_is(low: float, wide: float, bound: float
     share, note = transfer(exact, bound)
     if share is None or abs(math.log(bound)) < 2 * noise + 2e-3:
         return
-    known = CalibratedMovement(Movement(1, exact, bound, share, note), noise).known
+    known = CalibratedMovement(Movement(1, exact, bound, share, note), noise).with_noise
     assert known.exact is not None and known.transfer is not None
     shift = off * noise
     for end in (exact.lower, exact.upper):
@@ -225,13 +225,13 @@ def test_a_penalty_on_an_estimate_is_not_said_to_lower_the_bound(records: Sequen
 
     plain, estimated = records[0], about(records[0])
     assert isinstance(plain, RunRecord) and isinstance(estimated, RunRecord)
-    assert held_against(plain, "affine_relu") == "affine_relu, the bound that the penalty lowers"
+    assert bound_description(plain, "affine_relu") == "affine_relu, the bound that the penalty lowers"
     held = "affine_relu, the bound it is held against (penalised: jacobian, an estimate)"
-    assert held_against(estimated, "affine_relu") == held and penalised(estimated, "b") == "jacobian, an estimate"
+    assert bound_description(estimated, "affine_relu") == held and penalised(estimated, "b") == "jacobian, an estimate"
     two = about(records[0], beside=[{"quantity": "pgd", "certificate": "estimate"}])
     assert isinstance(two, RunRecord) and penalised(two, "b") == "jacobian, an estimate, and pgd, no bound"
     assert (
-        held_against(about(records[0], quantity="b", certificate="upper"), "b")
+        bound_description(about(records[0], quantity="b", certificate="upper"), "b")
         == "b, the bound that the penalty lowers"
     )  # type: ignore[arg-type]
     some = [about(r) for r in records]

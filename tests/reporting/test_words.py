@@ -15,10 +15,10 @@ import pytest
 from lipreg.records import AuditRecord, Record, Source
 from lipreg.reporting.figures import trajectory_figure
 from lipreg.reporting.html import write_report
+from lipreg.reporting.markup import value
 from lipreg.reporting.page_data import page_data
 from lipreg.reporting.rows import AS_THEY_ARE, OF_AUDIT, SCALE_FREE, comparison_blocks
 from lipreg.reporting.runs import find_entries
-from lipreg.reporting.sections import value
 from lipreg.reporting.tables import comparison_text
 from lipreg.reporting.verdicts import HOW, verdict
 from lipreg.transfer import Comparison, compare

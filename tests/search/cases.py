@@ -44,7 +44,7 @@ class Sampled:
 def sample(net: nn.Module, local: Analysis, count: int, seed: int = 0) -> Sampled:
     folded = fold(local)
     x = local.placed.region.sample(count, torch.Generator().manual_seed(seed))[0]
-    moves = local.placed.region.moves[0].flatten()
+    moves = local.placed.region.movable[0].flatten()
     d = (x - local.placed.region.center)[..., moves]
     seen = oracles.preactivations(net, x.numpy())
     order = {index: at for at, (index, _) in enumerate(local.graph.relus())}

@@ -14,10 +14,10 @@ from lipreg.bounds.semidefinite import norm_bound
 from lipreg.folding import fold
 from lipreg.regions import L2Ball
 from lipreg.search.branching import branch
+from lipreg.search.forward_bounds import contradictory, shrink_boxes, tighten
 from lipreg.search.gradients import fold_phases, interval, interval_bound, interval_entries
 from lipreg.search.multipliers import tighten_together
 from lipreg.search.nodes import Nodes
-from lipreg.search.reach import contradictory, shrink_boxes, tighten
 from tests import oracles
 from tests.conformance import questions
 from tests.sampling import one_in
@@ -140,13 +140,13 @@ def test_gradient_bounds_hold_at_every_point_of_a_node(name: str, p: float) -> N
     bounds = {
         "interval": interval_bound(folded, nodes.phase, nodes.row),
         "entries": folded.norm(center.abs() + radius),
-        "fold": folded.norm(own.center.abs() + own.spread.abs().sum(-1)),
+        "fold": folded.norm(own.center.abs() + own.generators.abs().sum(-1)),
     }
     if p != 1.0:
-        bounds["semidefinite"] = norm_bound(own.center, own.spread, p)
+        bounds["semidefinite"] = norm_bound(own.center, own.generators, p)
     for kind, bound in bounds.items():
         assert (bound >= truth * (1 - 1e-12) - 1e-13).all(), kind
-    decided = ~nodes.undecided.any(-1)
+    decided = ~nodes.unstable.any(-1)
     assert decided.any()
     for kind, bound in bounds.items():
         torch.testing.assert_close(bound[decided], truth[decided], rtol=1e-6, atol=1e-12, msg=kind)
@@ -172,7 +172,7 @@ def test_the_semidefinite_bound_is_certified_after_any_number_of_sweeps(
         around = center.abs() + spread.abs().sum(-1)
         cheap = around.sum(-1) if p == math.inf else around.norm(dim=-1)
         assert (bound / exact)[21:].mean() < 1.07 < (cheap / exact)[21:].mean()
-        torch.testing.assert_close(bound[5:10], exact[5:10], rtol=1e-6, atol=0.0)  # nothing undecided
+        torch.testing.assert_close(bound[5:10], exact[5:10], rtol=1e-6, atol=0.0)  # nothing unstable
 
 
 @each_net
@@ -180,7 +180,7 @@ def test_the_semidefinite_bound_is_certified_after_any_number_of_sweeps(
 def test_children_cover_their_node(name: str, levels: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lipreg.search.branching.by_levels", lambda network: levels)
     sampled, nodes = drawn(name, "linf")
-    nodes = nodes[nodes.undecided.any(-1)]
+    nodes = nodes[nodes.unstable.any(-1)]
     nodes = replace(nodes, upper=interval_bound(sampled.folded, nodes.phase, nodes.row))
     held = inside(sampled, nodes)
     for at in range(len(nodes)):

@@ -12,24 +12,24 @@ from torch import Tensor, nn
 
 from lipreg import LinfBall, LocalLipschitz, Logit
 from lipreg.bounds import Analysis
-from lipreg.budget import FREE, Budget
+from lipreg.budget import UNLIMITED, Budget
 from lipreg.estimators import certify, frozen_analysis
 from lipreg.folding import FoldedNetwork, fold
-from lipreg.milp import Cell, settle_cell
+from lipreg.milp import CellStatus, settle_cell
 from lipreg.results import Certificate
 from lipreg.search import engine
 from lipreg.search.conflicts import conflicts, with_conflicts
+from lipreg.search.forward_bounds import contradictory, tighten
 from lipreg.search.implied import implied
 from lipreg.search.multipliers import SIMPLEX_INPUTS
 from lipreg.search.nodes import Nodes
-from lipreg.search.reach import contradictory, tighten
 from lipreg.search.relaxed import relaxed_bound
-from tests.search.test_climb import many_inputs
+from tests.search.test_local_search import many_inputs
 from tests.search.test_relaxed import random_nodes
 
 
 def crowded(seed: int, p: float = float("inf")) -> tuple[nn.Module, Analysis]:
-    """Up to seven undecided units that read nearly the same of twelve inputs, so that few of their patterns have points."""
+    """Up to seven unstable units that read nearly the same of twelve inputs, so that few of their patterns have points."""
     torch.manual_seed(seed)
     net = nn.Sequential(nn.Linear(12, 4), nn.ReLU(), nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 1)).double()
     first, second = net[0], net[2]
@@ -43,7 +43,7 @@ def crowded(seed: int, p: float = float("inf")) -> tuple[nn.Module, Analysis]:
 
 
 def has_points(local: Analysis, folded: FoldedNetwork, phase: Tensor) -> bool:
-    return settle_cell(local, folded.units, (phase > 0).double().numpy(), Budget())[0] is Cell.OPEN
+    return settle_cell(local, folded.units, (phase > 0).double().numpy(), Budget())[0] is CellStatus.HAS_INTERIOR
 
 
 def paired(folded: FoldedNetwork) -> FoldedNetwork:
@@ -90,9 +90,9 @@ def test_nodes_are_bounded_above_their_cells_that_pairs_allow(p: float) -> None:
     every = every_phase(folded.count)
     allowed = every[~broken(folded.exclusive, every).any(1)]
     norms = folded.gradient_norms(allowed).amax(-1)
-    nodes = random_nodes(folded, 100, undecided=folded.count - 2)
+    nodes = random_nodes(folded, 100, unstable=folded.count - 2)
     for _ in range(3):  # from where its multipliers ended, too
-        bound = relaxed_bound(folded, nodes, 0.0, FREE)
+        bound = relaxed_bound(folded, nodes, 0.0, UNLIMITED)
         inside = ((nodes.phase.unsqueeze(1) == 0) | (nodes.phase.unsqueeze(1) == allowed)).all(-1)
         assert (bound >= torch.where(inside, norms, 0.0).amax(1)).all()
     assert nodes.exclusive.any()

@@ -15,8 +15,8 @@ from lipreg.estimators import certify, frozen_analysis
 from lipreg.outputs import Logit
 from lipreg.regions import L1Ball, L2Ball, Polytope, WholeSpace
 from lipreg.results import Status
-from lipreg.search.curved.bounds import Bounding
-from lipreg.search.curved.engine import chosen_frame
+from lipreg.search.curved.bounds import BoxBounder
+from lipreg.search.curved.engine import bending_frame
 from lipreg.search.curved.frame import Frame
 from lipreg.testing.networks import Mixed
 from tests.sampling import one_in
@@ -49,12 +49,12 @@ def test_no_bound_of_a_box_is_below_what_is_met_there(act: type[nn.Module] | Non
     x, draw = torch.zeros(1, count, dtype=torch.float64), torch.Generator().manual_seed(0)
     for output in (AllLogits(), Vector()):
         local = frozen_analysis(net, LocalLipschitz(LinfBall(1.0), output, p=p), x, None)
-        frames = {"inputs": Frame(torch.zeros(count, dtype=torch.float64)), "own": chosen_frame(local)}
+        frames = {"inputs": Frame(torch.zeros(count, dtype=torch.float64)), "own": bending_frame(local)}
         for frame in frames.values():
             middle = 1.6 * torch.rand(12, count, generator=draw, dtype=torch.float64) - 0.8
             radius = 10.0 ** (2.5 * torch.rand(12, 1, generator=draw, dtype=torch.float64) - 3.0)
             with torch.no_grad():
-                found = Bounding(local.graph, local.placed, frame)(middle - radius, middle + radius)
+                found = BoxBounder(local.graph, local.placed, frame)(middle - radius, middle + radius)
             share = 2.0 * torch.rand(200, 12, count, generator=draw, dtype=torch.float64) - 1.0
             share[:8] = share[:8].sign()
             inside = frame.points((middle + share * radius).flatten(0, 1))
@@ -68,7 +68,7 @@ def test_no_bound_of_a_box_is_below_what_is_met_there(act: type[nn.Module] | Non
 def test_the_mean_value_form_is_off_by_the_square_of_the_box() -> None:
     net, x = network(nn.Tanh), torch.full((1, 3), 0.2, dtype=torch.float64)
     local = frozen_analysis(net, LocalLipschitz(LinfBall(1.0), Logit(0), p=2.0), x, None)
-    bounding, excess = Bounding(local.graph, local.placed, Frame(torch.zeros(3, dtype=torch.float64))), []
+    bounding, excess = BoxBounder(local.graph, local.placed, Frame(torch.zeros(3, dtype=torch.float64))), []
     for radius in (0.02, 0.01, 0.005):
         with torch.no_grad():
             upper = float(bounding(x - radius, x + radius).upper)

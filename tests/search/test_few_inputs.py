@@ -16,9 +16,9 @@ from lipreg import AllLogits, Budget, LinfBall, LocalLipschitz, certify
 from lipreg.folding import fold
 from lipreg.regions import Box, L1Ball, Region
 from lipreg.results import Certificate
-from lipreg.search.branching import LEFT, by_levels
+from lipreg.search.branching import BITS_PER_UNIT, by_levels
 from lipreg.search.branching import _bits as bits
-from lipreg.search.simplex import LARGEST, deepest, dual_simplex, maxima, proved
+from lipreg.search.simplex import LARGEST, deepest, dual_simplex, duality_bound, maxima
 from lipreg.testing import exact_constants
 from tests import oracles
 from tests.attacks.cases import Question
@@ -75,7 +75,7 @@ def test_any_number_of_steps_proves(steps: int) -> None:
     both = torch.cat([form, -form])
     y, _ = dual_simplex(both, cut, level, node, steps)
     assert (y >= 0).all() and (y <= LARGEST).all()
-    bound = proved(both, y, cut[node], level[node])
+    bound = duality_bound(both, y, cut[node], level[node])
     truth = [largest(f, cut[i], level[i]) for f, i in zip(both, node.tolist(), strict=True)]
     assert (bound >= torch.tensor(truth, dtype=torch.float64) - 1e-9).all()
 
@@ -152,7 +152,7 @@ def test_steep_cells_of_tiny_volume_are_found(p: float) -> None:
 def test_cells_are_counted_in_bits() -> None:
     assert bits(24, 2) == pytest.approx(math.log2(1 + 24 + 276))
     assert bits(5, 9) == pytest.approx(5.0)
-    assert LEFT * 54_144 < bits(54_144, 30_000) <= 54_144  # a sum that whole numbers would take minutes for
+    assert BITS_PER_UNIT * 54_144 < bits(54_144, 30_000) <= 54_144  # a sum that whole numbers would take minutes for
 
 
 def test_levels_count_where_boxes_leave_room() -> None:

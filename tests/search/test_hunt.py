@@ -60,13 +60,13 @@ def test_what_is_promised_is_what_the_network_attains(region: str, scope: Scope)
     name, p, output = NETS[turn % len(NETS)], (1.0, 2.0, math.inf)[turn % 3], (AllLogits(), Vector())[turn % 2]
     local = asked(oracles.network(name), REGIONS[region], scope, p, output)
     hunt = hunted(local, 5)
-    x = hunt.found(40)
+    x = hunt.best_points(40)
     assert local.placed.region.contains(x.unsqueeze(0)).all()
     truth = attained(local, x.unsqueeze(0))[0]
     seen = torch.isfinite(truth)
     assert seen.sum() >= min(3, len(x) // 2)
     x = x.to(hunt.screen.dtype)
-    promised = hunt.screen.functionals(x)
+    promised = hunt.screen.all_values(x)
     torch.testing.assert_close(promised.amax(-1).double()[seen], truth[seen], rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(hunt.screen.values(x, promised.argmax(-1)), promised.amax(-1))
 
@@ -76,7 +76,7 @@ def test_switching_a_unit_adds_at_least_its_gain() -> None:
     net = oracles.network("deep")
     screen = Screen(asked(net, LinfBall(0.8)))
     x = screen.sample(6, torch.Generator().manual_seed(0))
-    value, choice = screen.functionals(x).max(-1)
+    value, choice = screen.all_values(x).max(-1)
     sign, gain = screen.gains(x, choice)
     patterns = screen.graph.patterns(screen.graph.values(x))
     tried = 0
@@ -122,7 +122,7 @@ def test_points_along_the_gradient_are_the_best_of_an_affine_network(p: float) -
     norm = {1.0: weight.abs().amax(1), 2.0: weight.norm(dim=1), math.inf: weight.abs().sum(1)}[p]
     # each point aims along the functional that rises most there
     rises = (weight @ (x - 0.1).T).abs().argmax(0)
-    own = screen.functionals(found).reshape(4, AIMS, 3).amax(1).gather(1, rises.unsqueeze(1))[:, 0]
+    own = screen.all_values(found).reshape(4, AIMS, 3).amax(1).gather(1, rises.unsqueeze(1))[:, 0]
     torch.testing.assert_close(own, norm[rises].detach())
 
 
@@ -286,8 +286,26 @@ def test_other_origins_are_points_of_the_region_and_leave_the_hunt_as_it_is(regi
     hunt = Hunt(Screen(local), torch.Generator().manual_seed(0))
     hunt.go(lambda: False, turns=2)
     points = hunt.points.clone()
-    found = [incumbent.elsewhere(hunt, lambda ended=ended: ended) for ended in (False, False, True)]
+    found = [incumbent.fresh_start(hunt, lambda ended=ended: ended) for ended in (False, False, True)]
     for point in found:
         assert local.placed.region.contains(point.unsqueeze(0).unsqueeze(1)).all()
     assert not torch.equal(found[0], found[1])
     assert torch.equal(hunt.points, points)
+
+
+def test_a_first_turn_that_ends_early_has_looked_at_points_of_every_kind() -> None:
+    """Points spread through a box, corners, and points on faces between them."""
+    net = nn.Sequential(nn.Linear(20, 4), nn.ReLU(), nn.Linear(4, 1)).double()
+    local = frozen_analysis(net, LocalLipschitz(LinfBall(0.5), Logit(0)), torch.zeros(1, 20, dtype=torch.float64), None)
+    screen, looked = Screen(local), list[Tensor]()
+
+    def seen(x: Tensor) -> Tensor:
+        looked.append(x)
+        return torch.zeros(len(x), 1, dtype=x.dtype)
+
+    screen.all_values = seen  # type: ignore[method-assign]
+    Hunt(screen, torch.Generator().manual_seed(0)).turn(lambda: False)
+    first = torch.cat(looked[1:])[:64]
+    at_end = (first.abs() == 0.5).double().mean(1)
+    for kind in (at_end == 0, at_end == 1, (at_end > 0) & (at_end < 1)):
+        assert int(kind.sum()) >= 5

@@ -12,7 +12,7 @@ from lipreg import AllLogits, LinfBall, LocalLipschitz, Vector
 from lipreg.budget import Budget
 from lipreg.estimators import certify, frozen_analysis
 from lipreg.regions import L2Ball
-from lipreg.search.curved.bounds import Bounding
+from lipreg.search.curved.bounds import BoxBounder
 from lipreg.search.curved.frame import Frame
 from lipreg.search.curved.kinks import without_jumps
 from tests.sampling import one_in
@@ -91,7 +91,7 @@ def test_no_bound_of_a_part_is_below_what_is_met_there(act: str) -> None:
     sides = sides.unflatten(0, (60, 80))
     wanted = sides[0] * torch.randint(0, 2, sides[0].shape, generator=draw).to(torch.int8)
     with torch.no_grad():
-        found = Bounding(local.graph, local.placed, Frame(torch.zeros(2, dtype=torch.float64)))(
+        found = BoxBounder(local.graph, local.placed, Frame(torch.zeros(2, dtype=torch.float64)))(
             middle - radius, middle + radius, wanted
         )
     held = ((sides == wanted) | (wanted == 0)).all(2)

@@ -17,9 +17,9 @@ from lipreg.estimators.exact.branch_and_bound import BranchAndBound
 from lipreg.estimators.settings import Settings
 from lipreg.outputs import Logit
 from lipreg.regions import L1Ball, L2Ball
-from lipreg.search.curved.bounds import Bounding
+from lipreg.search.curved.bounds import BoxBounder
 from lipreg.search.curved.composed import composed
-from lipreg.search.curved.engine import chosen_frame
+from lipreg.search.curved.engine import bending_frame
 from lipreg.search.curved.frame import Frame
 from lipreg.search.curved.steeper import LastCurves
 from lipreg.testing import exact_constants
@@ -61,7 +61,7 @@ def test_no_bound_of_a_part_is_below_what_is_met_there_and_no_cut_takes_its_poin
     net, x, draw = network(ORDERS[order]), torch.zeros(1, 3, dtype=torch.float64), torch.Generator().manual_seed(0)
     for output in (AllLogits(), Vector()):
         local = frozen_analysis(net, LocalLipschitz(LinfBall(1.0), output, p=p), x, None)
-        for frame in (Frame(torch.zeros(3, dtype=torch.float64)), chosen_frame(local)):
+        for frame in (Frame(torch.zeros(3, dtype=torch.float64)), bending_frame(local)):
             middle = 1.6 * torch.rand(120, 3, generator=draw, dtype=torch.float64) - 0.8
             radius = 10.0 ** (2.0 * torch.rand(120, 1, generator=draw, dtype=torch.float64) - 2.0)
             share = 2.0 * torch.rand(60, 120, 3, generator=draw, dtype=torch.float64) - 1.0
@@ -71,7 +71,7 @@ def test_no_bound_of_a_part_is_below_what_is_met_there_and_no_cut_takes_its_poin
             # the sides of a point of the box, of about half of the units, the middle's own or not
             wanted = sides[0] * torch.randint(0, 2, sides[0].shape, generator=draw).to(torch.int8)
             with torch.no_grad():
-                found = Bounding(local.graph, local.placed, frame)(middle - radius, middle + radius, wanted)
+                found = BoxBounder(local.graph, local.placed, frame)(middle - radius, middle + radius, wanted)
             held = ((sides == wanted) | (wanted == 0)).all(2)
             assert held.sum() > 1000
             met = local.placed.combine_flat(jacobians(net, points)).unflatten(0, (60, 120))
@@ -84,7 +84,7 @@ def test_no_bound_of_a_part_is_below_what_is_met_there_and_no_cut_takes_its_poin
 def test_a_part_without_points_is_seen_to_be_empty() -> None:
     net, x = network(ORDERS["curve first"]), torch.zeros(1, 3, dtype=torch.float64)
     local = frozen_analysis(net, LocalLipschitz(LinfBall(1.0), AllLogits(), p=2.0), x, None)
-    found = Bounding(local.graph, local.placed, Frame(torch.zeros(3, dtype=torch.float64)))(
+    found = BoxBounder(local.graph, local.placed, Frame(torch.zeros(3, dtype=torch.float64)))(
         x - 1e-3, x + 1e-3, -phases(local, x)
     )
     assert float(found.upper) == 0.0
@@ -143,7 +143,7 @@ def test_steeper_networks_lie_between_the_network_and_its_head_times_the_largest
     rows = local.placed.rows
     met = float(local.placed.combine_flat(rows @ jacobians(net, points)).max())
     ((_, exact),) = exact_constants(head, problem, x)
-    low, high = (end[0] for end in (local.reach[-3].lower, local.reach[-3].upper))
+    low, high = (end[0] for end in (local.value_bounds[-3].lower, local.value_bounds[-3].upper))
     reached = [
         torch.linspace(a, b, 20_001, dtype=torch.float64) for a, b in zip(low.tolist(), high.tolist(), strict=True)
     ]
@@ -178,7 +178,7 @@ def test_margins_of_curves_are_bounded_at_the_vertices_of_their_slopes(act: type
 def act_slopes(local: Analysis) -> tuple[Tensor, Tensor]:
     """The range of the slopes of the last curves."""
     ((_, node),) = local.graph.curves()
-    return node.curve.slopes(local.reach[node.source].lower, local.reach[node.source].upper)
+    return node.curve.slopes(local.value_bounds[node.source].lower, local.value_bounds[node.source].upper)
 
 
 def test_margins_of_curves_have_no_steeper_network() -> None:

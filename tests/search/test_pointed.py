@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from lipreg import AllLogits, LocalLipschitz, Logit
-from lipreg.budget import FREE, Budget
+from lipreg.budget import UNLIMITED, Budget
 from lipreg.errors import UnsupportedRequest
 from lipreg.estimators import certify, frozen_analysis
 from lipreg.folding import fold
@@ -21,13 +21,13 @@ from lipreg.milp.steepest import Piece, steepest
 from lipreg.regions import Box, L1Ball, L2Ball, LinfBall, Region
 from lipreg.results import Certificate
 from lipreg.search.directions import Directions
-from lipreg.search.pieces import settle_piece
+from lipreg.search.forward_bounds import tighten
+from lipreg.search.linear_pieces import settle_piece
 from lipreg.search.quotients import quotient_bound
-from lipreg.search.reach import tighten
 from lipreg.search.rise_forms import rise_forms
-from lipreg.search.rises import Rises, Shells
+from lipreg.search.rises import Rises, ShellNodes
 from lipreg.search.secants import secant_bound, secants
-from lipreg.search.shells import between, narrow, roots, split
+from lipreg.search.shells import narrow, roots, shell_nodes, split
 from lipreg.testing import exact_constants
 from tests import oracles
 from tests.conformance.questions import sampled
@@ -49,7 +49,7 @@ def rises_of(net: nn.Module, region: Region, p: float, scale: list[float] | None
     problem = LocalLipschitz(region, AllLogits(), "pointed", p, scale=scale)
     local = frozen_analysis(net, problem, x, None)
     regional = replace(local.placed, problem=replace(problem, scope="regional"))
-    return Rises.of(local, fold(local.asking(regional)))
+    return Rises.of(local, fold(local.for_question(regional)))
 
 
 def displacements(rises: Rises, count: int = 400) -> torch.Tensor:
@@ -57,13 +57,13 @@ def displacements(rises: Rises, count: int = 400) -> torch.Tensor:
     return rises.network.domain.of(region.sample(count, torch.Generator().manual_seed(0))[0])
 
 
-def around_points(rises: Rises, d: torch.Tensor, known: float) -> Shells:
+def around_points(rises: Rises, d: torch.Tensor, known: float) -> ShellNodes:
     """A node around each point: some of its phases, distances on both sides of its own, rises in turn."""
     generator = torch.Generator().manual_seed(1)
     length = torch.linalg.vector_norm(d / rises.units, ord=rises.network.p, dim=-1)
     share = torch.rand(2, len(d), generator=generator, dtype=torch.float64)
-    far = length + share[1] * (rises.reach - length).clamp(min=0.0)
-    nodes = between(rises, torch.full_like(length, math.inf), length * (0.2 + 0.8 * share[0]), far)
+    far = length + share[1] * (rises.farthest - length).clamp(min=0.0)
+    nodes = shell_nodes(rises, torch.full_like(length, math.inf), length * (0.2 + 0.8 * share[0]), far)
     phase = rises.network.phases(d)
     fixed = torch.rand(phase.shape, generator=generator) < known
     nodes.phase = torch.where(fixed, phase, torch.zeros_like(phase))
@@ -98,7 +98,7 @@ def test_bounds_hold_at_points_of_their_nodes(p: float, region: str, scale: list
         assert (bound >= true - 1e-9).all() and points.shape == d.shape
         if known == 1.0:
             for at in range(0, len(d), 40):
-                upper, point = settle_piece(rises, nodes[at : at + 1], FREE.started())
+                upper, point = settle_piece(rises, nodes[at : at + 1], UNLIMITED.started())
                 assert true[at] - 1e-9 <= upper <= float(bound[at]) + 1e-6
                 assert point is not None
                 point = rises.network.domain.inside(point.unsqueeze(0))

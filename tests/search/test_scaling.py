@@ -12,9 +12,9 @@ from lipreg import LinfBall, LocalLipschitz, Logit
 from lipreg.budget import Budget
 from lipreg.estimators import ESTIMATORS, frozen_analysis
 from lipreg.folding import fold
-from lipreg.search.climb import climb
-from lipreg.search.gather import gather
-from lipreg.search.outcome import Progress
+from lipreg.search.greedy_search import greedy_search
+from lipreg.search.local_search import local_search
+from lipreg.search.outcome import SearchProgress
 from tests import oracles
 
 
@@ -42,7 +42,7 @@ def test_searches_are_the_same_in_all_units_of_hidden_layers(p: float, scales: t
     """Witnesses of hunts, which run in float32, may differ, and with them some nodes."""
     problem, found, nodes = LocalLipschitz(LinfBall(0.3), Logit(0), p=p), [], []
     for own in ((0, 0), scales):
-        steps: list[Progress] = []
+        steps: list[SearchProgress] = []
         local = frozen_analysis(scaled(*own), problem, X, None)
         (answer,) = ESTIMATORS["branch_and_bound"].intervals(local, Budget(600.0), progress=steps.append)
         found.append((answer.lower, answer.upper))
@@ -57,6 +57,6 @@ def test_local_searches_end_at_the_same_gradient(scales: tuple[int, int]) -> Non
     for own in ((0, 0), scales):
         folded = fold(frozen_analysis(scaled(*own), LocalLipschitz(LinfBall(0.3), Logit(0)), X, None))
         start = torch.zeros(folded.inputs, dtype=torch.float64)
-        ends = [gather(folded, start, lambda: False), climb(folded, start, 20, lambda: False)]
+        ends = [greedy_search(folded, start, lambda: False), local_search(folded, start, 20, lambda: False)]
         values.append(folded.gradient_norms(folded.phases(torch.stack(ends))).amax(-1))
     torch.testing.assert_close(*values, rtol=1e-9, atol=0.0)

@@ -12,20 +12,20 @@ import pytest
 import torch
 from torch import nn
 
+import lipreg.search.base as course
 import lipreg.search.branching as branching
-import lipreg.search.course as course
 import lipreg.search.engine as engine
 import lipreg.search.gradients as gradients
 from lipreg.budget import Budget
 from lipreg.errors import CrossingBounds
 from lipreg.estimators import ESTIMATORS, certify, frozen_analysis
 from lipreg.folding import FoldedNetwork
-from lipreg.milp import Cell, tighten
+from lipreg.milp import CellStatus, tighten
 from lipreg.outputs import AllLogits, Combination, Logit
 from lipreg.problem import LocalLipschitz
 from lipreg.regions import LinfBall
 from lipreg.results import Certificate, CertifiedInterval, Status
-from lipreg.search import Progress
+from lipreg.search import SearchProgress
 from lipreg.search.closing import Closing
 from lipreg.search.nodes import Nodes
 from lipreg.search.refolding import carry_over
@@ -39,24 +39,24 @@ ENGINE = ESTIMATORS["branch_and_bound"]
 
 
 def random_question(seed: int, p: float, largest: int = 9) -> tuple[nn.Module, torch.Tensor, LocalLipschitz, int]:
-    """A network of two to four layers with spread-out kinks, a point, and a ball that leaves units undecided."""
+    """A network of two to four layers with spread-out kinks, a point, and a ball that leaves units unstable."""
     rng = np.random.default_rng(seed)
     inputs, outputs = int(rng.integers(1, 7)), int(rng.integers(1, 4))
     hidden = [int(rng.integers(3, largest)) for _ in range(rng.integers(1, 4))]
     torch.manual_seed(seed)
-    net = oracles.mlp(inputs, *hidden, outputs, leak=0.1 if seed % 7 == 0 else None).double()
+    net = oracles.mlp(inputs, *hidden, outputs, negative_slope=0.1 if seed % 7 == 0 else None).double()
     x = torch.randn(1, inputs, dtype=torch.float64)
     radius = float(rng.uniform(0.3, 0.9))
     output = AllLogits() if seed % 2 else Combination(tuple(rng.normal(size=outputs).tolist()))
     return net, x, LocalLipschitz(LinfBall(radius), output, p=p), outputs
 
 
-def solve(net: nn.Module, x: torch.Tensor, problem: LocalLipschitz, trace: list[Progress]) -> CertifiedInterval:
+def solve(net: nn.Module, x: torch.Tensor, problem: LocalLipschitz, trace: list[SearchProgress]) -> CertifiedInterval:
     (found,) = certify(net, problem, x, estimator=ENGINE.name, budget=Budget(600.0), progress=trace.append)
     return found
 
 
-def check_trace(trace: list[Progress], truth: float) -> None:
+def check_trace(trace: list[SearchProgress], truth: float) -> None:
     """Each bound on the way is on its side of the truth, and of each bound of the other kind; both only improve."""
     assert trace
     assert max(step.lower for step in trace) <= min(step.upper for step in trace) * (1 + 1e-9)
@@ -75,7 +75,7 @@ def test_it_is_the_enumeration(p: float) -> None:
         domain = oracles.Domain(center, center - radius, center + radius)
         rows = problem.output.rows(torch.zeros(1, outputs, dtype=torch.float64), None)[0].numpy()
         truth = oracles.regional(oracles.cells(net, domain), rows, p, None)
-        trace: list[Progress] = []
+        trace: list[SearchProgress] = []
         found = solve(net, x, problem, trace)
         assert found.certificate is Certificate.EXACT, (seed, found)
         assert found.lower == pytest.approx(truth, rel=1e-6, abs=1e-12)
@@ -86,19 +86,19 @@ def test_it_is_the_enumeration(p: float) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("p", [1.0, math.inf])
 def test_it_is_the_mip(p: float) -> None:
-    undecided = []
+    unstable = []
     for seed in range(100) if EVERYTHING else range(4, 100, 6):
         net, x, problem, _ = random_question(seed, p)
         analysis = frozen_analysis(net, problem, x, None)
-        undecided.append(int(analysis.unstable_units()))
-        trace: list[Progress] = []
+        unstable.append(int(analysis.unstable_units()))
+        trace: list[SearchProgress] = []
         (found,) = ENGINE.intervals(analysis, Budget(600.0), progress=trace.append)
         (other,) = ESTIMATORS["mip"].intervals(analysis, Budget(600.0), known=(found,))
         assert found.certificate is other.certificate is Certificate.EXACT, (seed, found, other)
         assert found.upper == pytest.approx(other.upper, rel=2e-6, abs=1e-12)
         assert found.lower == pytest.approx(other.lower, rel=1e-6, abs=1e-12)
         check_trace(trace, found.lower)
-    assert np.mean(undecided) > 5
+    assert np.mean(unstable) > 5
 
 
 @pytest.mark.parametrize("p", NORMS)
@@ -111,7 +111,7 @@ def test_every_kind_of_network_and_polytope(name: str, region: str, p: float) ->
     placed = REGIONS[region].place(x)
     domain = oracles.Domain(x[0].numpy(), placed.lower[0].numpy(), placed.upper[0].numpy(), placed.norm, placed.radius)
     truth = oracles.regional(oracles.cells(net, domain), np.eye(2 if name != "dead_units" else 3), p, None)
-    trace: list[Progress] = []
+    trace: list[SearchProgress] = []
     found = solve(net, x, LocalLipschitz(REGIONS[region], AllLogits(), p=p), trace)
     assert found.status is Status.PROVED
     assert found.upper == pytest.approx(truth, rel=1.1e-6)
@@ -128,7 +128,7 @@ def hard() -> tuple[nn.Module, torch.Tensor, LocalLipschitz]:
     )
 
 
-def run(budget: Budget, start: float = 0.0) -> tuple[engine.Outcome, list[Progress], float]:
+def run(budget: Budget, start: float = 0.0) -> tuple[engine.SearchOutcome, list[SearchProgress], float]:
     net, x, problem = hard()
     local = frozen_analysis(net, problem, x, None)
     best, trace = [start], []
@@ -140,7 +140,7 @@ def run(budget: Budget, start: float = 0.0) -> tuple[engine.Outcome, list[Progre
 
     uppers = torch.tensor([1e3], dtype=torch.float64)
     with torch.no_grad():
-        return engine.search(local, uppers, start, attain, budget, trace.append), trace, best[0]
+        return engine.branch_and_bound(local, uppers, start, attain, budget, trace.append), trace, best[0]
 
 
 def test_every_limit_leaves_a_proved_interval() -> None:
@@ -176,7 +176,7 @@ def test_a_gap_that_is_good_enough_ends_the_search(gap: float) -> None:
 
 def test_a_small_memory_changes_the_order_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(course, "BATCH", (4, 4))
-    monkeypatch.setattr(engine, "SPREAD", 1)
+    monkeypatch.setattr(engine, "MIN_CHILDREN", 1)
     wide, wide_trace, truth = run(Budget(math.inf))
     narrow, narrow_trace, again = run(Budget(math.inf, memory=8000))
     assert narrow.status is Status.PROVED
@@ -189,13 +189,13 @@ def test_a_small_memory_changes_the_order_and_nothing_else(monkeypatch: pytest.M
 def test_tightening_on_the_way_changes_nothing_else(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "TIGHTEN_AFTER", 1)
     monkeypatch.setattr(course, "BATCH", (1, 2))
-    monkeypatch.setattr(engine, "SPREAD", 1)
+    monkeypatch.setattr(engine, "MIN_CHILDREN", 1)
     net = oracles.network(name)
     x = torch.full((1, oracles.input_size(net)), 0.2, dtype=torch.float64)
     outputs = oracles.evaluate(net, x.numpy()).shape[1]
     domain = oracles.Domain(x[0].numpy(), x[0].numpy() - 0.9, x[0].numpy() + 0.9)
     truth = oracles.regional(oracles.cells(net, domain), np.eye(outputs), math.inf, None)
-    trace: list[Progress] = []
+    trace: list[SearchProgress] = []
     found = solve(net, x, LocalLipschitz(LinfBall(0.9), AllLogits(), p=math.inf), trace)
     assert found.status is Status.PROVED
     assert found.upper == pytest.approx(truth, rel=1.1e-6)
@@ -203,7 +203,7 @@ def test_tightening_on_the_way_changes_nothing_else(name: str, monkeypatch: pyte
 
 
 def test_nodes_are_carried_over_to_fewer_units() -> None:
-    """A point keeps its nodes, and nodes that want a decided unit on its other side go."""
+    """A point keeps its nodes, and nodes that want a stable unit on its other side go."""
     net, x, problem = hard()
     local = frozen_analysis(net, problem, x, None)
     tighter = tighten(local, Budget(600.0))
@@ -256,6 +256,6 @@ def test_a_cell_that_no_program_settles_stays_above(monkeypatch: pytest.MonkeyPa
     """Cells are taken for empty on proof alone."""
     net, x, problem = hard()
     (right,) = certify(net, problem, x, estimator=ENGINE.name)
-    monkeypatch.setattr(engine, "settle_cell", lambda *args: (Cell.THIN, None))
+    monkeypatch.setattr(engine, "settle_cell", lambda *args: (CellStatus.THIN, None))
     (found,) = certify(net, problem, x, estimator=ENGINE.name)
     assert found.upper >= right.lower

@@ -24,7 +24,7 @@ def listed(matrices: list[np.ndarray]) -> list[tuple[float, ...]]:
 @pytest.mark.parametrize("seed", [0, 1, 2, 6, 9, 10])
 def test_pieces_are_those_of_a_large_box(seed: int) -> None:
     """In four of these kinks are parallel behind a unit that is on alone, and cross far out where they are rounded."""
-    net = steep(mlp(2, 4, 3, 1, leak=0.1 if seed == 2 else None).double(), seed)
+    net = steep(mlp(2, 4, 3, 1, negative_slope=0.1 if seed == 2 else None).double(), seed)
     far = domain_of(Box([-1e4] * 2, [1e4] * 2), np.zeros(2))
     assert listed(everywhere(net, 2)) == listed([cell.matrix for cell in Enumeration(net, far).cells])
 

@@ -71,7 +71,7 @@ class IgnoresUnits(BoundEstimator):
 
     def bound(self, analysis: Analysis) -> Tensor:
         plain = replace(analysis.placed.problem, scale=None, measured=None)
-        return fastlip(analysis.asking(replace(analysis.placed, problem=plain)))
+        return fastlip(analysis.for_question(replace(analysis.placed, problem=plain)))
 
 
 class IgnoresQ(BoundEstimator):
@@ -83,7 +83,7 @@ class IgnoresQ(BoundEstimator):
         placed = analysis.placed
         if placed.problem.q is None:
             return fastlip(analysis)
-        return fastlip(analysis.asking(replace(placed, problem=replace(placed.problem, q=math.inf))))
+        return fastlip(analysis.for_question(replace(placed, problem=replace(placed.problem, q=math.inf))))
 
 
 class IgnoresTheRange(Estimator):

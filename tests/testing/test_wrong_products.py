@@ -111,7 +111,7 @@ def test_a_pointed_bound_that_claims_the_regional_scope() -> None:
     def bound(analysis: Analysis) -> Tensor:
         placed = analysis.placed
         fastlip: Any = ESTIMATORS["fastlip"]
-        return fastlip.bound(analysis.asking(replace(placed, problem=replace(placed.problem, scope="pointed"))))
+        return fastlip.bound(analysis.for_question(replace(placed, problem=replace(placed.problem, scope="pointed"))))
 
     for p in (1.0, 2.0, math.inf):
         _claim(p, None, bound)

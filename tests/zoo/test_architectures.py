@@ -20,7 +20,8 @@ def test_it_is_penalised_bounded_and_certified(name: str) -> None:
     network, x = built(ZOO[name]), points(ZOO[name], 1)
     problem = lipreg.LocalLipschitz(lipreg.LinfBall(0.02), lipreg.AllMargins())
     with torch.no_grad():
-        y = network.eval()(x).argmax(1)
+        outputs = network.eval()(x)
+    y = outputs.argmax(1)
     graph = capture(network, x).frozen()
     bounds = lipreg.estimate(network, problem, x, y)
     bounds.sum().backward()
@@ -30,7 +31,8 @@ def test_it_is_penalised_bounded_and_certified(name: str) -> None:
         if ESTIMATORS[form].uncovered(problem, graph) is None:
             found = lipreg.certify(graph, problem, x, y, estimator=form, budget=20)
             assert all(f.upper >= low for f, low in zip(found, sampled, strict=True)), form
-    radii = certified_radii(network, x, y, largest=1.0, p="inf")
+    few = None if outputs.shape[1] < 10 else "affine_relu"  # at every rival of every pixel others take seconds
+    radii = certified_radii(network, x, y, bounds=few, largest=1.0, p="inf")
     generator = torch.Generator().manual_seed(1)
     for found, point, label in zip(radii, x, y, strict=True):
         assert found.radius > 0

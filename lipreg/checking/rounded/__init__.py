@@ -10,12 +10,15 @@ from lipreg.checking.rounded.proofs import (
     flattens,
     implies,
     implies_by_far,
-    known_signs,
+    one_signed,
 )
-from lipreg.checking.rounded.room import below
+from lipreg.checking.rounded.region import below
+from lipreg.checking.rounded.zeros import NEAR, at_zero, scaled, touching
 
 __all__ = [
+    "NEAR",
     "Cell",
+    "at_zero",
     "below",
     "check_leaf",
     "dominates",
@@ -26,6 +29,8 @@ __all__ = [
     "gradient",
     "implies",
     "implies_by_far",
-    "known_signs",
+    "one_signed",
     "roots",
+    "scaled",
+    "touching",
 ]

@@ -22,7 +22,11 @@ FLOOR = 2.0**-400
 
 @dataclass(frozen=True)
 class Balls:
-    """Middles and radii of one shape."""
+    """Numbers with a radius each.
+
+    Attributes:
+        mid, rad: middles and radii, of one shape.
+    """
 
     mid: Array
     rad: Array
@@ -42,8 +46,8 @@ class Balls:
         mid = np.array([int(n) / (1 << bits) for n in numbers.ravel()], dtype=float).reshape(numbers.shape)
         return settled(mid, EPS * np.abs(mid) + FLOOR * (numbers != 0))
 
-    def __getitem__(self, chosen: object) -> Balls:
-        return Balls(self.mid[chosen], self.rad[chosen])  # type: ignore[index]
+    def __getitem__(self, index: object) -> Balls:
+        return Balls(self.mid[index], self.rad[index])  # type: ignore[index]
 
     def __add__(self, other: Balls) -> Balls:
         mid = self.mid + other.mid

@@ -17,10 +17,10 @@ from lipreg.checking.cells import Gradient
 from lipreg.checking.integers import Array
 from lipreg.checking.lines import Lines
 from lipreg.checking.network import Node
-from lipreg.checking.region import Placed
+from lipreg.checking.region import IntegerRegion
 from lipreg.checking.rounded.balls import EPS, FLOOR, Balls, outward, padded, raised, settled, stacked
 from lipreg.checking.rounded.network import walked
-from lipreg.checking.rounded.room import Room
+from lipreg.checking.rounded.region import FloatRegion
 
 MORE = EPS * (1 + 2.0**-20)
 """Two roundings, one of a number that the first has made."""
@@ -32,13 +32,19 @@ def _no_lines() -> Lines:
 
 @dataclass
 class Units:
-    """The units that the bounds over the whole region leave undecided; see ``lipreg.checking.cells.Units``.
+    """The units that the bounds over the whole region leave unstable; see ``lipreg.checking.cells.Units``.
 
     Attributes:
-        lines: what they read, in whole numbers, made when it is first asked for.
+        region: displacements.
+        number: of each among all units of the network, ``(n,)``.
+        level: of each, ``(n,)``.
+        levels: the units of each level, from the input on.
+        count: of all units.
+        decided: the others, by their numbers: 1 on, -1 off in all of the region.
+        lines: what the unstable ones read, in whole numbers, made at the first call.
     """
 
-    region: Room
+    region: FloatRegion
     number: list[int] = field(default_factory=list)
     level: list[int] = field(default_factory=list)
     levels: list[Array] = field(default_factory=list)
@@ -54,7 +60,17 @@ class Units:
 
 @dataclass
 class Cell:
-    """A part of the region; see ``lipreg.checking.cells.Cell``. Bounds hold, coefficients are balls."""
+    """A part of the region; see ``lipreg.checking.cells.Cell``. Bounds hold, coefficients are balls.
+
+    Attributes:
+        units: what is the same in all cells.
+        phase: 1 on, -1 off, 0 unstable, ``(n,)``.
+        strict: of units that are on because the tree says z > 0, ``(n,)``.
+        rows: z of every unit, ``(n, 1 + m + n)``.
+        out: the functional, ``(1 + m + n,)``.
+        low, high: bounds of z, ``(n,)``.
+        empty: whether bounds contradict each other.
+    """
 
     units: Units
     phase: Array
@@ -66,26 +82,26 @@ class Cell:
     empty: bool = False
 
     @property
-    def open(self) -> Array:
-        """The units of which nothing is known."""
+    def unstable(self) -> Array:
+        """The units that are not decided here, by their places."""
         return np.flatnonzero(self.phase == 0)
 
     def child(self, unit: int, side: int) -> Cell:
-        """The part where a unit is on (1) or off (-1): empty where it is known to be otherwise, all where that is known."""
+        """The part where a unit is on (1) or off (-1): of a decided unit the whole cell on its side, else nothing."""
         if self.phase[unit]:
             return replace(self, empty=self.empty or bool(self.phase[unit] != side))
-        found = self._copied()
-        found.strict[unit] = side > 0
-        found._put(unit, side)
-        return found
+        cell = self._copied()
+        cell.strict[unit] = side > 0
+        cell._put(unit, side)
+        return cell
 
-    def known(self, unit: int, side: int) -> Cell:
+    def with_side(self, unit: int, side: int) -> Cell:
         """The same part, in which z of a unit is seen to be nowhere below 0 (1), or nowhere above it (-1)."""
         if self.phase[unit]:
             return self
-        found = self._copied()
-        found._put(unit, side)
-        return found
+        cell = self._copied()
+        cell._put(unit, side)
+        return cell
 
     def _copied(self) -> Cell:
         rows = Balls(self.rows.mid.copy(), self.rows.rad.copy())
@@ -97,10 +113,10 @@ class Cell:
             self.low[unit] = np.maximum(self.low[unit], 0.0)
         else:
             self.high[unit] = np.minimum(self.high[unit], 0.0)
-        self.tighten(self._know(unit, side))
+        self.tighten(self._substitute(unit, side))
 
     def tighten(self, changed: Array) -> None:
-        """Bounds of z in this cell; see ``lipreg.checking.cells.Cell.tighten``."""
+        """Tightens the bounds of z in this cell; see ``lipreg.checking.cells.Cell.tighten``."""
         first = self.units.first
         for level in self.units.levels:
             read = self.rows[level, first:]
@@ -115,18 +131,18 @@ class Cell:
                 self.empty = True
                 return
             for unit in level[(self.phase[level] == 0) & ((high <= 0) | (low >= 0))]:
-                changed |= self._know(int(unit), -1 if self.high[unit] <= 0 else 1)
+                changed |= self._substitute(int(unit), -1 if self.high[unit] <= 0 else 1)
 
-    def _know(self, unit: int, side: int) -> Array:
-        """Puts what is known of a unit into all forms, and returns which rows that may have changed, ``(n,)``."""
+    def _substitute(self, unit: int, side: int) -> Array:
+        """Puts a unit's side into all forms, and returns which rows that may have changed, ``(n,)``."""
         self.phase[unit] = side
         column = self.units.first + unit
         users = ~self.rows[:, column].zero
         if side > 0:  # r = z; off it is 0
             own = self.rows[unit]
             if users.any():
-                found = _substituted(self.rows[users], self.rows[users, column], own)
-                self.rows.mid[users], self.rows.rad[users] = found.mid, found.rad
+                forms = _substituted(self.rows[users], self.rows[users, column], own)
+                self.rows.mid[users], self.rows.rad[users] = forms.mid, forms.rad
             self.out = _substituted(self.out[None], self.out[column : column + 1], own)[0]
         else:
             self.out = Balls(self.out.mid.copy(), self.out.rad.copy())
@@ -145,14 +161,20 @@ def _substituted(forms: Balls, weight: Balls, own: Balls) -> Balls:
 
 
 def largest(units: Units, forms: Balls, rows: Balls, low: Array, high: Array) -> Array:
-    """Upper bounds of forms ``(k, 1 + m + n)``: r is replaced by lines above and below it, level by level.
+    """Upper bounds of forms over a cell, ``(k,)``: r is replaced by lines above and below it, level by level.
 
     Any line above relu on [low, high] will do: for a slope s the one whose constant is max(-s low, (1 - s) high).
+
+    Args:
+        units: of the cell.
+        forms: ``(k, 1 + m + n)``.
+        rows: z of every unit, ``(n, 1 + m + n)``.
+        low, high: bounds of z, ``(n,)``.
     """
     first, width = units.first, forms.mid.shape[1]
-    reach = np.concatenate([[1.0], units.region.size, np.maximum(high, 0.0)])[:width]
-    weights, slack = forms.mid, forms.rad @ reach
-    loose, whole = rows.rad @ reach, np.abs(rows.mid) @ reach
+    extent = np.concatenate([[1.0], units.region.size, np.maximum(high, 0.0)])[:width]
+    weights, slack = forms.mid, forms.rad @ extent
+    loose, whole = rows.rad @ extent, np.abs(rows.mid) @ extent
     for level in reversed(units.levels):
         weight = weights[:, first + level]
         used = np.flatnonzero((weight != 0).any(0))
@@ -169,7 +191,7 @@ def largest(units: Units, forms: Balls, rows: Balls, low: Array, high: Array) ->
         slack = slack + above @ shift + size @ (loose[own] + share * whole[own] + 2 * EPS * at)
         # what a product loses below the smallest float is a coefficient: it counts with all that it may meet
         slack = slack + np.where(
-            touched, 2 * EPS * (np.abs(rest) @ reach) + FLOOR * (1.0 + reach.sum() + at.sum()), 0.0
+            touched, 2 * EPS * (np.abs(rest) @ extent) + FLOOR * (1.0 + extent.sum() + at.sum()), 0.0
         )
         weights = rest + step @ rows.mid[own]
     over, constant = units.region.above(weights[:, 1:first]), weights[:, 0]
@@ -189,7 +211,7 @@ def _lines(low: Array, high: Array) -> tuple[Array, Array]:
 class _Bounded:
     """Decides what bounds over the whole region decide, and gives every other unit a column."""
 
-    def __init__(self, region: Room, decided: Mapping[int, int]) -> None:
+    def __init__(self, region: FloatRegion, decided: Mapping[int, int]) -> None:
         self.units, self.decided = Units(region), decided
         self.rows = Balls.exactly(np.zeros((0, self.units.first)))
         self.low = self.high = np.zeros(0)
@@ -200,28 +222,28 @@ class _Bounded:
         forms = padded(z, width)
         ends = largest(units, stacked(forms, -forms), self.rows, self.low, self.high)
         high, low = ends[:count], -ends[count:]
-        told = np.array([self.decided.get(units.count + i, 0) for i in range(count)], dtype=int)
-        on, unknown = (low >= 0) | (told > 0), np.flatnonzero(~((low >= 0) | (high <= 0)) & (told == 0))
-        found = padded(
-            Balls(np.where(on[:, None], forms.mid, 0.0), np.where(on[:, None], forms.rad, 0.0)), width + len(unknown)
+        decided = np.array([self.decided.get(units.count + i, 0) for i in range(count)], dtype=int)
+        on, unstable = (low >= 0) | (decided > 0), np.flatnonzero(~((low >= 0) | (high <= 0)) & (decided == 0))
+        image = padded(
+            Balls(np.where(on[:, None], forms.mid, 0.0), np.where(on[:, None], forms.rad, 0.0)), width + len(unstable)
         )
-        found.mid[unknown, width + np.arange(len(unknown))] = 1.0
-        self.rows = padded(stacked(self.rows, forms[unknown]), width + len(unknown))
-        self.low, self.high = np.concatenate([self.low, low[unknown]]), np.concatenate([self.high, high[unknown]])
-        units.number += [units.count + int(i) for i in unknown]
-        sure = np.setdiff1d(np.arange(count), unknown)
+        image.mid[unstable, width + np.arange(len(unstable))] = 1.0
+        self.rows = padded(stacked(self.rows, forms[unstable]), width + len(unstable))
+        self.low, self.high = np.concatenate([self.low, low[unstable]]), np.concatenate([self.high, high[unstable]])
+        units.number += [units.count + int(i) for i in unstable]
+        sure = np.setdiff1d(np.arange(count), unstable)
         units.decided |= {units.count + int(i): 1 if on[i] else -1 for i in sure}
-        units.level += [self.level] * len(unknown)
-        units.levels += [width - units.first + np.arange(len(unknown))] if len(unknown) else []
+        units.level += [self.level] * len(unstable)
+        units.levels += [width - units.first + np.arange(len(unstable))] if len(unstable) else []
         units.count += count
         self.level += 1
-        return found
+        return image
 
 
 def roots(
     nodes: tuple[Node, ...],
     center: Array,
-    region: Placed,
+    region: IntegerRegion,
     functionals: tuple[Array, int],
     decided: Mapping[int, int] | None = None,
 ) -> Iterator[Cell]:
@@ -231,12 +253,12 @@ def roots(
         nodes: the network.
         center: of the region, ``(inputs,)``.
         region: displacements.
-        functionals: ``(rows, outputs)`` of whole numbers times a power of two.
+        functionals: ``(rows, outputs)`` of whole numbers times a power of two, and that power's bits.
         decided: what whole numbers decide of units, by their numbers, beside what is seen here: where a bound is 0 to the
             last digit, radii hide it.
     """
-    bounded: Any = _Bounded(Room.of(region), decided or {})
-    output = walked(nodes, center, region.moves, bounded)
+    bounded: Any = _Bounded(FloatRegion.of(region), decided or {})
+    output = walked(nodes, center, region.movable, bounded)
     units = bounded.units
     units.lines = cache(partial(Lines.of, nodes, center, region, units.decided))
     n, width = len(bounded.low), bounded.rows.mid.shape[1]
@@ -248,7 +270,7 @@ def roots(
 
 def gradient(cell: Cell) -> Gradient:
     """Intervals of g, w and J, level by level from the output to the input; w lies between 0 and g."""
-    first, n, free = cell.units.first, len(cell.phase), cell.open
+    first, n, free = cell.units.first, len(cell.phase), cell.unstable
     g_low, g_high, w_low, w_high = (np.zeros(n) for _ in range(4))
     rows = cell.rows[free]
 

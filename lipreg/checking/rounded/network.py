@@ -1,4 +1,4 @@
-"""A network in float64: what every node is over displacements and undecided units, as ``lipreg.checking.network.walk``."""
+"""A network in float64: every node as a form over displacements and unstable units, as ``lipreg.checking.network.walk``."""
 
 from __future__ import annotations
 
@@ -17,27 +17,34 @@ Decide = Callable[[Balls], Balls]
 """relu of some forms, in the order of the units."""
 
 
-def walked(nodes: Sequence[Node], center: Array, moves: Array, decide: Decide) -> Balls:
-    """The last node: constants, then coefficients of displacements, then of the units that ``decide`` left undecided."""
-    start = np.zeros((len(center), 1 + int(moves.sum())))
+def walked(nodes: Sequence[Node], center: Array, movable: Array, decide: Decide) -> Balls:
+    """The last node: constants, then coefficients of displacements, then of the units that ``decide`` left unstable.
+
+    Args:
+        nodes: node 0 is the input, node k + 1 is ``nodes[k]``.
+        center: ``(n,)`` float64.
+        movable: which coordinates have displacements, ``(n,)``.
+        decide: relu of some forms, called in the order of the units.
+    """
+    start = np.zeros((len(center), 1 + int(movable.sum())))
     start[:, 0] = center
-    start[np.flatnonzero(moves), 1 + np.arange(int(moves.sum()))] = 1.0
+    start[np.flatnonzero(movable), 1 + np.arange(int(movable.sum()))] = 1.0
     values = [Balls.exactly(start)]
     for node in nodes:
         match node:
             case Affine(terms=terms, bias=bias, size=size):
                 parts = [_mapped(map, values[source]) for source, map in terms]
                 parts += [_constant(map, floats) for map, floats in bias]
-                found = Balls.exactly(np.zeros((size, start.shape[1])))
+                value = Balls.exactly(np.zeros((size, start.shape[1])))
                 for part in parts:
-                    found = _added(found, part)
+                    value = _added(value, part)
             case Relu(source=source, slope=slope):
-                found = _leaky(values[source], slope, decide)
+                value = _leaky_relu(values[source], slope, decide)
             case MaxPool(source=source, windows=windows):
-                found = values[source][windows[:, 0]]
+                value = values[source][windows[:, 0]]
                 for member in windows.T[1:]:  # max(a, b) = a + relu(b - a)
-                    found = _added(found, decide(_added(values[source][member], -found)))
-        values.append(found)
+                    value = _added(value, decide(_added(values[source][member], -value)))
+        values.append(value)
     return values[-1]
 
 
@@ -48,10 +55,10 @@ def _mapped(map: Map, forms: Balls) -> Balls:
                 forms = _mapped(each, forms)
             return forms
         case Sum(maps=maps):
-            found = _mapped(maps[0], forms)
+            total = _mapped(maps[0], forms)
             for each in maps[1:]:
-                found = found + _mapped(each, forms)
-            return found
+                total = total + _mapped(each, forms)
+            return total
         case Matrix(outputs=outputs):
             return stacked(*(_block(map, first, forms) for first in range(0, outputs, BLOCK)))
         case _:
@@ -66,7 +73,7 @@ def _block(map: Matrix, first: int, forms: Balls) -> Balls:
     return Balls.exactly(dense) @ forms
 
 
-def _leaky(z: Balls, slope: float, decide: Decide) -> Balls:
+def _leaky_relu(z: Balls, slope: float, decide: Decide) -> Balls:
     """slope z + (1 - slope) relu(z)."""
     own = decide(z)
     if not slope:

@@ -1,4 +1,4 @@
-"""What multipliers and weights prove of a cell in float64: the proofs of ``emptiness`` and ``squares``, with radii.
+"""Proofs by multipliers and weights about a cell in float64: those of ``emptiness`` and ``squares``, with radii.
 
 Any multipliers that are not negative prove. So each is rounded to a float, and one of a row that there is not here, as
 bounds with radii decide a little less than exact ones, is left out.
@@ -20,7 +20,7 @@ from lipreg.checking.integers import Array
 from lipreg.checking.refusal import Refused
 from lipreg.checking.rounded.balls import EPS, FLOOR, Balls, raised, settled, stacked
 from lipreg.checking.rounded.cells import Cell, gradient
-from lipreg.checking.rounded.room import below
+from lipreg.checking.rounded.region import below
 from lipreg.checking.squares import Square
 
 SIGN = 2.0**-40
@@ -33,6 +33,13 @@ SPARE = 2.0**-42
 
 def check_leaf(norm: int, cell: Cell, leaf: Leaf, upper: Fraction, index: dict[int, int]) -> None:
     """Checks that a leaf closes a cell.
+
+    Args:
+        norm: of gradients, as in ``Question``.
+        cell: the cell.
+        leaf: that closes it.
+        upper: the claim.
+        index: of the units that the region leaves unstable, by their numbers.
 
     Raises:
         Refused: it is not shown to.
@@ -51,16 +58,22 @@ def check_leaf(norm: int, cell: Cell, leaf: Leaf, upper: Fraction, index: dict[i
         if not flattens(cell, units):
             raise Refused("the units leave room on their sides", leaf.kind)
         return
-    found, most = gradient(cell), below(upper)
-    left = set(exceeding(norm, found, most))
-    needed = [square for square in squares if square.entry in left]
-    if left - {square.entry for square in needed if dominates(norm, cell, found, most, square)}:
+    bounds, most = gradient(cell), below(upper)
+    above = set(exceeding(norm, bounds, most))
+    needed = [square for square in squares if square.entry in above]
+    if above - {square.entry for square in needed if dominates(norm, cell, bounds, most, square)}:
         raise Refused("the gradient is not kept at or below the upper end", leaf.kind)
 
 
-def exceeding(norm: int, found: Gradient, most: float) -> list[int]:
-    """What intervals of J leave above a limit, as ``lipreg.checking.squares.exceeding``."""
-    size, up = np.maximum(-found.low, found.high), raised(len(found.low) + 8)
+def exceeding(norm: int, bounds: Gradient, most: float) -> list[int]:
+    """The entries of J that intervals leave above a limit, as ``lipreg.checking.squares.exceeding``.
+
+    Args:
+        norm: of gradients, as in ``Question``.
+        bounds: intervals of the gradient.
+        most: the limit.
+    """
+    size, up = np.maximum(-bounds.low, bounds.high), raised(len(bounds.low) + 8)
     if norm == 0:
         return [int(j) for j in np.argsort(-size, kind="stable") if not size[j] <= most]
     whole = float(size.sum()) * up if norm == 1 else math.sqrt(float((size * size).sum()) * up + FLOOR) * (1 + 8 * EPS)
@@ -73,19 +86,33 @@ def empties(cell: Cell, terms: Sequence[Term]) -> bool:
 
 
 def implies(cell: Cell, unit: int, side: int, terms: Sequence[Term]) -> bool:
-    """Whether multipliers show that z of a unit is nowhere on the other side: by more than rounding, or in whole numbers."""
+    """Whether multipliers show that z of a unit is nowhere on the other side: by more than rounding, or in whole numbers.
+
+    Args:
+        cell: the cell.
+        unit: by its place.
+        side: on which it is to be shown: 1 nowhere below 0, -1 nowhere above it.
+        terms: the multipliers, the unit's own among them.
+    """
     return implies_by_far(cell, unit, side, terms) or cell.units.lines().imply(cell.phase, unit, side, terms)
 
 
 def flattens(cell: Cell, units: Sequence[int]) -> bool:
-    """Whether known units' sides leave a hyperplane alone, in whole numbers."""
+    """Whether decided units' sides leave a hyperplane alone, in whole numbers."""
     lines = cell.units.lines()
     rows = [lines.row(unit, cell.phase) * int(cell.phase[unit]) for unit in units]
     return bool(rows) and flat_at(np.array(rows, dtype=object), cell.units.first)
 
 
 def implies_by_far(cell: Cell, unit: int, side: int, terms: Sequence[Term]) -> bool:
-    """Whether they show it by more than what rounding takes."""
+    """Whether multipliers show that z of a unit is nowhere on the other side, by more than what rounding takes.
+
+    Args:
+        cell: the cell.
+        unit: by its place.
+        side: on which it is to be shown: 1 nowhere below 0, -1 nowhere above it.
+        terms: the multipliers, the unit's own among them.
+    """
     sides = cell.phase.copy()
     sides[unit] = -side
     return bool(own_terms(terms, unit)) and _below_zero(cell, terms, sides)
@@ -114,8 +141,8 @@ def _below_zero(cell: Cell, terms: Sequence[Term], sides: Array) -> bool:
     rest.mid[0, first:], rest.rad[0, first:] = on_r.mid, on_r.rad
     total = total + settled(rest.mid, rest.rad)
     high = np.maximum(cell.high, 0.0)
-    reach = np.concatenate([[1.0], cell.units.region.size, high])
-    slack = float(total.rad[0] @ reach + alone.rad.sum()) * raised(len(reach) + n)
+    extent = np.concatenate([[1.0], cell.units.region.size, high])
+    slack = float(total.rad[0] @ extent + alone.rad.sum()) * raised(len(extent) + n)
     gains = np.concatenate([total.mid[0, :1], alone.mid, np.maximum(total.mid[0, first:], 0.0) * high])
     over = float(cell.units.region.above(total.mid[:, 1:first])[0])
     off = float(np.abs(gains).sum() + abs(over) + slack) * (len(gains) + 16) * 2 * EPS + FLOOR
@@ -136,11 +163,19 @@ def _add(balls: Balls, at: int, number: float) -> None:
     balls.rad[at] = (balls.rad[at] + 8 * EPS * (abs(number) + abs(balls.mid[at])) + FLOOR) * (1 + 8 * EPS)
 
 
-def dominates(norm: int, cell: Cell, found: Gradient, upper: float, square: Square) -> bool:
-    """Whether lambda and the weights keep the gradient's norm, or with norm 0 one entry, at or below ``upper``."""
-    first, free, weights = cell.units.first, cell.open, square.weights
+def dominates(norm: int, cell: Cell, bounds: Gradient, upper: float, square: Square) -> bool:
+    """Whether lambda and the weights keep the gradient's norm, or with norm 0 one entry, at or below ``upper``.
+
+    Args:
+        norm: of gradients, as in ``Question``.
+        cell: the cell.
+        bounds: intervals of the gradient in it.
+        upper: the claim, rounded down.
+        square: lambda, the weights and the entry.
+    """
+    first, free, weights = cell.units.first, cell.unstable, square.weights
     whole = stacked(cell.out[None], cell.rows[free])
-    rows, charged = entries(norm, cell, found, square, upper)
+    rows, charged = entries(norm, cell, bounds, square, upper)
     upper = upper - charged - 4 * EPS * (abs(upper) + charged) if charged else upper
     if not len(rows.mid) or len(weights) != (len(rows.mid) if norm == 1 else 0) or not upper > 0:
         return False
@@ -171,28 +206,36 @@ def _turned(balls: Balls) -> Balls:
     return Balls(balls.mid.T, balls.rad.T)
 
 
-def entries(norm: int, cell: Cell, found: Gradient, square: Square, upper: float) -> tuple[Balls, float]:
-    """What is squared, as ``lipreg.checking.squares.entries``, and what that misses of the norm."""
+def entries(norm: int, cell: Cell, bounds: Gradient, square: Square, upper: float) -> tuple[Balls, float]:
+    """The rows that are squared, as ``lipreg.checking.squares.entries``, and how much of the norm these may miss.
+
+    Args:
+        norm: of gradients, as in ``Question``.
+        cell: the cell.
+        bounds: intervals of the gradient in it.
+        square: names the entry, and in norm 1 the entries that count by themselves.
+        upper: the claim, rounded down: an entry that is a small part of it on the wrong side of 0 has a sign.
+    """
     rows, counts = (
-        _turned(stacked(cell.out[None], cell.rows[cell.open])[:, 1 : cell.units.first]),
+        _turned(stacked(cell.out[None], cell.rows[cell.unstable])[:, 1 : cell.units.first]),
         cell.units.region.counts,
     )
     rows = rows if counts is None else rows * counts[:, None]
     if norm == 1:
-        return _grouped(rows, found, square.own(~known_signs(found, upper)))
+        return _grouped(rows, bounds, square.own(~one_signed(bounds, upper)))
     return (rows if norm else rows[square.entry : square.entry + 1]), 0.0
 
 
-def known_signs(found: Gradient, upper: float) -> Array:
+def one_signed(bounds: Gradient, upper: float) -> Array:
     """Which entries of J lie on one side of 0, but for a little that may be rounding's, ``(m,)``."""
     near = SIGN * upper
-    return (found.low >= -near) | (found.high <= near)
+    return (bounds.low >= -near) | (bounds.high <= near)
 
 
-def _grouped(rows: Balls, found: Gradient, own: Array) -> tuple[Balls, float]:
+def _grouped(rows: Balls, bounds: Gradient, own: Array) -> tuple[Balls, float]:
     """The entries of J that do not count by themselves as one, then those that do; and what that misses."""
-    plus = found.high >= -found.low
-    missed = np.maximum(np.where(plus, -found.low, found.high), 0.0)[~own]
+    plus = bounds.high >= -bounds.low
+    missed = np.maximum(np.where(plus, -bounds.low, bounds.high), 0.0)[~own]
     sign = np.where(own, 0.0, np.where(plus, 1.0, -1.0))
     charged = float(2.0 * missed.sum()) * raised(len(missed))
     return (rows if own.all() else stacked(Balls.exactly(sign[None]) @ rows, rows[own])), charged
@@ -219,8 +262,8 @@ def nowhere_negative(form: Balls) -> bool:
         factor = np.linalg.cholesky((mid + mid.T) / 2 - np.diag(count * SPARE + 2.0 * rad.sum(1)))
     except np.linalg.LinAlgError:
         return False
-    left = mid - factor @ factor.T
+    rest = mid - factor @ factor.T
     off = (rad + (count + 8) * EPS * (np.abs(factor) @ np.abs(factor).T + np.abs(mid))) * raised(count)
-    beside = (np.abs(left).sum(1) - np.abs(left.diagonal()) + off.sum(1)) * raised(count + 8)
-    beside = beside + (count + 8) * EPS * np.abs(left).sum(1)
-    return bool((left.diagonal() >= beside).all())
+    beside = (np.abs(rest).sum(1) - np.abs(rest.diagonal()) + off.sum(1)) * raised(count + 8)
+    beside = beside + (count + 8) * EPS * np.abs(rest).sum(1)
+    return bool((rest.diagonal() >= beside).all())

@@ -24,7 +24,7 @@ from lipreg.linalg import has_formula
 from lipreg.linalg.operators import SIGNS, signed_side
 from lipreg.problem import APART_OUTPUTS, LocalLipschitz
 from lipreg.results import EXACT_TOLERANCE, CertifiedInterval, Status
-from lipreg.search.course import TOLERANCE
+from lipreg.search.base import TOLERANCE
 from lipreg.search.hunt import Hunt, first_turn
 from lipreg.search.incumbent import HUNTED
 from lipreg.search.screen import Screen
@@ -33,9 +33,9 @@ from lipreg.words import counted
 WITNESSES = 0.1
 """Share of a point's time for a hunt before anything else, where closed forms come before the search."""
 POINTS = 64
-"""Random points that a search starts from where nothing is known. It finds its own as it goes, so few will do."""
+"""Random points that a search starts from without a prior interval. It evaluates more as it goes, so few will do."""
 FOLDING = 64.0
-"""Passes through the network that folding costs for each undecided unit, about; a hunt before it has its share of them."""
+"""Passes through the network that folding costs for each unstable unit, about; a hunt before it has ``HUNTED`` of them."""
 
 
 @register("branch_and_bound")
@@ -50,8 +50,8 @@ class BranchAndBound(ExactEstimator):
     gradients. For a whole output with q = 2 (and q = 1 beyond ``APART_OUTPUTS`` outputs) the result is an interval.
 
     Networks with curves (tanh, GELU and others): the search splits boxes of inputs too, in regional scope and bounded
-    regions, and its time grows with their number: few inputs are closed to any gap, many hardly at all. Where ReLUs end in
-    curves, outputs that each read one of them, linear pieces that are steeper take their place first.
+    regions, and its time grows with their number: with few inputs any gap is reached, with many hardly one. Where ReLUs
+    end in curves, outputs that each read one of them, steeper piecewise linear functions take their place first.
 
     The regional constant of linear pieces is exact for networks whose kinks are in general position (Jordan & Dimakis
     2020, Theorem 3), which holds with probability 1; otherwise the maximising pattern may have no interior, and the
@@ -65,13 +65,13 @@ class BranchAndBound(ExactEstimator):
     source = "branch and bound on activation phases, with interval, semidefinite and Lagrangian bounds"
 
     def uncovered(self, problem: LocalLipschitz, graph: Graph | None = None) -> tuple[str, str] | None:
-        found = super().uncovered(problem, graph)
-        if found is None and graph is not None and graph.curves():
+        refusal = super().uncovered(problem, graph)
+        if refusal is None and graph is not None and graph.curves():
             if problem.scope == "pointed":
                 return "a pointed question about a network of Curved nodes", "regional ones"
             if not problem.region.bounded:
                 return "a network of Curved nodes over all of R^n", "bounded regions"
-        return found
+        return refusal
 
     def answer(self, work: Work) -> list[CertifiedInterval]:
         return by_splitting(work, self.at_point) if work.analysis.graph.curves() else super().answer(work)
@@ -101,47 +101,48 @@ class BranchAndBound(ExactEstimator):
         (generator,) = region.generators(settings.seed)
         points = torch.cat([region.center.unsqueeze(1), region.sample(POINTS - 1, generator)], dim=1)[0]
         size = units + sum(map(node_size, local.graph.nodes))
-        paid, own = HUNTED * FOLDING * units * size, budget.share(START_SHARE)
-        before = region.bounded and late(local, budget)
-        if first_turn(local) <= paid or before:
+        paid, share = HUNTED * FOLDING * units * size, budget.share(START_SHARE)
+        forms_first = region.bounded and late(local, budget)
+        if first_turn(local) <= paid or forms_first:
             hunt, hunted = Hunt(Screen(local, budget.memory), generator), budget.share(WITNESSES)
-            hunt.within(paid, lambda: own.ended() is not None)
-            if before:  # closed forms come next, and of the time that they leave there may be none
+            hunt.within(paid, lambda: share.stop_reason() is not None)
+            if forms_first:  # closed forms come next, and they may leave no time
                 hunt_on(hunt, hunted)
-            points = torch.cat([points, hunt.found(POINTS)])
-        return lower_interval(local, 0, best_witness(local, 0, points, budget=own))
+            # the best first, because there may be time for few; with a share of their own, whatever the hunt has taken
+            points, share = torch.cat([hunt.best_points(POINTS), points]), budget.share(START_SHARE)
+        return lower_interval(local, 0, best_witness(local, 0, points, budget=share))
 
-    def search(self, search: PointSearch) -> CertifiedInterval:
+    def search_point(self, search: PointSearch) -> CertifiedInterval:
         search.require_folding()
         if search.local.placed.problem.scope == "pointed":
             return _pointed(search)
-        found = by_search(search, search.left, "branch and bound", search.progress)
-        search.detail = "" if found.left_out else f"{counted(found.cells, 'cell')} settled by LP"
+        outcome = by_search(search, search.remaining, "branch and bound", search.progress)
+        search.detail = "" if outcome.left_out else f"{counted(outcome.cells, 'cell')} settled by LP"
         relaxed = _relaxed_norm(search.apart)
         result = search.conclude(Status.BOUNDED if relaxed else Status.UNCONFIRMED)
         if result.status is not Status.UNCONFIRMED:
             return replace(result, detail=f"{result.detail}. {relaxed}") if result.status is Status.BOUNDED else result
         reason = find_degeneracies(search.local).sentence()
-        if found.rounding > EXACT_TOLERANCE * result.upper:
-            reason = f"Rounding in float64 may be {found.rounding:.3g}: weights cancel, or differ by many orders"
+        if outcome.rounding > EXACT_TOLERANCE * result.upper:
+            reason = f"Rounding in float64 may be {outcome.rounding:.3g}: weights cancel, or differ by many orders"
         return replace(result, detail=f"{result.detail}. {reason}")
 
 
 def _pointed(search: PointSearch) -> CertifiedInterval:
-    """A piece of a pointed search is closed: its quotients are attained where kinks are degenerate too."""
+    """The interval of a pointed search; it needs no general position: quotients are attained at degenerate kinks too."""
     if search.families[0].signs and search.local.placed.rows.shape[1] > 1:
         cells, words = by_outputs(search), f"{WHY}: an interval"
     else:
-        found = by_search(search, search.left, "branch and bound", search.progress)
-        cells, words = found.cells, "" if found.left_out else "What is left is rounding over small distances"
+        outcome = by_search(search, search.remaining, "branch and bound", search.progress)
+        cells, words = outcome.cells, "" if outcome.left_out else "What is left is rounding over small distances"
     search.detail = "" if search.left_out else f"{counted(cells, 'linear piece')} settled by programs"
     result = search.conclude(Status.BOUNDED)
     return replace(result, detail=f"{result.detail}. {words}") if result.status is Status.BOUNDED and words else result
 
 
-def _relaxed_norm(asked: Analysis) -> str:
-    """Why the norm of a Jacobian itself is known from two sides only, in words; empty where it has a formula."""
-    problem, inputs = asked.placed.problem, int((asked.placed.weights[0] > 0).sum())
-    if problem.q is None or has_formula(problem.p, problem.q, (asked.placed.rows.shape[1], inputs)):
+def _relaxed_norm(analysis: Analysis) -> str:
+    """Why the norm of a single Jacobian is itself only bracketed, in words; empty where it has a formula."""
+    problem, inputs = analysis.placed.problem, int((analysis.placed.weights[0] > 0).sum())
+    if problem.q is None or has_formula(problem.p, problem.q, (analysis.placed.rows.shape[1], inputs)):
         return ""
     return f"From l_inf to l2 the signs of up to {SIGNS} inputs are tried; of {inputs} the upper end is a relaxation"

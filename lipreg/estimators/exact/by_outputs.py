@@ -20,8 +20,7 @@ from lipreg.linalg import vector_norm
 from lipreg.linalg.floats import EPS, SPARE
 from lipreg.outputs import AllLogits
 from lipreg.results import Status
-from lipreg.search import Outcome
-from lipreg.search import search as branch_and_bound
+from lipreg.search import SearchOutcome, branch_and_bound
 
 WHY = "The least of the outputs' own constants, in the norm of the output, and of the regional constant"
 REGIONAL = 0.5
@@ -29,46 +28,46 @@ REGIONAL = 0.5
 
 
 def by_outputs(search: PointSearch) -> int:
-    """Searches for the pointed constant of every output; enters what it proved, and the witnesses, into the search.
+    """Searches for the pointed constant of every output; enters the bounds and witnesses into the search of the whole.
 
-    Nobody is told of progress on the way, which would be that of other questions.
+    It reports no progress, which would be that of other questions.
 
     Returns:
-        How many linear pieces were settled by programs.
+        The number of linear pieces that were settled by programs.
     """
     local, placed = search.local, search.local.placed
     rows, q = placed.rows.shape[1], placed.problem.q
     assert q is not None
-    start = min(float(search.uppers.max()), search.known.upper)
-    regional = local.asking(replace(placed, problem=replace(placed.problem, scope="regional")))
+    start = min(float(search.uppers.max()), search.prior.upper)
+    regional = local.for_question(replace(placed, problem=replace(placed.problem, scope="regional")))
     # it ends where the regional constant is seen to lie above what is proved already, and proves no more
-    whole = _searched(search, regional, start, search.left.share(REGIONAL))
-    search.tighten(whole.upper, "branch and bound for the regional constant")
+    over_region = _searched(search, regional, start, search.remaining.share(REGIONAL))
+    search.tighten(over_region.upper, "branch and bound for the regional constant")
     scalar, ends, cells = replace(placed.problem, output=AllLogits(), q=None), [], 0
     for row in range(rows):
-        own = local.asking(replace(placed, problem=scalar, given=placed.rows[:, row : row + 1]))
-        found = _searched(search, own, start, search.left.share(1 / (rows - row)))
-        if found.status is not Status.PROVED:
-            search.give_up(found.status, found.left_out)
-        cells += found.cells
-        ends.append(found.upper)
+        question = local.for_question(replace(placed, problem=scalar, coefficients=placed.rows[:, row : row + 1]))
+        outcome = _searched(search, question, start, search.remaining.share(1 / (rows - row)))
+        if outcome.status is not Status.PROVED:
+            search.give_up(outcome.status, outcome.left_out)
+        cells += outcome.cells
+        ends.append(outcome.upper)
     share = EPS * (rows + SPARE)
     search.tighten(float(vector_norm(torch.tensor(ends, dtype=torch.float64), q)) * (1 + share), "branch and bound")
     return cells
 
 
-def _searched(search: PointSearch, asked: Analysis, upper: float, budget: Budget) -> Outcome:
-    """Another question at the same point; the points that it looks at are offered to the search's own."""
+def _searched(search: PointSearch, analysis: Analysis, upper: float, budget: Budget) -> SearchOutcome:
+    """The search of another question at the same point; the points that it evaluates are offered to the first one too."""
     best = 0.0
 
     def attain(points: Tensor) -> float:
         nonlocal best
-        found = best_witness(asked, 0, points, known=best)
-        best = best if found is None else found.attained
+        witness = best_witness(analysis, 0, points, lower=best)
+        best = best if witness is None else witness.attained
         search.offer(points)
         return best
 
     with torch.no_grad():
-        found = branch_and_bound(asked, torch.tensor([upper], dtype=torch.float64), 0.0, attain, budget)
-    search.nodes += found.nodes
-    return found
+        outcome = branch_and_bound(analysis, torch.tensor([upper], dtype=torch.float64), 0.0, attain, budget)
+    search.nodes += outcome.nodes
+    return outcome

@@ -1,9 +1,9 @@
-"""What becomes of a solver's word: it is noted, and the upper end is proved here, without it.
+"""The proof of upper ends in place of a solver's claims, which are noted and prove nothing.
 
 Solvers are wrong now and then: with presolve or without, on programs of half a dozen variables. So a MIP gives a witness
 (its point, re-evaluated on the network) and a claim. That nothing exceeds the witness is proved by lipreg's own branch and
-bound, which starts from it, or, where that does not end, by a tree of linear programs whose dual
-bounds are evaluated here. What they do not prove is no upper end, and the detail says whose word it was.
+bound, which starts from it, or, where that does not end, by a tree of linear programs whose dual bounds are evaluated here.
+A claim that they do not prove is no upper end, and the detail quotes it as the solver's.
 """
 
 from __future__ import annotations
@@ -20,8 +20,7 @@ from lipreg.estimators.base import Watch
 from lipreg.estimators.exact.point_search import PointSearch
 from lipreg.milp import Encoding, interior_point, prove
 from lipreg.results import Status
-from lipreg.search import Outcome
-from lipreg.search import search as branch_and_bound
+from lipreg.search import SearchOutcome, branch_and_bound
 
 PROOF_SHARE = 0.5
 """Share of a point's time and nodes that the solver leaves to the proof."""
@@ -35,48 +34,55 @@ REFUTED = 1e-6
 
 
 def for_solver(search: PointSearch, deadline: float | None = None) -> Budget:
-    """The solver's part of what is left; the rest is for the proof.
+    """The solver's share of the remaining budget; the rest is for the proof.
 
     Args:
-        search: at the point in question.
-        deadline: until when, where that has been decided already.
+        search: the search of the point.
+        deadline: the deadline of an earlier share, in place of a new one.
     """
-    own = search.left.share(1 - PROOF_SHARE)
-    nodes = None if own.nodes is None else math.ceil((1 - PROOF_SHARE) * own.nodes)
-    return replace(own, nodes=nodes, deadline=own.deadline if deadline is None else deadline)
+    share = search.remaining.share(1 - PROOF_SHARE)
+    nodes = None if share.nodes is None else math.ceil((1 - PROOF_SHARE) * share.nodes)
+    return replace(share, nodes=nodes, deadline=share.deadline if deadline is None else deadline)
 
 
 def confirm(search: PointSearch, encodings: Mapping[int, Encoding]) -> None:
-    """Proves what it can of the families that are open; enters what it proved and how that ended.
+    """Proves what it can of the families that are open; enters the bounds and how that ended into the search.
 
     Args:
-        search: with the solver's points offered and its claims noted.
-        encodings: of families that are open; the tree leaves out those that have none.
+        search: the search of the point, with the solver's points offered and its claims noted.
+        encodings: the programs of open families; the tree leaves out families without one.
     """
     if search.status is Status.FAILED or search.budget.stop.is_set():
         return  # no other engine steps in for one that failed
     if not search.open_families():
         search.status = Status.PROVED
         return
-    if search.ended():
+    if search.is_over():
         return
-    found = by_search(search, search.left.share(SEARCH_SHARE), "branch and bound, from the MIP's witness")
-    if found.status is not Status.TIME_LIMIT or search.left.seconds_left <= 0:
+    outcome = by_search(search, search.remaining.share(SEARCH_SHARE), "branch and bound, from the MIP's witness")
+    if outcome.status is not Status.TIME_LIMIT or search.remaining.seconds_left <= 0:
         return
-    by_trees(search, encodings)
+    _by_trees(search, encodings)
 
 
-def by_search(search: PointSearch, budget: Budget, proof: str, progress: Watch | None = None) -> Outcome:
-    """Runs lipreg's own branch and bound from the search's witness; enters what it proved and how it ended."""
+def by_search(search: PointSearch, budget: Budget, proof: str, progress: Watch | None = None) -> SearchOutcome:
+    """Runs lipreg's own branch and bound from the search's witness; enters the bounds and how it ended into the search.
+
+    Args:
+        search: the search of the point.
+        budget: the budget of the run, started.
+        proof: the name of the proof in the result.
+        progress: a function that is called with the progress.
+    """
 
     def attain(points: torch.Tensor | None = None) -> float:
         if points is not None:
             search.offer(points)
         return search.lower
 
-    search.tighten(search.known.upper, search.known.proof)
+    search.tighten(search.prior.upper, search.prior.proof)
     with torch.no_grad():
-        found = branch_and_bound(
+        outcome = branch_and_bound(
             search.apart,
             torch.from_numpy(search.uppers.copy()),
             attain(),
@@ -85,21 +91,21 @@ def by_search(search: PointSearch, budget: Budget, proof: str, progress: Watch |
             progress,
             start=search.witness_point,
         )
-    if found.left_out:
-        search.give_up(found.status, found.left_out)
-    search.status = found.status
-    search.nodes += found.nodes
-    search.tighten(found.upper, proof)
-    return found
+    if outcome.left_out:
+        search.give_up(outcome.status, outcome.left_out)
+    search.status = outcome.status
+    search.nodes += outcome.nodes
+    search.tighten(outcome.upper, proof)
+    return outcome
 
 
-def by_trees(search: PointSearch, encodings: Mapping[int, Encoding]) -> None:
+def _by_trees(search: PointSearch, encodings: Mapping[int, Encoding]) -> None:
     """Bounds the open families one by one, each by a tree over the integers of its program; enters how that ended."""
     search.status = Status.PROVED
     for family in search.open_families():
         if search.closed(family):
-            continue  # by a witness found meanwhile
-        if family not in encodings or search.ended():
+            continue  # by a newer witness
+        if family not in encodings or search.is_over():
             search.status = Status.TIME_LIMIT if search.status is Status.PROVED else search.status
             break
         _by_tree(search, family, encodings[family])
@@ -115,16 +121,16 @@ def _by_tree(search: PointSearch, family: int, encoding: Encoding) -> None:
         aim = target()
 
         def better(point: np.ndarray, aim: float = aim) -> bool:
-            x = interior_point(search.local, units, point[activations], search.left)
+            x = interior_point(search.local, units, point[activations], search.remaining)
             if x is not None:
                 search.offer(torch.from_numpy(x).reshape(1, *search.local.placed.region.shape))
             return target() > aim
 
-        proof = prove(encoding.program, aim, search.left, better)
+        proof = prove(encoding.program, aim, search.remaining, better)
         search.nodes += proof.nodes
         search.tighten(max(proof.bound, 0.0), "tree of LP dual bounds", family)
         tighter = encoding.without(proof.point) if proof.bound > aim else None
-        if tighter is not None and search.left.ended() is None:
+        if tighter is not None and search.remaining.stop_reason() is None:
             encoding = tighter
         elif proof.status is not Status.BOUNDED:
             break
@@ -133,7 +139,7 @@ def _by_tree(search: PointSearch, family: int, encoding: Encoding) -> None:
 
 
 def on_claims(search: PointSearch) -> str:
-    """What the detail says of the solver's claims: nothing where they are confirmed."""
+    """The words of the detail on the solver's claims; empty where they are confirmed."""
     claimed, proved = float(np.minimum(search.claims, search.uppers).max()), float(search.uppers.max())
     if math.isinf(float(search.claims.min())):
         return ""

@@ -1,4 +1,4 @@
-"""What the exact estimators share: points one after another under a budget."""
+"""The base class of exact estimators: searches of one point after another under a budget."""
 
 from __future__ import annotations
 
@@ -7,89 +7,107 @@ from abc import abstractmethod
 from lipreg.bounds import Analysis
 from lipreg.budget import Budget, OutOfBudget
 from lipreg.estimators.base import Watch, Work, repeated
-from lipreg.estimators.exact.going_on import go_on
+from lipreg.estimators.cheap_bounds import not_begun, unsearched_interval, worth_a_look
 from lipreg.estimators.exact.point_search import PointSearch
+from lipreg.estimators.exact.remaining_time import spend_remaining_time
 from lipreg.estimators.relaxations.lp import ProgramEstimator
 from lipreg.estimators.settings import Settings
-from lipreg.estimators.unreached import unreached
 from lipreg.estimators.witnesses.sampling import RandomPoints, Sampling
 from lipreg.problem import LocalLipschitz
 from lipreg.results import Certificate, CertifiedInterval, Status
-from lipreg.search.outcome import unfolded
+from lipreg.search import SearchProgress
+from lipreg.search.outcome import unbegun
 
 START_TURNS = 2
-"""Of the hunt that gives a search its first witness, where sampling has not run before."""
+"""Turns of the hunt for the first witness of a search, where there is no prior interval."""
 START_SHARE = 0.25
-"""Of a point's time, for that start at most."""
+"""Share of a point's time for that hunt, at most."""
 
 
 class ExactEstimator(ProgramEstimator):
-    """A search point by point; what one point leaves of the time goes to those after it, and then to those whose search
-    ended for the time, or for want of time to begin (``going_on``).
+    """A search point by point; time that one point does not need goes to those after it, and then to those whose search
+    ended for the time, or for want of time to begin (``remaining_time``).
 
-    When the time has ended no further point is begun: what is said of it is known already, or costs next to nothing.
+    When the time is over no further point is begun: it has its prior interval and bounds that cost next to nothing.
     """
 
     certificate = Certificate.BRACKET
 
     def answer(self, work: Work) -> list[CertifiedInterval]:
-        analysis, same = work.analysis, work.analysis.placed.same()
+        analysis, same = work.analysis, work.analysis.placed.representatives()
         known = dict(enumerate(work.known))
-        found: dict[int, CertifiedInterval] = {}
+        intervals: dict[int, CertifiedInterval] = {}
         idle: dict[int, PointSearch] = {}
         firsts = sorted(set(same))
         for done, i in enumerate(firsts):
-            own = work.budget.share(1 / (len(firsts) - done))
-            found[i], search = self._point(work, analysis[i : i + 1], own, known.get(i))
-            if search is not None and found[i].status is Status.TIME_LIMIT:
+            share = work.budget.share(1 / (len(firsts) - done))
+            over = share.stop_reason()
+            if over is not None and done and not worth_a_look(analysis, len(firsts) - done, work.budget):
+                intervals |= not_begun(analysis, firsts[done:], share, over, known)
+                break
+            intervals[i], search = self._point(work, analysis[i : i + 1], share, known.get(i))
+            if search is not None and intervals[i].status is Status.TIME_LIMIT:
                 idle[i] = search
         for done, (i, search) in enumerate(idle.items()):
-            found[i] = go_on(search, found[i], work.budget.share(1 / (len(idle) - done)))
+            intervals[i] = spend_remaining_time(search, intervals[i], work.budget.share(1 / (len(idle) - done)))
         results = []
         for i, first in enumerate(same):
-            here = found[i] if first == i else repeated(analysis, found[first], i, first)
+            here = intervals[i] if first == i else repeated(analysis, intervals[first], i, first)
             results.append(known[i].intersect(here) if first < i and i in known else here)
         return results
 
     def _point(
-        self, work: Work, local: Analysis, own: Budget, known: CertifiedInterval | None
+        self, work: Work, local: Analysis, budget: Budget, prior: CertifiedInterval | None
     ) -> tuple[CertifiedInterval, PointSearch | None]:
         """The interval of a single point, and its search where there was time to begin one."""
-        over, settings = own.ended(), work.settings
+        over, settings = budget.stop_reason(), work.settings
         if over is not None:
-            return unreached(local, own, over, known or RandomPoints().intervals(local, own, settings)[0]), None
-        known = known or self.start(local, own, settings)
-        search = PointSearch.begin(local, own, settings, known, work.progress)
+            return unsearched_interval(
+                local, budget, over, prior or RandomPoints().intervals(local, budget, settings)[0]
+            ), None
+        began, prior = budget.clock(), prior or self.start(local, budget, settings)
+        search = PointSearch.begin(local, budget, settings, prior, work.progress)
         try:
-            return self.search(search), search
-        except OutOfBudget as ended:
-            search.give_up(ended.status, unfolded(ended))
-            return search.conclude(ended.status), search
+            search.require_pieces()
+            return self.search_point(search), search
+        except OutOfBudget as over_budget:
+            search.give_up(over_budget.status, unbegun(over_budget))
+            if work.progress is not None:
+                ends, families = (search.lower, float(search.uppers.max())), len(search.uppers)
+                work.progress(SearchProgress(*ends, families, 0, budget.clock() - began, over_budget.lacking))
+            return search.conclude(over_budget.status), search
 
     def at_point(
         self, local: Analysis, budget: Budget, settings: Settings, progress: Watch | None = None
     ) -> tuple[CertifiedInterval, int]:
-        """What ``intervals`` finds at a single point of which nothing is known, and how many nodes that took.
+        """The interval of a single point without a prior interval, and how many nodes its search took.
 
-        Args and errors are those of ``intervals``.
+        Args:
+            local: the analysis of the single point.
+            budget, settings, progress: as for ``intervals``.
+
+        Raises:
+            UnsupportedRequest: question or network are outside what the method covers.
         """
         self.check(local.placed.problem, local.graph)
         work = Work(local, budget.started(), settings, progress=progress)
-        found, search = self._point(work, local, work.budget, None)
-        if search is not None and found.status is Status.TIME_LIMIT:
-            found = go_on(search, found, work.budget)
-        return found, 0 if search is None else search.nodes
+        interval, search = self._point(work, local, work.budget, None)
+        if search is not None and interval.status is Status.TIME_LIMIT:
+            interval = spend_remaining_time(search, interval, work.budget)
+        return interval, 0 if search is None else search.nodes
 
     def start(self, local: Analysis, budget: Budget, settings: Settings) -> CertifiedInterval:
-        """The lower end from which the search of a single point starts where nothing is known.
+        """The lower end that the search of a single point starts from without a prior interval.
 
         Args:
-            budget: of the point.
+            local: the analysis of the single point.
+            budget: the budget of the point; the start takes ``START_SHARE`` of its time at most.
+            settings: its seed is that of the hunt.
         """
         return Sampling(START_TURNS).intervals(local, budget.share(START_SHARE), settings)[0]
 
     def condition(self, problem: LocalLipschitz) -> str:
-        """Under which condition on the network the constant itself is reached, in words; empty where there is none."""
+        """The condition on the network under which the constant itself is reached, in words; empty where there is none."""
         return ""
 
     def exact(self, problem: LocalLipschitz) -> bool:
@@ -97,9 +115,12 @@ class ExactEstimator(ProgramEstimator):
         return True
 
     @abstractmethod
-    def search(self, search: PointSearch) -> CertifiedInterval:
+    def search_point(self, search: PointSearch) -> CertifiedInterval:
         """The interval of one point; ends at the search's deadline or when it is stopped.
 
+        Args:
+            search: the state of the search, begun from the prior interval and from closed forms.
+
         Raises:
-            OutOfBudget: there was no time to fold the network; what is entered into the search holds.
+            OutOfBudget: there was no time to fold the network; the bounds in the search hold.
         """

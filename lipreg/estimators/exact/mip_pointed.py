@@ -11,10 +11,11 @@ import torch
 from lipreg.bounds import Analysis, analyse, interval_jacobian
 from lipreg.budget import Budget
 from lipreg.errors import UnsupportedRequest
-from lipreg.estimators.base import ROUNDING, register
+from lipreg.estimators.base import register
 from lipreg.estimators.exact.confirmation import for_solver
 from lipreg.estimators.exact.exact_estimator import ExactEstimator
 from lipreg.estimators.exact.point_search import PointSearch
+from lipreg.estimators.rounding import ROUNDING
 from lipreg.graph.accurate import zeros
 from lipreg.linalg.floats import EPS
 from lipreg.milp import Encoding, Program, encode_rise, prove
@@ -29,11 +30,11 @@ FEASIBILITY = 1e-10
 QUOTIENT = 1e-9
 """Relative growth of the best quotient that is worth another round."""
 OUTSIDE = 1e-9
-"""How far outside of an l2 ball, relative to its radius, points are let be: a gain there divides by small distances."""
+"""The relative distance outside of an l2 ball at which a point needs no more tangents: gains divide by small distances."""
 INNER_SHARE = 0.25
-"""Of the time that is left, for CROWN in the inner boxes."""
+"""Share of the remaining time for CROWN in the inner boxes."""
 RADII = 40
-"""How many inner radii are tried, spaced geometrically from the whole reach down to 1e-8 of it."""
+"""The number of inner radii, spaced geometrically from the largest distance in the region down to 1e-8 of it."""
 
 
 @register("mip_pointed")
@@ -49,7 +50,7 @@ class PointedMixedInteger(ExactEstimator):
         quotient <= t + gain / radius       for |x - x0|_p >= radius,
         quotient <= near(radius)            for |x - x0|_p <= radius,
 
-    near being the interval Jacobian over the inner box, over the directions that X leaves open. Where f - f(x0) is
+    near being the interval Jacobian over the inner box, over the directions that X allows. Where f - f(x0) is
     positively homogeneous in the inner box (every kink in it goes through x0), quotients do not change along rays, so the
     first line covers the inner part too. The radius is chosen to give the smallest bound. Around an l2 ball the
     programs have tangents, more of them wherever a point leaves it.
@@ -66,7 +67,7 @@ class PointedMixedInteger(ExactEstimator):
     def condition(self, problem: LocalLipschitz) -> str:
         return f"up to {APART_OUTPUTS} outputs, an interval beyond" if problem.q == 1.0 else ""
 
-    def search(self, search: PointSearch) -> CertifiedInterval:
+    def search_point(self, search: PointSearch) -> CertifiedInterval:
         if search.families[0].signs:
             raise UnsupportedRequest(
                 f"the norm into l1 of {search.local.placed.rows.shape[1]} outputs",
@@ -74,16 +75,16 @@ class PointedMixedInteger(ExactEstimator):
                 accepted=f"up to {APART_OUTPUTS} outputs: each combination of their signs is a functional of its own",
                 todo="Ask for q = inf, AllLogits() or AllPairs()",
             )
-        inner = _inner(search.apart, search.left.share(INNER_SHARE))
+        inner = _inner(search.apart, search.remaining.share(INNER_SHARE))
         for row in search.open_families():
             if search.closed(row):
-                continue  # a witness found meanwhile beats what this functional can reach
-            if search.ended():
+                continue  # a newer witness beats the bound of this functional
+            if search.is_over():
                 break
-            rise = encode_rise(search.apart, row, search.left)
+            rise = encode_rise(search.apart, row, search.remaining)
             upper = max(_dinkelbach(search, row, sign, rise, inner) for sign in (0, 1))
             search.tighten(upper, "tree of LP dual bounds (Dinkelbach)", row)
-        # where all programs are closed, what is left of a gap is rounding, divided by the inner radius
+        # where all programs are closed, a remaining gap is rounding, divided by the inner radius
         return search.conclude(Status.BOUNDED)
 
 
@@ -98,7 +99,7 @@ class _Inner:
 def _dinkelbach(search: PointSearch, row: int, sign: int, rise: Encoding, inner: _Inner) -> float:
     """A proved upper bound on the quotients of one functional with one sign; raises the search's witness on the way."""
     best = math.inf
-    while not search.ended():
+    while not search.is_over():
         price = search.lower
         outcome = search.solve(_priced(rise.program, sign, price), for_solver(search), feasibility=FEASIBILITY)
         if outcome.claims_infeasible:  # the reference point is feasible, so the solver is wrong
@@ -118,7 +119,7 @@ def _dinkelbach(search: PointSearch, row: int, sign: int, rise: Encoding, inner:
 
 
 def _proved(search: PointSearch, row: int, sign: int, rise: Encoding, inner: _Inner) -> tuple[float, Encoding | None]:
-    """The upper end at the present price, from a tree that has what is left of the limits; rows that may lower it."""
+    """The upper end at the present price, from a tree within the remaining budget; and rows that may lower it."""
     price = search.lower
     radii, near = inner.radii, inner.bounds[sign][:, row]
     aim = price * max(1 + TOLERANCE, 1 / (1 - search.budget.gap))
@@ -130,7 +131,7 @@ def _proved(search: PointSearch, row: int, sign: int, rise: Encoding, inner: _In
         search.offer(rise.points(point))
         return search.lower > price * (1 + QUOTIENT) or rise.without(point, OUTSIDE) is not None
 
-    proof = prove(_priced(rise.program, sign, price), target, search.left, better)
+    proof = prove(_priced(rise.program, sign, price), target, search.remaining, better)
     search.nodes += proof.nodes
     if proof.status not in (Status.PROVED, Status.BOUNDED):
         search.status = proof.status
@@ -150,17 +151,19 @@ def _priced(program: Program, sign: int, price: float) -> Program:
 def _inner(local: Analysis, budget: Budget) -> _Inner:
     """Interval Jacobians over shrinking boxes about the reference point, all in one batch."""
     placed, region = local.placed, local.placed.region
-    radii = float(placed.reach[0]) * np.geomspace(1.0, 1e-8, RADII)
+    radii = float(placed.farthest[0]) * np.geomspace(1.0, 1e-8, RADII)
     width = torch.from_numpy(radii).reshape(-1, *(1,) * len(region.shape)) * placed.counts
     if not placed.problem.plain:
-        width = width * (1.0 + 2 * EPS)  # what rounding may have taken
+        width = width * (1.0 + 2 * EPS)  # against rounding
     center = region.center.expand(RADII, *region.shape)
     down, up = torch.maximum(region.down, -width), torch.minimum(region.up, width)
     boxes = PlacedRegion.around(center, down, up, region.lower, region.upper)
     rows = placed.rows.expand(RADII, *placed.rows.shape[1:])
-    inside = analyse(local.graph, PlacedProblem(placed.problem, boxes, rows, placed.functionals * RADII), budget=budget)
+    inside = analyse(
+        local.graph, PlacedProblem(placed.problem, boxes, rows, placed.functional_names * RADII), budget=budget
+    )
     low, high = ((end * placed.counts).flatten(2) for end in interval_jacobian(inside)[0])
-    down, up = (end.unsqueeze(1) for end in (region.room[0] < 0, region.room[1] > 0))
+    down, up = (end.unsqueeze(1) for end in (region.displacement_ends[0] < 0, region.displacement_ends[1] > 0))
     rise = torch.maximum(high.clamp(min=0) * up, (-low).clamp(min=0) * down)
     fall = torch.maximum((-low).clamp(min=0) * up, high.clamp(min=0) * down)
     # along a direction each coordinate moves one way: its best slope, summed for p = inf, the largest for p = 1
@@ -171,20 +174,20 @@ def _inner(local: Analysis, budget: Budget) -> _Inner:
 
 
 def _homogeneous(inside: Analysis, region: PlacedRegion, radii: np.ndarray) -> np.ndarray:
-    """For which radii every ray's part in the inner box has one quotient, found again at the radius itself, in X."""
+    """For which radii every ray's part in the inner box has one quotient, that at the radius itself, in X."""
     units = None if inside.placed.problem.plain else inside.placed.counts
     cone = radii <= float(region.cone_radius(inside.placed.problem.p, units)[0])
     sources = [node.source for _, node in inside.graph.relus()]
-    may_be = {i: (inside.reach[i].at[0] <= 0) & (inside.reach[i].at[1] >= 0) for i in sources}
-    if not (_all_at_kinks(inside, may_be) & cone).any():
+    possible = {i: (inside.value_bounds[i].at[0] <= 0) & (inside.value_bounds[i].at[1] >= 0) for i in sources}
+    if not (_all_at_kinks(inside, possible) & cone).any():
         return np.zeros(RADII, dtype=bool)
-    proved = zeros(inside.graph, region.center)  # a value that is 0 in float64 need not be
-    return _all_at_kinks(inside, {i: proved[i] for i in sources}) & cone
+    certain = zeros(inside.graph, region.center)  # a value that is 0 in float64 need not be
+    return _all_at_kinks(inside, {i: certain[i] for i in sources}) & cone
 
 
 def _all_at_kinks(inside: Analysis, at_kink: dict[int, torch.Tensor]) -> np.ndarray:
     """For which radii the reference point is at the kinks of all unstable units."""
     through_center = torch.ones(RADII, dtype=torch.bool)
-    for source, own in at_kink.items():
-        through_center &= (~inside.reach[source].unstable | own).flatten(1).all(-1)
+    for source, kinks in at_kink.items():
+        through_center &= (~inside.value_bounds[source].unstable | kinks).flatten(1).all(-1)
     return through_center.numpy()

@@ -11,34 +11,36 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from lipreg.bounds import Analysis, Within, analyse
+from lipreg.bounds import Analysis, BudgetSource, analyse
 from lipreg.graph import homogenised, kink_unit
 from lipreg.problem import PlacedProblem
 from lipreg.regions import Cone
 
 
-def over_rays(local: Analysis, budget: Within | None = None) -> Analysis:
+def over_rays(local: Analysis, budget: BudgetSource | None = None) -> Analysis:
     """The analysis of the same constants as a question about rays.
 
     Args:
-        local: of a single point, in regional scope, over all of R^n.
-        budget: of pre-activation bounds, or what makes it when these are asked for.
+        local: the analysis of a single point, in regional scope, over all of R^n.
+        budget: the budget of pre-activation bounds, or a function that makes it when they are first read.
     """
     return local.derived(_over_rays, budget)
 
 
-def _over_rays(local: Analysis, budget: Within | None) -> Analysis:
+def _over_rays(local: Analysis, budget: BudgetSource | None) -> Analysis:
     placed, unit = local.placed, local.derived(_unit)
     problem, center = placed.problem, placed.region.center[0].flatten()
     measured = range(len(center)) if problem.measured is None else problem.measured
     scale = problem.scale
     if isinstance(scale, tuple):
         scale = [*torch.tensor(scale, dtype=torch.float64).flatten().tolist(), 1.0]
-    asked = replace(problem, scale=scale, measured=tuple(measured))
+    question = replace(problem, scale=scale, measured=tuple(measured))
     region = Cone.at(torch.cat([center * unit, torch.ones(1, dtype=torch.float64)]))
     with torch.no_grad():
         graph = homogenised(local.graph, unit)
-        return analyse(graph, PlacedProblem(asked, region, placed.given, placed.functionals), budget=budget)
+        return analyse(
+            graph, PlacedProblem(question, region, placed.coefficients, placed.functional_names), budget=budget
+        )
 
 
 def _unit(local: Analysis) -> float:

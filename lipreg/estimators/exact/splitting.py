@@ -1,5 +1,5 @@
 """Branch and bound of networks with curves: closed forms, a hunt, and boxes of inputs with phases of ReLUs; see
-``lipreg.search.curved``. Where ReLUs end in curves, the exact search of steeper networks of linear pieces comes before."""
+``lipreg.search.curved``. Where ReLUs end in curves, the exact search of steeper piecewise linear networks comes before."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from lipreg.budget import Budget
 from lipreg.estimators.base import Work, get_estimator, lower_interval, repeated
 from lipreg.estimators.first_forms import SHORT, barely_proved, first_forms, first_witnesses
 from lipreg.estimators.settings import Settings
-from lipreg.estimators.unreached import NO_SEARCH
 from lipreg.estimators.witnesses.sampling import RandomPoints, Sampling
 from lipreg.estimators.witnesses.witness import best_witness
 from lipreg.results import Certificate, CertifiedInterval, Status
@@ -25,55 +24,56 @@ from lipreg.search.curved.engine import splittable
 from lipreg.search.curved.kinks import without_jumps
 from lipreg.search.curved.steeper import LastCurves
 from lipreg.search.hunt import Hunt
+from lipreg.search.outcome import unbegun
 from lipreg.search.screen import Screen
 from lipreg.words import counted, sentences
 
 TURNS = 4
-"""Of the hunt that gives a search its first witness."""
+"""Turns of the hunt that gives a search its first witness."""
 HUNTED, FORMS, CLOSED = 0.1, 0.9, 0.1
 """Shares of the time for that hunt, for closed forms of all points together, and for dearer ones of each."""
 STEEPER, CLOSE = 0.5, 1e-3
-"""Share of the time for exact searches of networks of linear pieces, and what each leaves open at least."""
+"""Share of the time for exact searches of piecewise linear networks, and the least gap that each is asked for."""
 OFFERED = 4
 """Best points that are proved after a turn of the hunt from a box's middle."""
 
 
 Exact = Callable[[Analysis, Budget, Settings], tuple[CertifiedInterval, int]]
-"""What is proved at a single point of a network of linear pieces, and how many nodes that took."""
+"""The exact search of a piecewise linear network at a single point: its interval, and how many nodes it took."""
 
 
 def by_splitting(work: Work, exact: Exact) -> list[CertifiedInterval]:
-    """One certified interval for each reference point; what one leaves of the time goes to those after it.
+    """One certified interval for each reference point; time that one does not need goes to those after it.
 
     Args:
-        work: on networks with curves.
-        exact: the search of networks of linear pieces.
+        work: the question, about a network with curves.
+        exact: the search of piecewise linear networks.
     """
-    analysis, same = work.analysis, work.analysis.placed.same()
+    analysis, same = work.analysis, work.analysis.placed.representatives()
     known = list(work.known) or [lower_interval(analysis, i, None) for i in range(len(same))]
     if any(map(barely_proved, known)):
         forms = first_forms(analysis, work.budget.share(FORMS))
         known = [new.intersect(old) for new, old in zip(forms, known, strict=True)]
     if any(one.witness is None for one in known):
         known = [new.intersect(old) for new, old in zip(first_witnesses(analysis, work.budget), known, strict=True)]
-    found: dict[int, CertifiedInterval] = {}
+    intervals: dict[int, CertifiedInterval] = {}
     for i, first in enumerate(same):
         if first < i:
-            found[i] = repeated(analysis, found[first], i, first)
+            intervals[i] = repeated(analysis, intervals[first], i, first)
             continue
-        own = work.budget.share(1 / len({k for k in same if k >= i}))
-        found[i] = _point(analysis[i : i + 1], own, work.settings, known[i], exact)
-    return [found[i] for i in range(len(same))]
+        share = work.budget.share(1 / len({k for k in same if k >= i}))
+        intervals[i] = _point(analysis[i : i + 1], share, work.settings, known[i], exact)
+    return [intervals[i] for i in range(len(same))]
 
 
 def _point(
     local: Analysis, budget: Budget, settings: Settings, start: CertifiedInterval, exact: Exact
 ) -> CertifiedInterval:
-    over = budget.ended()
+    over = budget.stop_reason()
     if over is not None:
         if start.witness is None:
             start = start.intersect(RandomPoints().intervals(local, budget, settings)[0])
-        return replace(start, status=over, detail=sentences(NO_SEARCH, start.detail))
+        return replace(start, status=over, detail=sentences(unbegun(), start.detail))
     short = SHORT if SHORT in start.detail else ""
     if start.witness is None or start.witness.point == tuple(local.placed.region.center.flatten().tolist()):
         start = start.intersect(Sampling(TURNS).intervals(local, budget.share(HUNTED), settings)[0])
@@ -90,16 +90,16 @@ def _point(
             status = Status.GAP_LIMIT if 0.0 < start.gap <= budget.gap else Status.BOUNDED
             return _entered(local, start, start.upper, status, detail)
         budget = budget.after(nodes)
-        found = split_inputs(searched, start.upper, offering, offering.lower, budget)
+        outcome = split_inputs(searched, start.upper, offering, offering.lower, budget)
     result = start.intersect(lower_interval(local, 0, offering.witness)) if offering.witness is not None else start
     of = "parts of the region" if searched.graph.relus() else "boxes of inputs"
     before = f"{counted(nodes, 'node')} before the curves, " if nodes else ""
-    words = sentences(short, f"{before}{found.boxes:,} {of}")
-    ended = _entered(local, result, found.upper, found.status or Status.PROVED, words)
-    if found.status is None:
-        status = Status.PROVED if ended.certificate is Certificate.EXACT else Status.GAP_LIMIT
-        ended = _entered(local, result, found.upper, status, ended.detail)
-    return ended
+    words = sentences(short, f"{before}{outcome.boxes:,} {of}")
+    concluded = _entered(local, result, outcome.upper, outcome.status or Status.PROVED, words)
+    if outcome.status is None:
+        status = Status.PROVED if concluded.certificate is Certificate.EXACT else Status.GAP_LIMIT
+        concluded = _entered(local, result, outcome.upper, status, concluded.detail)
+    return concluded
 
 
 def _by_pieces(
@@ -110,25 +110,25 @@ def _by_pieces(
     settings: Settings,
     exact: Exact,
 ) -> tuple[CertifiedInterval, int]:
-    """What exact searches of steeper networks of linear pieces prove where a network ends in curves, and their nodes.
+    """The interval by exact searches of steeper piecewise linear networks where a network ends in curves, and their nodes.
 
-    Pieces are divided where the steepest point lies, until there they are as steep as the network itself.
+    Linear pieces of the curves are divided where the steepest point lies, until they are as steep there as the curve itself.
     """
-    curves, nodes, own = LastCurves.of(searched), 0, budget.share(STEEPER)
+    curves, nodes, share = LastCurves.of(searched), 0, budget.share(STEEPER)
     if curves is None:
-        return _composed(searched, start, offering, own, settings, exact)
+        return _composed(searched, start, offering, share, settings, exact)
     meets = curves.start()
-    while start.upper * (1.0 - budget.gap) > offering.lower and own.after(nodes).ended() is None:
-        left = replace(own.after(nodes), gap=max(0.5 * budget.gap, CLOSE))
-        found, more = exact(curves.steeper(meets, left), left, settings)
+    while start.upper * (1.0 - budget.gap) > offering.lower and share.after(nodes).stop_reason() is None:
+        rest = replace(share.after(nodes), gap=max(0.5 * budget.gap, CLOSE))
+        interval, more = exact(curves.steeper(meets, rest), rest, settings)
         nodes += more
-        if found.upper < start.upper:
-            start = _entered(searched, start, found.upper, Status.BOUNDED, start.detail)
-        if found.witness is None:
+        if interval.upper < start.upper:
+            start = _entered(searched, start, interval.upper, Status.BOUNDED, start.detail)
+        if interval.witness is None:
             break
-        point = torch.tensor(found.witness.point, dtype=torch.float64).reshape(1, *searched.placed.region.shape)
+        point = torch.tensor(interval.witness.point, dtype=torch.float64).reshape(1, *searched.placed.region.shape)
         offering(point)
-        if found.lower <= offering.lower * (1.0 + max(0.25 * budget.gap, CLOSE)):
+        if interval.lower <= offering.lower * (1.0 + max(0.25 * budget.gap, CLOSE)):
             break
         meets = curves.refined(meets, point)
     return start, nodes
@@ -142,19 +142,19 @@ def _composed(
     settings: Settings,
     exact: Exact,
 ) -> tuple[CertifiedInterval, int]:
-    """What the exact search of the part before the last curves proves at any slopes of these, and its nodes."""
-    left = replace(budget, gap=max(0.5 * budget.gap, CLOSE))
-    question = composed(searched, left) if start.upper * (1.0 - budget.gap) > offering.lower else None
+    """The interval by the exact search of the part before the last curves, at any slopes of these, and its nodes."""
+    rest = replace(budget, gap=max(0.5 * budget.gap, CLOSE))
+    question = composed(searched, rest) if start.upper * (1.0 - budget.gap) > offering.lower else None
     if question is None:
         return start, 0
-    found, nodes = exact(question, left, settings)
-    if found.upper < start.upper:
-        start = _entered(searched, start, found.upper, Status.BOUNDED, start.detail)
+    interval, nodes = exact(question, rest, settings)
+    if interval.upper < start.upper:
+        start = _entered(searched, start, interval.upper, Status.BOUNDED, start.detail)
     return start, nodes
 
 
 class _Offering:
-    """Proves what good middles of boxes lead to: one turn of a hunt that begins there."""
+    """Witnesses from the middles of boxes: each call is one turn of a hunt that begins there, and proves its best points."""
 
     def __init__(self, local: Analysis, start: CertifiedInterval, budget: Budget, settings: Settings) -> None:
         self.local, self.budget, self.witness = local, budget, start.witness
@@ -168,9 +168,9 @@ class _Offering:
     def __call__(self, x: Tensor) -> float:
         before = self.lower
         self.hunt.take(x)
-        if self.budget.ended() is None:
-            self.hunt.turn(lambda: self.budget.ended() is not None)
-        points = torch.cat([x, self.hunt.found(OFFERED)])
+        if self.budget.stop_reason() is None:
+            self.hunt.turn(lambda: self.budget.stop_reason() is not None)
+        points = torch.cat([x, self.hunt.best_points(OFFERED)])
         self.witness = best_witness(self.local, 0, points, before, self.budget) or self.witness
         return 0.0 if self.witness is None else self.witness.attained
 
@@ -179,21 +179,21 @@ def _closed(local: Analysis, budget: Budget) -> CertifiedInterval:
     """The least of closed forms that take one point after the other."""
     methods = [get_estimator(name) for name in ("mixing", "lipsdp")]
     methods = [m for m in methods if m.uncovered(local.placed.problem, local.graph) is None]
-    found = [m.intervals(local, budget.share(1 / (len(methods) - k)))[0] for k, m in enumerate(methods)]
-    return min(found, key=lambda interval: interval.upper, default=lower_interval(local, 0, None))
+    intervals = [m.intervals(local, budget.share(1 / (len(methods) - k)))[0] for k, m in enumerate(methods)]
+    return min(intervals, key=lambda interval: interval.upper, default=lower_interval(local, 0, None))
 
 
-def _entered(local: Analysis, known: CertifiedInterval, upper: float, status: Status, detail: str) -> CertifiedInterval:
+def _entered(local: Analysis, prior: CertifiedInterval, upper: float, status: Status, detail: str) -> CertifiedInterval:
     placed = local.placed
-    proof = "branch and bound" if upper < known.upper else known.proof
+    proof = "branch and bound" if upper < prior.upper else prior.proof
     return CertifiedInterval(
         placed.problem,
-        placed.functionals[0],
-        lower=known.lower,
+        placed.functional_names[0],
+        lower=prior.lower,
         upper=upper,
         status=status,
         proof=proof,
-        witness=known.witness,
+        witness=prior.witness,
         detail=detail,
         subject=local.subject(0),
     )

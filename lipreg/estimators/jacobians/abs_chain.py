@@ -11,7 +11,7 @@ from lipreg.bounds import Analysis, absolute_chain, gains, output_gradients
 from lipreg.bounds.chain import ChainMasks
 from lipreg.estimators.base import register
 from lipreg.estimators.bound_estimator import BoundEstimator
-from lipreg.estimators.closed_form import Pull, Rows, Step, by_hand, flattened, largest_row, output_gradient
+from lipreg.estimators.closed_form import LabelRows, Pull, Step, by_hand, flattened, largest_row, output_gradient
 from lipreg.graph import Affine, Curved, MaxPool, Relu, ReluChain
 from lipreg.linalg import vector_norm
 
@@ -32,6 +32,7 @@ class AbsChain(BoundEstimator):
     everywhere = True
     masked = True
     layer_norms = False
+    by_rows = True
     source = "norm of the entrywise magnitudes of the chain rule"
 
     def bound(self, analysis: Analysis) -> Tensor:
@@ -55,29 +56,29 @@ def _row_sums(analysis: Analysis) -> Tensor:
     return sums
 
 
-def _by_vectors(chain: ReluChain, masks: ChainMasks, rows: Rows) -> tuple[Tensor, Pull]:
+def _by_vectors(chain: ReluChain, masks: ChainMasks, rows: LabelRows) -> tuple[Tensor, Pull]:
     """max over rows of |C W_K| S |W_{K-1}| ... S |W_1| d: for p = inf a chain of vectors, not of matrices."""
     hidden = chain.layers[:-1]
     assert masks.row_sums is not None
-    flowing = [masks.columns[0]]  # what reaches the inputs of every layer; None for ones
+    flowing = [masks.columns[0]]  # bounds on the changes of every layer's inputs; None for ones
     for k, (layer, active) in enumerate(zip(hidden, masks.active, strict=True)):
         before = flowing[-1]
         through = masks.row_sums[0] if k == 0 or before is None else layer.forward(before, absolute=True)
         flowing.append(active * through)
     folded, entries = rows.table @ chain.weights[-1], flattened(flowing[-1])
-    top, chosen = largest_row(folded.abs(), entries, rows)
+    top, index = largest_row(folded.abs(), entries, rows)
 
     def pull(gradient: Tensor) -> list[Tensor]:
-        row, share = folded.index_select(0, chosen), gradient.unsqueeze(1)
+        row, share = folded.index_select(0, index), gradient.unsqueeze(1)
         signed = row.sign().mul_(share)
-        found = [output_gradient(rows, chosen, signed if entries is None else signed.mul_(entries))]
+        gradients = [output_gradient(rows, index, signed if entries is None else signed.mul_(entries))]
         back = row.abs_().mul_(share)
         for layer, active, before in list(zip(hidden, masks.active, flowing, strict=False))[::-1]:
             back = back.reshape(active.shape).mul_(active)
-            reached = layer.weight.new_ones(1, *layer.in_shape) if before is None else before
-            found.append(layer.outer(back, reached).mul_(layer.weight.sign()))
+            inputs = layer.weight.new_ones(1, *layer.in_shape) if before is None else before
+            gradients.append(layer.outer(back, inputs).mul_(layer.weight.sign()))
             if layer is not hidden[0]:
                 back = layer.back(back, absolute=True)
-        return found[::-1]
+        return gradients[::-1]
 
     return top, pull

@@ -1,4 +1,4 @@
-"""The Jacobian around its centre, with undecided units as deviations: tight where few units are undecided."""
+"""The Jacobian around its centre, with unstable units as deviations: tight where few units are unstable."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from lipreg.bounds import Analysis
-from lipreg.bounds.deviation import Deviations, deviations, deviations_memory, undecided_units
+from lipreg.bounds.deviation import Deviations, deviation_count, deviations, deviations_memory
 from lipreg.bounds.joint_deviation import joint_count, joint_deviations
-from lipreg.bounds.room import NUMBER
+from lipreg.bounds.pass_cost import NUMBER_BYTES
 from lipreg.budget import Budget, OutOfBudget
-from lipreg.estimators.base import Estimator, Work, register, rounded_up, upper_interval
+from lipreg.estimators.base import Estimator, Work, register, upper_interval
+from lipreg.estimators.cheap_bounds import cheap_intervals, one_by_one
 from lipreg.estimators.jacobians.jacobian_crown import JacobianCrown
-from lipreg.estimators.unreached import cheap_intervals, one_by_one
+from lipreg.estimators.rounding import rounded_up
 from lipreg.graph import Affine, Curved, MaxPool, Relu
 from lipreg.linalg import vector_norm
 from lipreg.problem import PlacedProblem
@@ -23,7 +24,7 @@ from lipreg.results import Certificate, CertifiedInterval
 from lipreg.words import counted, sentences, size
 
 CLOSER = 0.999
-"""Of a bound from now on: what is not smaller than that is the same deviations in another order."""
+"""The factor below which one bound is smaller than another: else both are of the same deviations in another order."""
 
 
 @register("deviation")
@@ -35,9 +36,9 @@ class Deviation(Estimator):
 
         |sum_u e_u b_u M_u|^2 = sum_uv e_u e_v b_u b_v M_u . M_v <= b |M M^T| b,
 
-    which keeps what rows of different units have in common. Costs a backward pass with a row for each undecided unit, and
-    holds a number for each pair of them: where these do not fit into the budget's memory, or the passes into its time, it
-    is the least of ``jacobian_crown`` and ``affine_relu``, and the result says so.
+    which keeps the signs that rows of different units have in common. Costs a backward pass with a row for each unstable
+    unit, and holds a number for each pair of them: where these do not fit into the budget's memory, or the passes into its
+    time, it is the least of ``jacobian_crown`` and ``affine_relu``, and the result says so.
     """
 
     certificate = Certificate.UPPER
@@ -45,7 +46,7 @@ class Deviation(Estimator):
     kinds = (Affine, Relu, MaxPool, Curved)
     branches = True
     everywhere = True
-    source = "centre and deviations of the chain rule over undecided units"
+    source = "centre and deviations of the chain rule over unstable units"
 
     def answer(self, work: Work) -> list[CertifiedInterval]:
         return one_by_one(work, lambda local, budget: deviation_end(local, budget)[1])
@@ -53,71 +54,71 @@ class Deviation(Estimator):
 
 @torch.no_grad()
 def deviation_end(local: Analysis, budget: Budget) -> tuple[Deviations | None, CertifiedInterval]:
-    """The deviations of a single point and what they prove; None and the next best bound where they are too many."""
-    found, detail = written_down(local, budget)
-    if found is None:
+    """The deviations of a single point and their interval; None and the next best bound where they are too many."""
+    terms, detail = written_down(local, budget)
+    if terms is None:
         return None, _next_best(local, budget, detail)
-    upper = rounded_up(local, deviation_bound(local.placed, found))[0]
-    return found, upper_interval(local, 0, upper, Deviation().named(local), detail=detail)
+    upper = rounded_up(local, deviation_bound(local.placed, terms))[0]
+    return terms, upper_interval(local, 0, upper, Deviation().named(local), detail=detail)
 
 
 def written_down(local: Analysis, budget: Budget) -> tuple[Deviations | None, str]:
     """The deviations of a single-point analysis, None where memory or time is short; and how many they are, in words."""
-    units, inputs, rows = undecided_units(local), local.placed.region.center.numel(), local.placed.rows.shape[1]
-    together = joint_count(local)
+    units, inputs, rows = deviation_count(local), local.placed.region.center.numel(), local.placed.rows.shape[1]
+    count_of_both = joint_count(local)
     pooled = " and members of pooling windows" if local.graph.pools() else ""
-    detail = f"{counted(units, 'undecided unit')}{pooled}"
-    joint = NUMBER * 2 * together * (units + together + inputs + rows)
+    detail = f"{counted(units, 'unstable unit')}{pooled}"
+    joint = NUMBER_BYTES * 2 * count_of_both * (units + count_of_both + inputs + rows)
     if max(deviations_memory(units, inputs, rows), joint) > budget.memory:
         return None, f"{detail}, too many to write down in {size(budget.memory)}"
     try:
-        found = deviations(local, budget)
+        terms = deviations(local, budget)
     except OutOfBudget:
         return None, f"{detail}, no time to write them down"
-    if together:  # smaller where networks nearly agree, larger where they do not
+    if count_of_both:  # smaller where networks nearly agree, larger where they do not
         try:
             joint = joint_deviations(local, budget)
         except OutOfBudget:
-            return found, f"{detail}, no time for those of both networks together"
-        bounds = [float(deviation_bound(local.placed, each)) for each in (found, joint)]
-        found = joint if bounds[1] < CLOSER * bounds[0] else found
-    return found, detail
+            return terms, f"{detail}, no time for those of both networks together"
+        bounds = [float(deviation_bound(local.placed, each)) for each in (terms, joint)]
+        terms = joint if bounds[1] < CLOSER * bounds[0] else terms
+    return terms, detail
 
 
 def _next_best(local: Analysis, budget: Budget, why: str) -> CertifiedInterval:
-    """The least of what other closed forms prove at a single point, in place of this one."""
-    (found,), (cheap,) = JacobianCrown().intervals(local, replace(budget, nodes=None)), cheap_intervals(local, budget)
-    found = min(found, cheap, key=lambda interval: interval.upper)
-    return replace(found, detail=sentences(f"{why}: the bound of {found.proof!r}", found.detail))
+    """The least bound of other closed forms at a single point, in place of this one."""
+    (least,), (cheap,) = JacobianCrown().intervals(local, replace(budget, nodes=None)), cheap_intervals(local, budget)
+    least = min(least, cheap, key=lambda interval: interval.upper)
+    return replace(least, detail=sentences(f"{why}: the bound of {least.proof!r}", least.detail))
 
 
-def deviation_bound(placed: PlacedProblem, found: Deviations) -> Tensor:
-    """The bound of a single-point problem from its deviations."""
-    return _norm(placed, found) + found.loss
+def deviation_bound(placed: PlacedProblem, terms: Deviations) -> Tensor:
+    """The bound of a single-point problem from its deviations, rounding of their computation included."""
+    return _norm(placed, terms) + terms.loss
 
 
-def row_bounds(placed: PlacedProblem, found: Deviations) -> Tensor:
-    """Bounds on the norm of each row's gradient, ``(rows,)``, without what rounding may add."""
-    each = vector_norm(found.centre.abs() + found.bounds @ found.rows.abs(), placed.problem.dual)
+def row_bounds(placed: PlacedProblem, terms: Deviations) -> Tensor:
+    """Bounds on the norm of each row's gradient, ``(rows,)``, without the rounding of the deviations, ``terms.loss``."""
+    each = vector_norm(terms.centre.abs() + terms.bounds @ terms.rows.abs(), placed.problem.dual)
     if placed.problem.p != 2.0:
         return each
-    gram = (found.rows @ found.rows.T).abs()
-    crossed = 2 * (found.bounds * (found.centre @ found.rows.T).abs()).sum(-1)
-    squares = found.centre.square().sum(-1) + crossed + ((found.bounds @ gram) * found.bounds).sum(-1)
+    gram = (terms.rows @ terms.rows.T).abs()
+    crossed = 2 * (terms.bounds * (terms.centre @ terms.rows.T).abs()).sum(-1)
+    squares = terms.centre.square().sum(-1) + crossed + ((terms.bounds @ gram) * terms.bounds).sum(-1)
     return torch.minimum(each, squares.sqrt())
 
 
-def _norm(placed: PlacedProblem, found: Deviations) -> Tensor:
+def _norm(placed: PlacedProblem, terms: Deviations) -> Tensor:
     if placed.problem.q in (None, math.inf):
-        return row_bounds(placed, found).amax()
-    by_entry = placed.combine_flat(found.centre.abs() + found.bounds @ found.rows.abs())
+        return row_bounds(placed, terms).amax()
+    by_entry = placed.combine_flat(terms.centre.abs() + terms.bounds @ terms.rows.abs())
     if placed.problem.p != 2.0 or placed.problem.q == 1.0:
         return by_entry
     # |s J|^2 for a unit vector s, term by term: centre, centre against deviations, deviations
-    gram = (found.rows @ found.rows.T).abs()
-    cross = (found.centre @ found.rows.T).abs() @ found.bounds.T
-    spread = found.bounds @ gram @ found.bounds.T
-    parts = (found.centre @ found.centre.T, cross + cross.T, spread)
+    gram = (terms.rows @ terms.rows.T).abs()
+    cross = (terms.centre @ terms.rows.T).abs() @ terms.bounds.T
+    spread = terms.bounds @ gram @ terms.bounds.T
+    parts = (terms.centre @ terms.centre.T, cross + cross.T, spread)
     squares = sum((torch.linalg.eigvalsh(part)[-1].clamp(min=0.0) for part in parts), torch.zeros_like(by_entry))
-    apart = torch.linalg.matrix_norm(found.centre, ord=2) + torch.linalg.eigvalsh(spread)[-1].clamp(min=0.0).sqrt()
+    apart = torch.linalg.matrix_norm(terms.centre, ord=2) + torch.linalg.eigvalsh(spread)[-1].clamp(min=0.0).sqrt()
     return torch.minimum(by_entry, torch.minimum(squares.sqrt(), apart))

@@ -13,24 +13,24 @@ from lipreg.bounds import Analysis, jacobian_sizes, row_bounds_within, within_sh
 from lipreg.bounds.chain import ChainMasks
 from lipreg.estimators.base import register
 from lipreg.estimators.bound_estimator import BoundEstimator
-from lipreg.estimators.closed_form import Pull, Rows, Step, by_hand, output_gradient
+from lipreg.estimators.closed_form import LabelRows, Pull, Step, by_hand, output_gradient
 from lipreg.graph import Affine, Curved, MaxPool, Relu, ReluChain, node_size
 from lipreg.graph.layers import Layer, flat
 from lipreg.linalg import vector_norm
 
-ROOM = 2**18
-"""Numbers of one layer that a pass with all rows may hold: what stays in a processor's cache is gone through sooner."""
+LAYER_NUMBERS = 2**18
+"""Numbers of one layer in a pass with all rows: few enough for a processor's cache."""
 
-PASSES = 2**21
-"""The same of a graph, where calls are what is to be few, and memory what is to be small."""
+GRAPH_NUMBERS = 2**21
+"""The same for a graph, whose calls are to be few, and its memory small."""
 
 
 @register("fastlip")
 class FastLip(BoundEstimator):
     """L <= norm of max(|G_lo|, |G_hi|), [G_lo, G_hi] the interval Jacobian over the slope bounds of the scope.
 
-    Units whose slope is decided keep their signs, so contributions may cancel: never looser than the absolute chain. Behind
-    max pools, for p = inf, the smaller of that and of intervals that end at open windows (see ``bounds/pooled.py``).
+    Stable units keep the signs of their contributions, which may cancel: never looser than the absolute chain. Behind max
+    pools, for p = inf, the smaller of that and of intervals that end at undecided windows (see ``bounds/pooled.py``).
 
     Source: Weng et al. 2018 (Fast-Lip, section 3.4), with slope intervals so that both scopes are covered.
     """
@@ -41,6 +41,7 @@ class FastLip(BoundEstimator):
     everywhere = True
     masked = True
     layer_norms = False
+    by_rows = True
     source = "Weng et al. 2018 (Fast-Lip)"
 
     def bound(self, analysis: Analysis) -> Tensor:
@@ -59,30 +60,30 @@ def _worst_rows(analysis: Analysis) -> Analysis:
     widest = max(map(node_size, graph.nodes))
     norms = []
     with torch.no_grad():
-        for some in placed.rows.split(max(1, PASSES // (widest * placed.batch)), 1):
-            part = analysis.asking(replace(placed, given=some))
+        for some in placed.rows.split(max(1, GRAPH_NUMBERS // (widest * placed.batch)), 1):
+            part = analysis.for_question(replace(placed, coefficients=some))
             norms.append(row_bounds_within(part, jacobian_sizes(part)))
         worst = torch.cat(norms, 1).argmax(1)
         index = worst.reshape(-1, 1, 1).expand(-1, 1, placed.rows.shape[2])
-    return analysis.asking(replace(placed, given=placed.rows.gather(1, index)))
+    return analysis.for_question(replace(placed, coefficients=placed.rows.gather(1, index)))
 
 
-def _by_rows(chain: ReluChain, masks: ChainMasks, rows: Rows, dual: float) -> tuple[Tensor, Pull]:
+def _by_rows(chain: ReluChain, masks: ChainMasks, rows: LabelRows, dual: float) -> tuple[Tensor, Pull]:
     """max over rows of the norm of |c| + r, with [c - r, c + r] the interval Jacobian of a row.
 
-    All rows are carried back for their norms alone; the one that is the largest at a point, once more for its gradient.
+    All rows are carried back for their norms alone; the largest at each point, once more for its gradient.
     """
     folded = rows.table @ chain.weights[-1]
     apart, points = folded.unflatten(0, (-1, rows.count)), len(rows.labels)
-    step = max(1, ROOM // (max(math.prod(layer.in_shape) for layer in chain.layers) * rows.count))
+    step = max(1, LAYER_NUMBERS // (max(math.prod(layer.in_shape) for layer in chain.layers) * rows.count))
     parts = [slice(i, i + step) for i in range(0, points, step)] if points > step else [slice(None)]
-    found = [_Intervals(chain, masks, dual, i).norms(apart.index_select(0, rows.labels[i])) for i in parts]
-    bounds, worst = torch.cat(found).max(1)
-    chosen = torch.add(worst, rows.labels, alpha=rows.count)
+    norms = [_Intervals(chain, masks, dual, i).norms(apart.index_select(0, rows.labels[i])) for i in parts]
+    bounds, worst = torch.cat(norms).max(1)
+    index = torch.add(worst, rows.labels, alpha=rows.count)
 
     def pull(gradient: Tensor) -> list[Tensor]:
-        found, row = _Intervals(chain, masks, dual, slice(None)).pull(folded.index_select(0, chosen), gradient)
-        return [*found, output_gradient(rows, chosen, row)]
+        gradients, row = _Intervals(chain, masks, dual, slice(None)).pull(folded.index_select(0, index), gradient)
+        return [*gradients, output_gradient(rows, index, row)]
 
     return bounds, pull
 
@@ -90,9 +91,9 @@ def _by_rows(chain: ReluChain, masks: ChainMasks, rows: Rows, dual: float) -> tu
 class _Intervals:
     """Rows of some of the points, carried back through the layers of a chain as intervals [c - r, c + r].
 
-    Active units leave an interval as it is and inactive ones nothing of it; of one that is open, [min(c - r, 0),
-    max(c + r, 0)], the end that points away from 0 stays and the other one moves to 0. In l1 the radius of the inputs is
-    never formed: its sum is r |W_1| 1.
+    Active units keep an interval, inactive ones make it 0, and unstable ones [min(c - r, 0), max(c + r, 0)]: the end that
+    points away from 0 stays and the other one moves to 0. In l1 the radius of the inputs is never formed: its sum is
+    r |W_1| 1.
     """
 
     def __init__(self, chain: ReluChain, masks: ChainMasks, dual: float, some: slice) -> None:
@@ -107,7 +108,7 @@ class _Intervals:
             self.sums = sums if len(sums) == 1 else sums[some]
 
     def norms(self, rows: Tensor) -> Tensor:
-        """``(points, rows, n)`` to ``(points, rows)``."""
+        """The norms of rows ``(points, rows, n)`` carried back to the inputs, ``(points, rows)``."""
         count, center, radius = rows.shape[1], rows.flatten(0, 1), None
         for layer, active, sure in self._back():
             active, half = active.unsqueeze(1), (active - sure).unsqueeze_(1).mul_(0.5)
@@ -130,8 +131,8 @@ class _Intervals:
             size = size.add_(radius)
         size = flat(size).unflatten(0, (-1, count))
         size = size if self.columns is None else size.mul_(flat(self.columns).unsqueeze(1))
-        found = size.sum(2) if self.dual == 1.0 else vector_norm(size, self.dual)
-        return found if self.sums is None or radius is None else found.add_(radius)
+        norms = size.sum(2) if self.dual == 1.0 else vector_norm(size, self.dual)
+        return norms if self.sums is None or radius is None else norms.add_(radius)
 
     def pull(self, row: Tensor, share: Tensor) -> tuple[list[Tensor], Tensor]:
         """The gradient of sum_i share_i norm_i for one row of each point.
@@ -140,22 +141,22 @@ class _Intervals:
         gradients the same.
 
         Args:
-            row: ``(points, n)``.
+            row: one row of each point, ``(points, n)``.
             share: ``(points,)``.
 
         Returns:
             Gradients of the weights of all layers but the last, and that of ``row``.
         """
         center, radius = row, torch.zeros_like(row)
-        kept = []
+        passed = []
         for layer, active, sure in self._back():
             center, radius = center.reshape(active.shape), radius.reshape(active.shape)
-            open_ = active - sure
-            low = torch.addcmul(sure, open_, (center < radius).to(open_))
-            high = torch.addcmul(sure, open_, (center > -radius).to(open_))
+            unstable = active - sure
+            low = torch.addcmul(sure, unstable, (center < radius).to(unstable))
+            high = torch.addcmul(sure, unstable, (center > -radius).to(unstable))
             same, other = (high + low).mul_(0.5), (high - low).mul_(0.5)
             center, radius = _mixed(same, other, center, radius)
-            kept.append((layer, same, other, center, radius))
+            passed.append((layer, same, other, center, radius))
             center = layer.back(center)
             if layer is not self.hidden[0] or self.sums is None:
                 radius = layer.back(radius, absolute=True)
@@ -167,20 +168,20 @@ class _Intervals:
         by_entry = by_entry if self.columns is None else by_entry.mul_(flat(self.columns))
         at_radius = by_entry.reshape(center.shape)
         at_center = at_radius * center.sign()
-        found = []
-        for layer, same, other, center, radius in kept[::-1]:
-            own = layer.outer(center, at_center)
+        gradients = []
+        for layer, same, other, center, radius in passed[::-1]:
+            gradient = layer.outer(center, at_center)
             if layer is self.hidden[0] and self.sums is not None:
-                reached = own.new_ones(1, *layer.in_shape) if self.columns is None else self.columns
+                inputs = gradient.new_ones(1, *layer.in_shape) if self.columns is None else self.columns
                 shared = radius * share.reshape(-1, *(1,) * (radius.dim() - 1))
-                own.add_(layer.outer(shared, reached).mul_(layer.weight.sign()))
-                spread = (share.unsqueeze(1) * self.sums).reshape(radius.shape)
+                gradient.add_(layer.outer(shared, inputs).mul_(layer.weight.sign()))
+                radii = (share.unsqueeze(1) * self.sums).reshape(radius.shape)
             else:
-                own.add_(layer.outer(radius, at_radius).mul_(layer.weight.sign()))
-                spread = layer.forward(at_radius, absolute=True)
-            found.append(own)
-            at_center, at_radius = _mixed(same, other, layer.forward(at_center), spread)
-        return found, flat(at_center)
+                gradient.add_(layer.outer(radius, at_radius).mul_(layer.weight.sign()))
+                radii = layer.forward(at_radius, absolute=True)
+            gradients.append(gradient)
+            at_center, at_radius = _mixed(same, other, layer.forward(at_center), radii)
+        return gradients, flat(at_center)
 
     def _back(self) -> list[tuple[Layer, Tensor, Tensor]]:
         return list(zip(self.hidden, self.active, self.sure, strict=True))[::-1]
@@ -198,7 +199,7 @@ def _inner(of_rows: Tensor, of_points: Tensor, count: int) -> Tensor:
 
 
 def _norm_gradient(size: Tensor, dual: float) -> Tensor:
-    """That of the norm of non-negative rows ``(points, n)``."""
+    """The gradient of the norm of non-negative rows ``(points, n)``."""
     if dual == 1.0:
         return torch.ones_like(size)
     if dual == 2.0:

@@ -12,7 +12,7 @@ from lipreg.bounds import Analysis, source_weights
 from lipreg.bounds.chain import ChainMasks
 from lipreg.estimators.base import register
 from lipreg.estimators.bound_estimator import BoundEstimator
-from lipreg.estimators.closed_form import Pull, Rows, Step, by_hand, flattened, largest_row, output_gradient
+from lipreg.estimators.closed_form import LabelRows, Pull, Step, by_hand, flattened, largest_row, output_gradient
 from lipreg.estimators.products.spectral import layer_product
 from lipreg.graph import Affine, Curved, MaxPool, Relu, ReluChain
 from lipreg.graph.layers import flat
@@ -25,9 +25,8 @@ class AffineRelu(BoundEstimator):
 
     s_k are the upper slope bounds of the scope: in pointed scope relu(u) - relu(y) over u - y, in regional scope 1 for a
     unit that can be active and 0 otherwise. D_k drops the inputs that cannot move, and D_1 weighs them as the question does.
-    C is the output functional. With ball
-    pre-activation bounds alone, pointed scope and p = 2 this is the papers' own bound; tighter pre-activation bounds
-    only lower it.
+    C is the output functional. With ball pre-activation bounds alone, pointed scope and p = 2 this is the papers' own bound;
+    tighter pre-activation bounds only lower it.
 
     Guarantee: an upper bound in exact arithmetic; batched; differentiable almost everywhere.
 
@@ -57,7 +56,7 @@ class AffineRelu(BoundEstimator):
 
 
 def _weights(analysis: Analysis) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
-    """Slopes of the outputs and what the inputs of every map count, as weights of its rows and columns."""
+    """The weights of the rows and columns of every map: slopes of its outputs, and weights of its inputs."""
     columns = dict(analysis.columns)
     rows = dict(analysis.upper_slopes)
     for i, node in analysis.graph.pools():
@@ -65,52 +64,54 @@ def _weights(analysis: Analysis) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
     return rows, columns
 
 
-def _product(chain: ReluChain, masks: ChainMasks, rows: Rows) -> tuple[Tensor, Pull]:
+def _product(chain: ReluChain, masks: ChainMasks, rows: LabelRows) -> tuple[Tensor, Pull]:
     """max over rows of |C W_K D_K| times prod_k max over rows of |diag(s) W_k D_k|, for p = inf."""
     assert masks.row_sums is not None
     folded, entries = rows.table @ chain.weights[-1], flattened(masks.columns[-1])
-    top, chosen = largest_row(folded.abs(), entries, rows)
-    picked = [flat(s * r).max(1) for s, r in zip(masks.active, masks.row_sums, strict=True)]
-    factors = [*(values for values, _ in picked), top]
+    top, top_index = largest_row(folded.abs(), entries, rows)
+    largest = [flat(s * r).max(1) for s, r in zip(masks.active, masks.row_sums, strict=True)]
+    factors = [*(values for values, _ in largest), top]
     bounds = math.prod(factors[1:], start=factors[0])
 
     def pull(gradient: Tensor) -> list[Tensor]:
         *shares, share = _shares(gradient, bounds, factors)
-        found = [
+        gradients = [
             layer.rows(index, columns, share)
-            for layer, columns, (_, index), share in zip(chain.layers[:-1], masks.columns, picked, shares, strict=False)
+            for layer, columns, (_, index), share in zip(
+                chain.layers[:-1], masks.columns, largest, shares, strict=False
+            )
         ]
-        row = folded.index_select(0, chosen).sign_().mul_(share.unsqueeze(1))
-        return [*found, output_gradient(rows, chosen, row if entries is None else row.mul_(entries))]
+        row = folded.index_select(0, top_index).sign_().mul_(share.unsqueeze(1))
+        return [*gradients, output_gradient(rows, top_index, row if entries is None else row.mul_(entries))]
 
     return bounds, pull
 
 
-def _spectral(chain: ReluChain, masks: ChainMasks, rows: Rows, power: PowerIteration) -> tuple[Tensor, Pull]:
+def _spectral(chain: ReluChain, masks: ChainMasks, rows: LabelRows, power: PowerIteration) -> tuple[Tensor, Pull]:
     """|C W_K D_K|_2 prod_k |diag(s) W_k D_k|_2, the norms by a step of power iteration."""
     folded, entries = rows.table @ chain.weights[-1], flattened(masks.columns[-1])
     entries = entries if entries is None or masks.active else entries.square()  # else they are 0 and 1
-    squared, chosen = largest_row(folded.square(), entries, rows)
+    squared, index = largest_row(folded.square(), entries, rows)
     top = squared.sqrt()
     sides, factors = [], []
     for k, (layer, s) in enumerate(zip(chain.layers[:-1], masks.active, strict=True)):
-        own = masks.columns[k]
-        columns = s.new_ones(()).expand(1, *layer.in_shape) if own is None else own
+        weights = masks.columns[k]
+        columns = s.new_ones(()).expand(1, *layer.in_shape) if weights is None else weights
         sigma, u, v = power.iterate(str(k), s, columns, layer.forward, layer.back)
-        sides.append((u, v if k or own is None else v * own))
+        sides.append((u, v if k or weights is None else v * weights))
         factors.append(sigma)
     factors = [*factors, top]
     bounds = math.prod(factors[1:], start=factors[0])
 
     def pull(gradient: Tensor) -> list[Tensor]:
         *shares, share = _shares(gradient, bounds, factors)
-        found = [
+        gradients = [
             layer.outer(share.reshape(-1, *(1,) * (u.dim() - 1)) * u, v)
             for layer, share, (u, v) in zip(chain.layers[:-1], shares, sides, strict=True)
         ]
-        row = folded.index_select(0, chosen)
+        row = folded.index_select(0, index)
         row.mul_((share / top.clamp(min=torch.finfo(top.dtype).tiny)).unsqueeze(1))
-        return [*found, output_gradient(rows, chosen, row if entries is None else row.mul_(entries))]
+        return [*gradients, output_gradient(rows, index, row if entries is None else row.mul_(entries))]
 
     return bounds, pull
 

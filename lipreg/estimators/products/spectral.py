@@ -46,7 +46,7 @@ class Spectral(BoundEstimator):
 
 
 def ones(analysis: Analysis) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
-    """The weights of ``layer_product`` with which every map counts whole, inputs as the question does; a batch of one."""
+    """The weights of ``layer_product`` for whole maps, with the question's weights of the inputs; a batch of one."""
     graph = analysis.graph
     like = graph.output.bias.new_ones(())
     columns = {i: like.expand(1, *node.shape) for i, node in enumerate(graph.nodes)}
@@ -63,9 +63,10 @@ def layer_product(
     """prod_k |diag(rows_k) A_k diag(columns_k)|_{p->p} through the graph, branches added.
 
     Args:
+        analysis: the analysis, whose graph, norms and functional count.
         rows: for each Relu, MaxPool or Curved node, weights of the outputs of its Affine, ``(batch, *shape)``.
         columns: for each Input, Relu, MaxPool and Curved node, weights of its entries as inputs of the next map.
-        norm: in place of |.|_{p->p}, for every map but the last, and at least as large.
+        norm: a norm in place of |.|_{p->p} for every map but the last, and at least as large; None for |.|_{p->p}.
 
     Returns:
         The product ``(batch,)``, and the factor of every map ``(batch, maps)``, the output's last.
@@ -85,8 +86,7 @@ def layer_product(
 def _output_factors(analysis: Analysis, columns: dict[int, Tensor]) -> Iterator[tuple[int, Tensor]]:
     """For each term of the output its source, and the norm of its map with the functional folded in.
 
-    Where every output counts on its own and these are many, the map's own norm: nothing is folded, so that nothing is
-    written down.
+    Where every output counts by itself and these are many, it is the map's own norm, and no rows are written down.
     """
     graph, placed, (p, q) = analysis.graph, analysis.placed, (analysis.placed.problem.p, analysis.placed.problem.q)
     if placed.without_rows and (q in (None, math.inf) or p == q):
@@ -99,8 +99,8 @@ def _output_factors(analysis: Analysis, columns: dict[int, Tensor]) -> Iterator[
         return
     for i, folded, loss in output_gradients(analysis):
         weights = columns[i].unsqueeze(1)
-        found = placed.combine_flat((folded * weights).flatten(2))
-        yield i, found if loss is None else found + placed.combine_flat((loss * weights).flatten(2))
+        norms = placed.combine_flat((folded * weights).flatten(2))
+        yield i, norms if loss is None else norms + placed.combine_flat((loss * weights).flatten(2))
 
 
 class _Product(Forward[dict[int, Tensor]]):
@@ -130,7 +130,7 @@ class _Product(Forward[dict[int, Tensor]]):
         for term, (i, map) in enumerate(self.analysis.graph.affine(source).terms()):
             weights = self.rows[index], self.columns[i]
             norms = self.analysis.norms
-            found = norms(source, term, self.p, *weights) if self.norm is None else self.norm(map, *weights)
-            self.factors.append(pooled * found)
+            norm = norms(source, term, self.p, *weights) if self.norm is None else self.norm(map, *weights)
+            self.factors.append(pooled * norm)
             total = total + self.factors[-1] * products[i]
         return total

@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
 from typing import ClassVar
 
 from lipreg.bounds import Analysis, without_pools
 from lipreg.budget import Budget, OutOfBudget
-from lipreg.estimators.base import ROUNDING, Estimator, Work, register, upper_interval
+from lipreg.estimators.base import Estimator, Work, register, upper_interval
+from lipreg.estimators.cheap_bounds import one_by_one
 from lipreg.estimators.jacobians.jacobian_crown import JacobianCrown
+from lipreg.estimators.rounding import ROUNDING
 from lipreg.estimators.settings import Settings
-from lipreg.estimators.unreached import cheap_interval
 from lipreg.folding import least_work
 from lipreg.graph import Affine, MaxPool, Relu
-from lipreg.milp import Encoding, Functionals, Outcome, encode, families, get_solver, program_size
+from lipreg.milp import Encoding, FunctionalFamily, SolverOutcome, encode, families, get_solver, program_size
 from lipreg.milp.solvers import FEASIBILITY, GAP
 from lipreg.results import Certificate, CertifiedInterval, Status
-from lipreg.search.outcome import unfolded
-from lipreg.words import counted, sentences
+from lipreg.search.outcome import no_search_message
+from lipreg.words import capitalised, counted, sentences
 
 WORTH = 1e-3
-"""By how much, relatively, tangents of an l2 ball have to lower a bound for more of them to be added."""
+"""The relative improvement by tangents of an l2 ball from which on more of them are added."""
 
 
 class ProgramEstimator(Estimator):
-    """What the LP and the MIP have in common: the questions and the networks they cover."""
+    """The questions and networks that the LP and the MIP cover, and their solvers."""
 
     scopes = ("regional",)
     norms = (1.0, math.inf)
@@ -39,7 +41,7 @@ class ProgramEstimator(Estimator):
         assert solver is not None
         try:
             return get_solver(solver).version()
-        except Exception as error:  # what it failed to prove is recorded all the same
+        except Exception as error:  # a failed run is recorded all the same
             return f"{solver}: {type(error).__name__}: {error}"
 
     def tolerances(self) -> dict[str, float]:
@@ -52,10 +54,13 @@ class LinearProgram(ProgramEstimator):
 
     The same encoding as the MIP with its binaries relaxed to [0, 1]. The lower sides of every ReLU's triangle are rows of
     it, and its rows with binaries imply the upper side; ``lp_no_triangle`` is without. The bound is evaluated here from the
-    solver's row multipliers by weak duality, rounded outward, so it holds whatever the solver answers. An l2 ball has
+    solver's row multipliers by weak duality, rounded outward, so it holds whatever the solver returns. An l2 ball has
     tangents around it, more of them wherever the solver's point leaves it, for as long as that moves the bound. A network
-    whose forms do not fit into the budget's memory is refused before any of it is asked for: it keeps the bound of
-    ``jacobian_crown`` with its status, and the detail has the number of rows.
+    whose linear forms do not fit into the budget's memory has no program: the result is the bound of ``jacobian_crown`` with
+    its status, and the detail has the number of rows.
+
+    Attributes:
+        triangle: whether the lower sides of the triangles are rows.
 
     Source: Jordan & Dimakis 2020, section 6 (LipLP).
     """
@@ -65,34 +70,32 @@ class LinearProgram(ProgramEstimator):
     triangle: ClassVar[bool] = True
 
     def answer(self, work: Work) -> list[CertifiedInterval]:
-        batch, results = work.analysis.placed.batch, []
-        for i in range(batch):
-            local, own = work.analysis[i : i + 1], replace(work.budget.share(1 / (batch - i)), nodes=None)
-            over = own.ended()
-            results.append(self._point(local, own, work.settings) if over is None else cheap_interval(local, own, over))
-        return results
+        return one_by_one(work, partial(self._point, settings=work.settings))
 
     def _point(self, local: Analysis, budget: Budget, settings: Settings) -> CertifiedInterval:
-        """The bound at a single point; functionals that are not reached have what linear bounds on the Jacobian say."""
+        """The bound at a single point; functionals without time have the bound of linear bounds on the Jacobian."""
         apart, _ = families(local)  # with max pools it has fewer units than without
         begins = budget.affords(least_work(apart), 0.5) and program_size(apart).memory <= budget.memory
         (start,) = JacobianCrown().intervals(local, budget.share(0.5) if begins else budget)
         cheap = start.upper
         bounds, status, detail = [], Status.BOUNDED, ""
-        asked, chosen = families(without_pools(local, budget.share(0.5)))
-        size = program_size(asked)
+        apart_local, sought = families(without_pools(local, budget.share(0.5)))
+        size = program_size(apart_local)
         if size.memory > budget.memory:
             words = (
                 f"{size}, beyond the budget's memory: nothing was built. Budget(memory={size.memory}) has room for them"
             )
             return replace(start, detail=sentences(f"{words}. The bound of {start.proof!r}", start.detail))
-        for family in chosen:
+        for family in sought:
             try:
                 budget.check()
-                _, outcome = relaxation(asked, family, budget, settings, self.triangle)
+                _, outcome = relaxation(apart_local, family, budget, settings, self.triangle)
             except OutOfBudget as over:
-                words = f"There was time for {len(bounds)} of {counted(len(chosen), 'program')}"
-                status, detail = over.status, sentences(words, "" if over.judged is None else unfolded(over))
+                words = f"There was time for {len(bounds)} of {counted(len(sought), 'program')}"
+                status, detail = (
+                    over.status,
+                    sentences(words, "" if over.judged is None else capitalised(no_search_message(over))),
+                )
                 bounds.append(cheap)
                 break
             bounds.append(min(cheap, outcome.dual_bound * (1 + ROUNDING)))
@@ -105,37 +108,44 @@ class LinearProgram(ProgramEstimator):
         return upper_interval(local, 0, max(bounds), proof, status, detail)
 
 
-Solved = dict[tuple["Functionals", str, bool], tuple["Encoding", "Outcome"]]
+Solved = dict[tuple["FunctionalFamily", str, bool], tuple["Encoding", "SolverOutcome"]]
 
 
 def relaxation(
-    local: Analysis, family: Functionals, budget: Budget, settings: Settings, triangle: bool = True
-) -> tuple[Encoding, Outcome]:
+    local: Analysis, family: FunctionalFamily, budget: Budget, settings: Settings, triangle: bool = True
+) -> tuple[Encoding, SolverOutcome]:
     """The encoding of one family of functionals at one point and the outcome of its LP relaxation.
 
-    Remembered for as long as the analysis lives, because the LP estimator and the MIP both start from it.
+    The analysis keeps solved ones, because the LP estimator and the MIP both start from them.
+
+    Args:
+        local: the analysis of the single point, without max pools, with the rows of the families.
+        family: the functionals.
+        budget: started.
+        settings: the solver and its threads.
+        triangle: whether the lower sides of every ReLU's triangle are rows.
 
     Raises:
         OutOfBudget: there was no time to fold the network.
     """
-    known = local.derived(_relaxations)
+    solved = local.derived(_relaxations)
     key = family, settings.solver, triangle
-    if key not in known:
+    if key not in solved:
         encoding = encode(local, family, triangle=triangle, budget=budget)
-        solver, own = get_solver(settings.solver), replace(budget, nodes=None)
-        outcome = solver.solve(encoding.program.relaxed(), own, threads=settings.threads)
-        while (tighter := encoding.without(outcome.point)) is not None and own.ended() is None:
-            again = solver.solve(tighter.program.relaxed(), own, threads=settings.threads)
+        solver, limit = get_solver(settings.solver), replace(budget, nodes=None)
+        outcome = solver.solve(encoding.program.relaxed(), limit, threads=settings.threads)
+        while (tighter := encoding.without(outcome.point)) is not None and limit.stop_reason() is None:
+            again = solver.solve(tighter.program.relaxed(), limit, threads=settings.threads)
             if again.status is not Status.PROVED:
-                break  # what the looser rows prove stays
+                break  # the bound by the looser rows stays
             gained = again.dual_bound < outcome.dual_bound * (1 - WORTH)
             encoding, outcome = tighter, replace(again, dual_bound=min(again.dual_bound, outcome.dual_bound))
             if not gained:
                 break
         if outcome.status is not Status.PROVED:
             return encoding, outcome
-        known[key] = encoding, outcome
-    return known[key]
+        solved[key] = encoding, outcome
+    return solved[key]
 
 
 def _relaxations(local: Analysis) -> Solved:

@@ -1,4 +1,4 @@
-"""Semidefinite bounds: LipSDP, whole and in pieces, with multipliers that are repaired and evaluated here."""
+"""Semidefinite bounds: LipSDP, whole and in blocks of layers, with multipliers that are repaired and evaluated here."""
 
 from lipreg.estimators.sdp import lipsdp
 

@@ -15,27 +15,28 @@ import torch
 
 from lipreg.bounds import Analysis, Shares, Slopes, norm_rounding, pool_shares
 from lipreg.budget import Budget
-from lipreg.estimators.base import Estimator, Work, register, rounded_up, upper_interval
+from lipreg.estimators.base import Estimator, Work, register, upper_interval
+from lipreg.estimators.cheap_bounds import one_by_one
 from lipreg.estimators.products.spectral import Spectral
+from lipreg.estimators.rounding import rounded_up
 from lipreg.estimators.sdp.ascent import affordable
+from lipreg.estimators.sdp.layer_chain import Chain, chain
 from lipreg.estimators.sdp.multipliers import QuadraticForm
-from lipreg.estimators.sdp.pieces import Chain, chain
 from lipreg.estimators.sdp.sector_norms import Norm, Run, Solution, sector_norm
-from lipreg.estimators.sdp.sectors import fits, open_units, sectors
+from lipreg.estimators.sdp.sectors import fits, sectors, unstable_count
 from lipreg.estimators.sdp_solvers import check_sdp_solver, solver_version
-from lipreg.estimators.unreached import cheap_interval
 from lipreg.graph import Affine, Curved, MaxPool, Relu
 from lipreg.results import Certificate, CertifiedInterval, Status
 from lipreg.words import counted
 
 UNITS = 128
-"""Undecided units that share a solver's program where the network can be cut: their third power an iteration."""
+"""Unstable units that share a solver's program where the network can be cut: their third power an iteration."""
 LARGEST = 512
-"""Undecided units up to which a program is written down for a solver at all."""
+"""Unstable units up to which a program is written down for a solver at all."""
 ACCURACIES = (1e-4, 1e-6)
-"""Tolerances asked of a first-order solver one after another, for a program that is scaled to size 1."""
+"""Tolerances of a first-order solver, one attempt after another, for a program that is scaled to size 1."""
 CLOSE = 1e-4
-"""Relative difference that the repair makes at which the coarser tolerance was enough."""
+"""Relative difference by the repair up to which the coarser tolerance was enough."""
 ITERATIONS = 20000
 
 LIMITS: dict[str, Callable[[float, int], list[dict[str, Any]]]] = {
@@ -45,27 +46,27 @@ LIMITS: dict[str, Callable[[float, int], list[dict[str, Any]]]] = {
     ],
     "CLARABEL": lambda seconds, steps: [{"time_limit": seconds, "max_iter": min(steps, 200)}],
 }
-"""Seconds and iterations in a solver's own words, one set for each attempt; other solvers keep their defaults."""
+"""The options of a solver for seconds and iterations, one set for each attempt; other solvers keep their defaults."""
 
 
 @register("lipsdp")
 class LipSDP(Estimator):
     """L^2 <= rho, the least with rho |d|^2 + sum_u lambda_u w_u (w_u - Delta z_u) - |Delta f|^2 >= 0 for some lambda >= 0.
 
-    Neuron form, with every unit's slope in the interval that the region leaves it: of derivatives in regional scope, of
-    secants from x0 in pointed scope. Decided units are folded away, so a program has the undecided ones alone; max pools
+    Neuron form, with every unit's slope in the interval that the region allows: of derivatives in regional scope, of
+    secants from x0 in pointed scope. Stable units are folded away, so a program has the unstable ones alone; max pools
     and branches are covered. Multipliers are repaired to a feasible point in float64 before anything is called a bound.
     They come from an ascent that needs no solver, and mostly comes within 1e-6 of the program's value; from a solver of
     semidefinite programs where ``Settings(sdp_solver=...)`` names one, whose value before the repair is the result's
     ``estimate`` and in its detail.
 
     Several functionals are one program each; those that the multipliers of an earlier one already bound below its value are
-    not solved. With more undecided units than time and memory allow, or than ``UNITS`` for a solver, a chain of layers is
-    cut between layers and the pieces' bounds are multiplied, which is looser; beyond that, or ``LARGEST``, in one piece the
-    product of norms stands in, and the status says failed.
+    not solved. With more unstable units than time and memory allow, or than ``UNITS`` for a solver, a chain of layers is
+    cut between layers and the blocks' bounds are multiplied, which is looser; beyond that, or with more than ``LARGEST`` in
+    one block, the product of norms is the bound, and the status is FAILED.
 
     Args:
-        iterations: limit of a solver's.
+        iterations: the limit on a solver's iterations.
 
     Source: Fazlyab et al. 2019 (LipSDP-Neuron; their form with coupled multipliers is invalid, Pauli et al. 2021).
     """
@@ -88,39 +89,36 @@ class LipSDP(Estimator):
         return super().engine(solver) if solver is None else f"cvxpy {version('cvxpy')}, {solver_version(solver)}"
 
     def slopes(self, local: Analysis) -> tuple[dict[int, Slopes], dict[int, Shares]]:
-        """What the units of a single-point analysis are known to do."""
+        """The slopes of units and the shares of pool members of a single-point analysis, by node."""
         return local.slopes, local.shares
 
     def answer(self, work: Work) -> list[CertifiedInterval]:
-        analysis, solver = work.analysis, work.settings.sdp_solver
+        solver = work.settings.sdp_solver
         if solver is not None:
             check_sdp_solver(solver)
-        batch, results = analysis.placed.batch, []
-        for i in range(batch):
-            local, own = analysis[i : i + 1], work.budget.share(1 / (batch - i))
-            over = own.ended()
-            if over is not None:
-                results.append(cheap_interval(local, own, over))
-                continue
-            run = Run(None if solver is None else partial(_solve, solver, self.iterations), own)
-            with torch.no_grad():
-                results.append(self._point(local, run, solver))
-        return results
+
+        @torch.no_grad()
+        def answered(local: Analysis, own: Budget) -> CertifiedInterval:
+            return self._point(
+                local, Run(None if solver is None else partial(_solve, solver, self.iterations), own), solver
+            )
+
+        return one_by_one(work, answered)
 
     def _point(self, local: Analysis, run: Run, solver: str | None) -> CertifiedInterval:
         trivial = Spectral().intervals(local, run.budget)[0].upper
-        placed = local.placed.apart()
+        placed = local.placed.scalarised()
         rows, joint = placed.rows[0].to(local.graph.dtype), placed.problem.output.joint
         slopes, shares = self.slopes(local)
-        units, columns = open_units(slopes, shares), placed.weights[0]
+        units, columns = unstable_count(slopes, shares), placed.weights[0]
         few, most = UNITS, LARGEST
-        if solver is None and units > UNITS:  # without looking at the clock where there is no doubt
+        if solver is None and units > UNITS:  # fewer units fit in any case, whatever the clock
             side = affordable(run.budget)  # of a form over the units and the inputs, or directions that the units see
             few = most = max(UNITS, side - int((columns > 0).sum()), side // 2)
         whole = chain(local, slopes) if units > few else None
         if whole is None and (units > most or not fits(local.graph, units, columns)):
             inputs = counted(int((columns > 0).sum()), "input")
-            detail = f"{counted(units, 'undecided unit')} and {inputs} are too many for one program"
+            detail = f"{counted(units, 'unstable unit')} and {inputs} are too many for one program"
             return upper_interval(local, 0, trivial, "spectral", Status.FAILED, f"{detail}: product of norms")
         if whole is None:
             norm = sector_norm(sectors(local.graph, slopes, shares, columns, rows), joint, run)
@@ -128,24 +126,24 @@ class LipSDP(Estimator):
             norm = _product(whole.with_last(rows).cut(few), most, joint, run, trivial)
         upper, raw = rounded_up(local, norm.upper + float(norm_rounding(local)))[0], norm.raw
         notes = [
-            counted(units, "undecided unit"),
+            counted(units, "unstable unit"),
             "by ascent" if solver is None else f"{run.programs} programs by {solver_version(solver)}",
             *run.notes,
         ]
         if run.norms and upper <= trivial:
-            # what a solver left unfinished is repaired like the rest; the detail says that it did
+            # an unfinished solution is repaired like any other; the detail names it
             status = Status.BOUNDED if run.status is Status.FAILED else run.status
-            if run.answers == 0:  # multipliers by ascent, or no undecided unit: there was nothing to repair
+            if run.answers == 0:  # multipliers by ascent, or no unstable unit: there was nothing to repair
                 return upper_interval(local, 0, upper, "LipSDP", status, ", ".join(notes))
             detail = f"{raw:.9g} before the repair; {', '.join(notes)}"
             return replace(upper_interval(local, 0, upper, "LipSDP, repaired", status, detail), estimate=raw)
-        status = run.status if run.norms else Status.FAILED  # of pieces that are all too large
+        status = run.status if run.norms else Status.FAILED  # of blocks that are all too large
         return upper_interval(local, 0, trivial, "spectral", status, f"{', '.join(notes)}: product of norms")
 
 
 @register("lipsdp_global")
 class GlobalLipSDP(LipSDP):
-    """LipSDP as published: slopes between the least and the largest that there are, of a ReLU 0 and 1, whatever the region.
+    """LipSDP as published: slopes between the least and the largest of the activation, 0 and 1 of a ReLU, anywhere.
 
     Valid for every region and both scopes, like the spectral product, which it never exceeds by more than the repair.
 
@@ -155,37 +153,37 @@ class GlobalLipSDP(LipSDP):
     def slopes(self, local: Analysis) -> tuple[dict[int, Slopes], dict[int, Shares]]:
         slopes, shares = {}, {}
         for index, node in local.graph.relus():
-            one = torch.ones_like(local.reach[node.source].value)
+            one = torch.ones_like(local.value_bounds[node.source].value)
             slopes[index] = Slopes(node.slope * one, one)
         for index, node in local.graph.curves():
-            one, (least, most) = torch.ones_like(local.reach[node.source].value), node.curve.slopes_everywhere
+            one, (least, most) = torch.ones_like(local.value_bounds[node.source].value), node.curve.slopes_everywhere
             slopes[index] = Slopes(least * one, most * one)
         for index, node in local.graph.pools():
-            one = torch.ones_like(local.reach[node.source].value)
+            one = torch.ones_like(local.value_bounds[node.source].value)
             shares[index] = pool_shares(node, -one, one, one > 0)
         return slopes, shares
 
 
-def _product(pieces: list[Chain], most: int, joint: bool, run: Run, trivial: float) -> Norm:
-    """The pieces' norms multiplied, with what cutting lost to rounding; each has an equal share of the time that is left."""
-    if len(pieces) > 1:
-        run.notes.append(f"a product over {len(pieces)} pieces of the network")
+def _product(blocks: list[Chain], most: int, joint: bool, run: Run, trivial: float) -> Norm:
+    """The product of the blocks' norms, with the rounding of the cuts; blocks have equal shares of the remaining time."""
+    if len(blocks) > 1:
+        run.notes.append(f"a product over {len(blocks)} blocks of the network")
     upper = raw = 1.0
     whole = run.budget
-    for k, piece in enumerate(pieces):
-        run.budget = whole.share(1 / (len(pieces) - k))
-        together = joint or k < len(pieces) - 1
-        if sum(piece.open_units) <= most:
-            norm = sector_norm(piece.sectors(), together, run)
+    for k, block in enumerate(blocks):
+        run.budget = whole.share(1 / (len(blocks) - k))
+        together = joint or k < len(blocks) - 1
+        if sum(block.unstable_counts) <= most:
+            norm = sector_norm(block.sectors(), together, run)
         else:
             run.notes.append(
-                f"one of them, with {counted(sum(piece.open_units), 'undecided unit')}, by the product of norms"
+                f"one of them, with {counted(sum(block.unstable_counts), 'unstable unit')}, by the product of norms"
             )
             # of scalar functionals the largest, not the operator norm of all
-            last = torch.linalg.matrix_norm(piece.maps[-1], ord=2) if together else piece.maps[-1].norm(dim=1).amax()
-            norm = Norm(*[float(piece.norms()[:-1].prod() * last)] * 2)
+            last = torch.linalg.matrix_norm(block.maps[-1], ord=2) if together else block.maps[-1].norm(dim=1).amax()
+            norm = Norm(*[float(block.norms()[:-1].prod() * last)] * 2)
         upper, raw = upper * norm.upper, raw * norm.raw
-    return Norm(upper + trivial * sum(piece.slack for piece in pieces), raw)
+    return Norm(upper + trivial * sum(block.slack for block in blocks), raw)
 
 
 def _solve(solver: str, iterations: int, form: QuadraticForm, budget: Budget) -> Solution:
@@ -197,7 +195,7 @@ def _solve(solver: str, iterations: int, form: QuadraticForm, budget: Budget) ->
     x = cp.Variable(1 + form.units, nonneg=True)
     matrix = cp.reshape(entries @ x + constant, (size, size), order="C")
     problem = cp.Problem(cp.Minimize(x[0]), [matrix >> 0])
-    found = Solution(0.0, None, False, "")
+    solution = Solution(0.0, None, False, "")
     for options in LIMITS[solver](budget.seconds_left, iterations) if solver in LIMITS else [{}]:
         if "time_limit_secs" in options:
             options["time_limit_secs"] = max(0.01, budget.seconds_left)
@@ -206,12 +204,12 @@ def _solve(solver: str, iterations: int, form: QuadraticForm, budget: Budget) ->
                 warnings.simplefilter("ignore")  # an inaccurate solution is repaired and reported
                 problem.solve(solver=solver, warm_start=True, **options)
         except (cp.SolverError, ArithmeticError, ValueError) as error:
-            return replace(found, solved=False, words=f"{solver}: {error}")
+            return replace(solution, solved=False, words=f"{solver}: {error}")
         if x.value is None or not np.isfinite(x.value).all():
-            return replace(found, solved=False, words=f"{solver}: {problem.status}")
+            return replace(solution, solved=False, words=f"{solver}: {problem.status}")
         rho, multipliers = float(x.value[0]), x.value[1:]
-        found = Solution(rho, multipliers, problem.status == cp.OPTIMAL, str(problem.status))
+        solution = Solution(rho, multipliers, problem.status == cp.OPTIMAL, str(problem.status))
         raw = form.size * math.sqrt(max(0.0, rho))
-        if not found.solved or abs(form.bound(rho, multipliers)[0] - raw) <= CLOSE * raw:
+        if not solution.solved or abs(form.bound(rho, multipliers)[0] - raw) <= CLOSE * raw:
             break
-    return found
+    return solution

@@ -1,4 +1,4 @@
-"""The norm of a network's differences from its sectors: one semidefinite program a functional, as few as are needed."""
+"""The norm of a network's differences from its sectors: one semidefinite program for each functional that needs one."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from lipreg.estimators.sdp.sectors import Sectors
 from lipreg.results import Status
 
 ASCENT = 48
-"""Units from which on ascent goes before a solver, which may take longer than it is given."""
+"""Units from which on ascent goes before a solver, which may exceed its time."""
 SHARE = 0.25
-"""Of the time that is left, for one program of several: those that come later need some of it too."""
+"""Share of the remaining time for one program of several: later ones need some of it too."""
 KEPT = 8
-"""Multipliers of other functionals that are tried on one."""
+"""The number of other functionals whose multipliers are tried on one."""
 
 
 @dataclass(frozen=True)
 class Solution:
-    """What a solver returned for a form, whatever it is worth.
+    """The solution that a solver returned for a form, without any proof.
 
     Attributes:
         rho, multipliers: finite, in the form's units, and perhaps a little infeasible; no multipliers where it failed.
-        solved: whether the solver says that it is within its tolerance.
-        words: the solver's own.
+        solved: whether the solver claims to be within its tolerance.
+        words: the solver's status or error.
     """
 
     rho: float
@@ -42,16 +42,16 @@ class Solution:
 
 @dataclass
 class Run:
-    """The programs of one point: who solves them, until when, and how it went.
+    """The programs of one point: their solver and budget, and how they ended.
 
     Attributes:
-        solve: a solver, which takes a form and what may be spent on it; None for ascent alone.
-        budget: started.
+        solve: the solver: a form and a budget, to a solution; None for ascent alone.
+        budget: the budget of the point, started.
         status: BOUNDED until a limit, or the solver, leaves a program unsolved.
-        programs: how many were handed to the solver.
-        answers: how many of those came back with multipliers.
-        norms: how many norms were sought from sectors, in place of products.
-        notes: on what went another way than planned.
+        programs: the number of programs that the solver had.
+        answers: the number of those that it returned multipliers for.
+        norms: the number of norms from sectors, and not by products.
+        notes: on deviations from the plan, in words.
     """
 
     solve: Callable[[QuadraticForm, Budget], Solution] | None
@@ -62,29 +62,34 @@ class Run:
     norms: int = 0
     notes: list[str] = field(default_factory=list)
 
-    def ended(self) -> bool:
-        """Whether work must stop here; says why in the status."""
-        over = self.budget.ended()
+    def is_over(self) -> bool:
+        """Whether work must stop here; if so, the status is the reason."""
+        over = self.budget.stop_reason()
         self.status = self.status if over is None else over
         return over is not None
 
     def solution(self, form: QuadraticForm, share: float) -> Solution | None:
-        """The solver's answer within a share of the time that is left; None where there is none."""
-        if self.solve is None or self.ended():
+        """The solver's solution within a share of the remaining time; None where there is no solver or no time."""
+        if self.solve is None or self.is_over():
             return None
-        own = self.budget.share(share)
+        budget = self.budget.share(share)
         self.programs += 1
-        nearly = own.share(0.99)
-        found = self.solve(form, own)
-        self.answers += found.multipliers is not None
-        if not found.solved:
+        nearly = budget.share(0.99)
+        solution = self.solve(form, budget)
+        self.answers += solution.multipliers is not None
+        if not solution.solved:
             self.status = Status.TIME_LIMIT if nearly.seconds_left <= 0 else Status.FAILED
-            self.notes.append(f"unsolved ({found.words})")
-        return found
+            self.notes.append(f"unsolved ({solution.words})")
+        return solution
 
 
 class Norm(NamedTuple):
-    """An upper bound, and what the solver had said before the repair."""
+    """A norm.
+
+    Attributes:
+        upper: an upper bound.
+        raw: the value before the repair of multipliers, which proves nothing.
+    """
 
     upper: float
     raw: float
@@ -94,10 +99,12 @@ def sector_norm(sectors: Sectors, joint: bool, run: Run) -> Norm:
     """The l2 operator norm of all rows together, or the largest of the rows' own.
 
     Args:
-        joint: all together.
+        sectors: the sectors of the network, with the rows.
+        joint: whether the norm is that of all rows together.
+        run: the programs of the point, in which the course is entered.
 
     Returns:
-        inf where neither the solver nor the multipliers of another row prove anything.
+        The norm; inf where neither the solver nor the multipliers of another row prove anything.
     """
     run.norms += 1
     parts = [sectors] if joint else [sectors.of_row(row) for row in range(len(sectors.row_input))]
@@ -114,20 +121,20 @@ def sector_norm(sectors: Sectors, joint: bool, run: Run) -> Norm:
         raw = upper
         if upper <= norm.upper:
             continue
-        if (run.solve is None or form.units > ASCENT) and not run.ended():
+        if (run.solve is None or form.units > ASCENT) and not run.is_over():
             by_ascent = ascend(form, norm.upper, run.budget.share(share if run.solve is None else 0.5 * share))
-            run.ended()
+            run.is_over()
             if by_ascent is not None:
-                own, multipliers = form.bound(form.smallest(by_ascent) or 0.0, by_ascent)
+                bound, multipliers = form.bound(form.smallest(by_ascent) or 0.0, by_ascent)
                 proved.append(multipliers)
-                upper = raw = min(upper, own)
+                upper = raw = min(upper, bound)
         if upper <= norm.upper:
             continue
-        found = run.solution(form, share)
-        if found is not None and found.multipliers is not None:
-            raw = form.size * math.sqrt(max(0.0, found.rho))
-            own, multipliers = form.bound(found.rho, found.multipliers)
+        solution = run.solution(form, share)
+        if solution is not None and solution.multipliers is not None:
+            raw = form.size * math.sqrt(max(0.0, solution.rho))
+            bound, multipliers = form.bound(solution.rho, solution.multipliers)
             proved.append(multipliers)
-            upper = min(upper, own)
+            upper = min(upper, bound)
         norm = Norm(max(norm.upper, upper), max(norm.raw, raw))
     return norm

@@ -1,7 +1,7 @@
-"""Differences of a network as linear maps with sector-bounded units: what semidefinite programs see of it.
+"""Differences of a network as linear maps with sector-bounded units, the data of semidefinite programs.
 
 Between two points of X (pointed: between a point and x0) every unit's output moves by a slope in [alpha, beta] times its
-pre-activation, Delta h = s Delta z. With w = (s - alpha) Delta z, and units whose slope is decided folded away,
+pre-activation, Delta h = s Delta z. With w = (s - alpha) Delta z, and stable units folded away,
 
     Delta z = M d + T w,      Delta f = C d + G w,      0 <= w_u / ((beta_u - alpha_u) Delta z_u) <= 1,
 
@@ -22,7 +22,7 @@ from lipreg.bounds import Shares, Slopes
 from lipreg.graph import Affine, Forward, Graph, MaxPool, UnitsAlike, node_size
 
 COLUMNS = 2**24
-"""Numbers that the widest node may take while forms are carried through a graph."""
+"""The most numbers of the widest node while linear forms are carried through a graph."""
 
 
 @dataclass(frozen=True)
@@ -46,14 +46,20 @@ class Sectors:
         return Sectors(self.unit_input, self.unit_unit, self.row_input[row : row + 1], self.row_unit[row : row + 1])
 
 
-def open_units(slopes: dict[int, Slopes], shares: dict[int, Shares]) -> int:
-    """How many units ``sectors`` would have, from the slopes and shares of one point."""
+def unstable_count(slopes: dict[int, Slopes], shares: dict[int, Shares]) -> int:
+    """The number of units of ``sectors``, from the slopes and shares of one point."""
     units = sum(int((s.upper > s.lower).sum()) for s in slopes.values())
-    return units + sum(int(_open(s).sum()) for s in shares.values())
+    return units + sum(int(_contending(s).sum()) for s in shares.values())
 
 
 def fits(graph: Graph, units: int, columns: Tensor) -> bool:
-    """Whether the forms of so many units can be carried through the graph."""
+    """Whether the linear forms of so many units can be carried through the graph in ``COLUMNS`` numbers.
+
+    Args:
+        graph: the graph.
+        units: the number of units of the sectors.
+        columns: the weights of the inputs; those above 0 count.
+    """
     widest = max(map(node_size, graph.nodes))
     return (units + int((columns > 0).sum())) * widest <= COLUMNS
 
@@ -61,25 +67,25 @@ def fits(graph: Graph, units: int, columns: Tensor) -> bool:
 def sectors(
     graph: Graph, slopes: dict[int, Slopes], shares: dict[int, Shares], columns: Tensor, rows: Tensor
 ) -> Sectors:
-    """The sectors of a frozen graph at one point: one forward pass with a column for each input that counts and open unit.
+    """The sectors of a frozen graph at one point: one forward pass, a column for each input and unstable unit.
 
     Args:
-        graph: any; its biases play no role.
-        slopes, shares: of every Relu and Curved, and of every MaxPool, with a batch axis of one.
-        columns: what each input counts, ``(*input_shape)``; 0 for those that cannot move.
+        graph: the graph; its biases play no role.
+        slopes, shares: those of every Relu and Curved, and of every MaxPool, with a batch axis of one.
+        columns: the weight of each input, ``(*input_shape)``; 0 for those that cannot move.
         rows: the functionals, ``(rows, outputs)``.
     """
     weights = columns.flatten().to(graph.dtype)
     free = weights.nonzero().flatten()
-    inputs, width = len(free), len(free) + open_units(slopes, shares)
+    inputs, width = len(free), len(free) + unstable_count(slopes, shares)
     size = torch.Size(graph.input_shape).numel()
     eye = torch.zeros(width, size, dtype=graph.dtype)
     eye[torch.arange(inputs), free] = weights[free]
     rules = _Differences(slopes, shares, inputs, width, graph.dtype)
     values = graph.forward({0: eye.reshape(width, *graph.input_shape)}, rules)
-    found = torch.cat(rules.units, 1).T if rules.units else eye.new_zeros(0, width)
+    forms = torch.cat(rules.units, 1).T if rules.units else eye.new_zeros(0, width)
     ends = rows.to(graph.dtype) @ values[len(graph.nodes) - 1].flatten(1).T
-    return Sectors(found[:, :inputs], found[:, inputs:], ends[:, :inputs], ends[:, inputs:])
+    return Sectors(forms[:, :inputs], forms[:, inputs:], ends[:, :inputs], ends[:, inputs:])
 
 
 class _Differences(UnitsAlike[Tensor], Forward[Tensor]):
@@ -108,22 +114,22 @@ class _Differences(UnitsAlike[Tensor], Forward[Tensor]):
         return h.reshape(value.shape)
 
     def max_pool(self, index: int, node: MaxPool, value: Tensor) -> Tensor:
-        able = self.shares[index].able[0].to(self.dtype)
+        contending = self.shares[index].contending[0].to(self.dtype)
         z = node.members(value)
-        mean = (z * (able / able.sum(-1, keepdim=True))).sum(-1)
-        window, member = _open(self.shares[index]).nonzero(as_tuple=True)
+        mean = (z * (contending / contending.sum(-1, keepdim=True))).sum(-1)
+        window, member = _contending(self.shares[index]).nonzero(as_tuple=True)
         columns = self._admit(z[:, window, member] - mean[:, window])
         mean[columns, window] += 1.0
         return mean.reshape(self.width, *node.shape)
 
-    def _admit(self, found: Tensor) -> Tensor:
+    def _admit(self, forms: Tensor) -> Tensor:
         """The columns of new units."""
-        self.units.append(found)
-        self.used += found.shape[1]
-        return torch.arange(self.used - found.shape[1], self.used)
+        self.units.append(forms)
+        self.used += forms.shape[1]
+        return torch.arange(self.used - forms.shape[1], self.used)
 
 
-def _open(shares: Shares) -> Tensor:
+def _contending(shares: Shares) -> Tensor:
     """Candidates of windows that have several, ``(outputs, window)``."""
-    able = shares.able[0]
-    return able & (able.sum(-1, keepdim=True) > 1) & (shares.upper[0].amax(-1, keepdim=True) > 0)
+    contending = shares.contending[0]
+    return contending & (contending.sum(-1, keepdim=True) > 1) & (shares.upper[0].amax(-1, keepdim=True) > 0)

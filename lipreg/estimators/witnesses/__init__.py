@@ -1,4 +1,4 @@
-"""Points, and what they prove about the constant from below."""
+"""Lower ends by points: witnesses, and the samplers that choose them."""
 
 from lipreg.estimators.witnesses import sampling
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from torch import Tensor
 
 from lipreg.bounds import Analysis
-from lipreg.budget import FREE, Budget
+from lipreg.budget import UNLIMITED, Budget
 from lipreg.estimators.witnesses.pattern import Pattern, pattern
 from lipreg.estimators.witnesses.unchanging import without_unchanging
 from lipreg.graph.accurate import precisions
@@ -19,31 +19,34 @@ def jacobians(
 ) -> Iterator[tuple[Pattern, Numbers]]:
     """rows . J at points, with the pattern there, until the caller has enough of it.
 
-    More digits of the values are found until they show that the network is differentiable. From then on the slopes of
-    ReLUs and pools are known, and only the products need more; those of curves have as many digits as the values, so that
-    both get more in turn.
+    The values are computed in more digits until they show that the network is differentiable. From then on the slopes of
+    ReLUs and pools are certain, and only the products need more; those of curves have as many digits as the values, so
+    that both get more in turn.
 
     Args:
+        analysis: the analysis of the reference points.
         x: points ``(batch, k, *shape)`` in the regions.
         rows: functionals of the output, ``(batch, k or 1, rows, outputs)``.
         budget: started.
-        at_once: float64 alone, whatever it shows.
+        at_once: whether float64 alone is used, whatever it shows.
 
     Yields:
         The pattern, ``smooth`` unless at once, and the gradients ``(batch, k, rows, *shape)`` within their errors. Nothing
         where no number of digits shows that the network is differentiable at all points.
     """
     graph, curved = analysis.graph, bool(analysis.graph.curves())
-    products = enumerate(precisions(graph, rows, FREE if curved else budget))  # in turn with values, which judge both
-    for known, start in enumerate(precisions(graph, x, budget)):
+    products = enumerate(
+        precisions(graph, rows, UNLIMITED if curved else budget)
+    )  # in turn with values, which judge both
+    for value_digits, start in enumerate(precisions(graph, x, budget)):
         seen = pattern(analysis, graph.evaluate(start))
         if isinstance(start, Limbs) and not bool(seen.smooth.all()):
             seen = without_unchanging(analysis, seen, budget) or seen
         if not (at_once or bool(seen.smooth.all())):
             continue
-        for carried, functionals in products:
+        for product_digits, functionals in products:
             yield seen, graph.differentiate(seen.slopes, functionals)
-            if at_once or (curved and carried >= known):
+            if at_once or (curved and product_digits >= value_digits):
                 break
         else:
             return

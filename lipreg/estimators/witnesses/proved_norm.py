@@ -1,4 +1,4 @@
-"""Norms of matrices and vectors that are known within errors, rounded down: what a witness may say that it attains."""
+"""Norms of matrices and vectors with errors, rounded down: the values that witnesses attain for certain."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ LEAST = 1e-290
 
 
 def operator_norm(problem: LocalLipschitz, matrix: Tensor, error: Tensor) -> tuple[float, float]:
-    """A lower bound on the norm that the problem takes of a Jacobian, and what it could be at most.
+    """A lower bound on the norm that the problem takes of a Jacobian, and an upper bound at the same direction.
 
     For any w, |J|_{p -> q} >= |w . J|_{p*} / |w|_{q*}, so only the last step has to be rounded with care.
 
     Args:
-        problem: whose p and q; scalar functionals have no q, and the largest of the rows counts.
+        problem: the question, with p and q; scalar functionals have no q, and the largest of the rows counts.
         matrix: J as computed, ``(rows, n)``.
-        error: a bound on what it is off by, of each entry.
+        error: a bound on the error of each entry, ``(rows, n)``.
 
     Returns:
         (low, high): the norm is at least ``low``; at w, a good one for the computed matrix, it is at most ``high``.
@@ -36,8 +36,8 @@ def operator_norm(problem: LocalLipschitz, matrix: Tensor, error: Tensor) -> tup
     w = _direction(problem, matrix / matrix.abs().max())  # squares of 1e-165 are 0
     rows = len(matrix)
     combined = w @ matrix
-    off = (w.abs() @ error + (rows + 2) * EPS * (w.abs() @ matrix.abs())) * (1.0 + (rows + 4) * EPS)
-    low, high = vector_ends(combined, off, problem.dual)
+    combined_error = (w.abs() @ error + (rows + 2) * EPS * (w.abs() @ matrix.abs())) * (1.0 + (rows + 4) * EPS)
+    low, high = vector_ends(combined, combined_error, problem.dual)
     if problem.q != 2.0:  # w has one entry, 1, or only entries of magnitude 1 at most
         return low, high
     _, size = vector_ends(w, torch.zeros_like(w), 2.0)
@@ -45,14 +45,20 @@ def operator_norm(problem: LocalLipschitz, matrix: Tensor, error: Tensor) -> tup
 
 
 def vector_ends(vector: Tensor, error: Tensor, norm: float) -> tuple[float, float]:
-    """What the norm of a vector, known within an error of each entry, is at least and at most, rounding included."""
+    """Bounds on the norm of a vector whose entries have errors, from below and above, rounding included.
+
+    Args:
+        vector: the entries as computed, ``(n,)``.
+        error: a bound on the error of each entry, ``(n,)``.
+        norm: the order of the norm: 1, 2 or inf.
+    """
     slack = (vector.numel() + 8) * EPS
     low, high = (_norm(end, norm) for end in ((vector.abs() - error).clamp(min=0.0), vector.abs() + error))
     return low * (1.0 - slack) if low > LEAST else 0.0, high * (1.0 + slack) if math.isfinite(high) else math.inf
 
 
 def _norm(vector: Tensor, norm: float) -> float:
-    """In units of the largest entry, so that no square leaves the range."""
+    """The norm, computed in units of the largest entry, so that no square overflows or underflows."""
     unit = float(vector.max())
     return unit * float(vector_norm(vector / unit, norm)) if 0 < unit < math.inf else unit
 

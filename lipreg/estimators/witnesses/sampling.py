@@ -1,4 +1,4 @@
-"""Sampling: lower bounds from the steepest points that a hunt finds, or that are drawn at random."""
+"""Sampling: lower bounds from the steepest points of a hunt, or of a random draw."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import math
 import torch
 
 from lipreg.bounds import Analysis
-from lipreg.bounds.room import pass_work
+from lipreg.bounds.pass_cost import pass_work
 from lipreg.budget import Budget
 from lipreg.estimators.base import Estimator, Work, lower_interval, register
+from lipreg.estimators.cheap_bounds import worth_a_look
 from lipreg.estimators.settings import Settings
 from lipreg.estimators.witnesses.witness import most_points, ranked, witnesses
 from lipreg.graph import Affine, Curved, MaxPool, Relu, node_size
@@ -20,25 +21,25 @@ from lipreg.words import counted
 
 RANDOM_POINTS = 512
 FEW = 8
-"""Random points where there is no time: they cost next to nothing."""
+"""Random points where the time is over: they cost next to nothing."""
 TURNS = 6
 RANKED = 0.85
-"""Share of the time in which random points are looked at; the best of them has to be proved."""
+"""Share of the time for ranking random points; the rest is for the proof of the best."""
 STARTED = 0.8
-"""Share of the time in which the reference points themselves are proved, before any hunt."""
+"""Share of the time for proofs at the reference points themselves, before any hunt."""
 PROVED = 16
 """Best points of a hunt that are ranked on the network itself."""
 
 PROOFS = 2.0
-"""How many times what the proof at the reference point takes is left for that of the best points."""
+"""The time for the proof of the best points, as a multiple of that of the proof at the reference point."""
 FASTER = 32.0
-"""How many times as fast as work is judged a hunt may be; a clock that stands still does not keep it for ever."""
+"""The largest speed of a hunt, as a multiple of the judged one: a hunt ends even where the clock stands still."""
 KEPT_WORD = 0.99
-"""Share of what was promised that a witness attains, unless rounding misled the hunt."""
+"""Share of the promised value that a witness attains, unless rounding misled the hunt."""
 
 
 class _Points(Estimator):
-    """The best of points that are looked at, one reference point after another; each a witness."""
+    """The base of samplers: the best of some points, one reference point after another; each is a witness."""
 
     certificate = Certificate.LOWER
     weighed = True
@@ -51,23 +52,28 @@ class _Points(Estimator):
 class RandomPoints(_Points):
     """The best of RANDOM_POINTS random points, half of them near the border, or of as many as there is time for.
 
-    No budget makes them more: ``sampling`` and the searches hunt on. Cost: as many passes, batched as the memory allows.
+    A larger budget does not add points: ``sampling`` and the searches do that. Cost: as many passes, batched as the memory
+    allows.
     """
 
     source = "random search"
 
     def answer(self, work: Work) -> list[CertifiedInterval]:
-        batch, found = work.analysis.placed.batch, []
+        batch, intervals = work.analysis.placed.batch, list[CertifiedInterval]()
         together = most_points(work.analysis, work.budget)
         for first in range(0, batch, together):
+            over = work.budget.stop_reason()
+            if first and over is not None and not worth_a_look(work.analysis, batch - first, work.budget):
+                words = f"{counted(0, 'random point')}, for which there was time of {RANDOM_POINTS}"
+                return [*intervals, *(lower_interval(work.analysis, i, None, words) for i in range(first, batch))]
             part = work.analysis[first : first + together]
-            found += self._together(part, work.budget.share(part.placed.batch / (batch - first)), work.settings)
-        return found
+            intervals += self._together(part, work.budget.share(part.placed.batch / (batch - first)), work.settings)
+        return intervals
 
     def _together(self, analysis: Analysis, budget: Budget, settings: Settings) -> list[CertifiedInterval]:
-        """The answers at so many reference points that one random point of each fits into the memory."""
+        """The intervals of so many reference points that one random point of each fits into the memory."""
         region = analysis.placed.region
-        count = RANDOM_POINTS if budget.ended() is None else FEW
+        count = RANDOM_POINTS if budget.stop_reason() is None else FEW
         drawn = region.sample(count - 1, region.generators(settings.seed))
         # the reference point last: where the memory and the time are for one alone, a tie there would show nothing
         points = torch.cat([drawn, region.center.unsqueeze(1)], dim=1)
@@ -90,11 +96,11 @@ class Sampling(_Points):
     are then evaluated on the network itself.
 
     Args:
-        turns: of the hunt; a search that only wants a start is well served by few.
+        turns: the number of turns of the hunt; few are enough for the start of a search.
 
-    Deterministic for a seed and a point, whatever else is in the batch; more turns find no less. Cost: a few thousand
-    forward and backward passes a turn, batched. A hunt ends with its turns, its budget, or when it reaches what is known
-    from above; searches hunt on for as long as they go.
+    Deterministic for a seed and a point, whatever else is in the batch; more turns give no less. Cost: a few thousand
+    forward and backward passes a turn, batched. A hunt ends with its turns, its budget, or when it reaches the prior
+    upper end; searches hunt on for as long as they go.
     """
 
     source = "random and evolutionary search, projected gradient ascent, local search over activation patterns"
@@ -105,42 +111,55 @@ class Sampling(_Points):
     def answer(self, work: Work) -> list[CertifiedInterval]:
         analysis, budget = work.analysis, work.budget
         batch, center = analysis.placed.batch, analysis.placed.region.center
-        if budget.ended() is not None:
+        if budget.stop_reason() is not None:
             return RandomPoints().intervals(analysis, budget, work.settings)
-        _ = analysis.reach  # which is no proof's time
-        began, found = budget.clock(), list[CertifiedInterval]()
-        starts = witnesses(analysis, center.unsqueeze(1), budget=budget.share(STARTED))
-        took = (budget.clock() - began) / batch
+        together, intervals, starts = most_points(analysis, budget), list[CertifiedInterval](), list[Witness | None]()
+        took, first_part = 0.0, budget.share(STARTED)
+        for first in range(0, batch, together):
+            part = analysis[first : first + together]
+            _ = part.value_bounds  # computed before the proof, whose time is measured
+            if first and first_part.stop_reason() is not None and not worth_a_look(analysis, batch - first, budget):
+                starts += [None] * (batch - first)
+                break
+            began, share = budget.clock(), first_part.share(part.placed.batch / (batch - first))
+            starts += witnesses(part, center[first : first + together].unsqueeze(1), budget=share)
+            took = max(took, (budget.clock() - began) / part.placed.batch)
         for i, start in enumerate(starts):
             upper = work.known[i].upper if work.known else float("inf")
-            own = budget.share(1 / (batch - i))
-            found.append(self._hunted(analysis[i : i + 1], own, work.settings, upper, start, took))
-        return found
+            share = budget.share(1 / (batch - i))
+            intervals.append(self._hunted(analysis[i : i + 1], share, work.settings, upper, start, took))
+        return intervals
 
     def _hunted(
         self, local: Analysis, budget: Budget, settings: Settings, upper: float, start: Witness | None, took: float
     ) -> CertifiedInterval:
-        """From the witness at the reference point on, of which the proof took so many seconds."""
+        """The interval by a hunt, from the witness at the reference point on, whose proof took so many seconds."""
         at_center = lower_interval(local, 0, start, "the reference point, for which alone there was time")
-        if budget.ended() is not None:
+        if budget.stop_reason() is not None:
             return at_center if start is not None else RandomPoints().intervals(local, budget, settings)[0]
         (generator,) = local.placed.region.generators(settings.seed)
         hunt = Hunt(Screen(local, budget.memory), generator, RANDOM_POINTS - 1)
-        own = budget.within(min(RANKED * budget.seconds_left, budget.seconds_left - PROOFS * took))
-        turns = hunt.go(lambda: own.ended() is not None, self.turns, upper)
-        (best,) = witnesses(local, hunt.found(PROVED).unsqueeze(0), at_center.lower, budget)
+        hunting = budget.within(min(RANKED * budget.seconds_left, budget.seconds_left - PROOFS * took))
+        turns = hunt.go(lambda: hunting.stop_reason() is not None, self.turns, upper)
+        (best,) = witnesses(local, hunt.best_points(PROVED).unsqueeze(0), at_center.lower, budget)
         words = f"{counted(hunt.looked_at, 'point')} in {counted(turns, 'turn')}"
-        if turns == self.turns and own.ended() is None:
+        if turns == self.turns and hunting.stop_reason() is None:
             words = f"{words}, which are all that it takes"
-        found = lower_interval(local, 0, best or start, words)
-        if 0 < hunt.best * KEPT_WORD <= found.lower:
-            return found
-        # the best points promise what rounding alone has made of them, or lie on kinks
-        return found.intersect(RandomPoints().intervals(local, budget, settings)[0])
+        interval = lower_interval(local, 0, best or start, words)
+        if 0 < hunt.best * KEPT_WORD <= interval.lower:
+            return interval
+        # the values of the best points are rounding alone, or they lie on kinks
+        return interval.intersect(RandomPoints().intervals(local, budget, settings)[0])
 
 
 def hunt_on(hunt: Hunt, budget: Budget, upper: float = math.inf) -> None:
-    """Turns of a hunt until the time ends, nothing is left to find, or ``upper`` is promised."""
+    """Runs a hunt until the time ends, it cannot improve any more, or it promises ``upper``.
+
+    Args:
+        hunt: the hunt, which keeps its best points.
+        budget: started.
+        upper: the value at which it may end.
+    """
     nodes = hunt.screen.local.graph.nodes
     numbers = hunt.screen.work + FASTER * budget.times(pass_work(nodes) / sum(map(node_size, nodes)))
-    hunt.go(lambda: budget.ended() is not None or hunt.screen.work >= numbers, upper=upper)
+    hunt.go(lambda: budget.stop_reason() is not None or hunt.screen.work >= numbers, upper=upper)

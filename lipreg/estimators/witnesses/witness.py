@@ -1,8 +1,8 @@
-"""Witnesses: points of the region, and what they prove about the constant of the network.
+"""Witnesses: points of the region, and the lower ends that they prove.
 
-Many points are looked at together in float64, and rank. What the best of them attains is then proved for it alone: with
+Many points are ranked together in float64. The value of the best is then proved for it alone: with
 running bounds on all rounding, and where those are too wide, behind many layers or where large weights cancel, in as many
-digits as it takes. A lower end is such a number: a bound on the constant of the function that the float64 weights define
+digits as needed. A lower end is such a number: a bound on the constant of the function that the float64 weights define
 in real arithmetic.
 """
 
@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from lipreg.bounds import Analysis
-from lipreg.bounds.room import pass_work
-from lipreg.budget import FREE, RATE, Budget
+from lipreg.bounds.pass_cost import pass_work
+from lipreg.budget import RATE, UNLIMITED, Budget
 from lipreg.estimators.witnesses.jacobians import jacobians
 from lipreg.estimators.witnesses.pattern import pattern
 from lipreg.estimators.witnesses.proved_norm import LEAST, operator_norm, vector_ends
@@ -31,29 +31,29 @@ from lipreg.results import Witness
 AGREEMENT = 1e-9
 """Relative difference up to which two numbers are the same for the choice of a witness."""
 SHARP = AGREEMENT / 2
-"""Relative width to which what a witness attains is computed: two machines that prove it agree."""
-ROOM = 2**20
-"""Numbers of all nodes' values, and of gradients at the largest node, of the points that are looked at together, within the
+"""Relative width to which the value of a witness is computed: two machines that prove it agree."""
+BATCH_NUMBERS = 2**20
+"""Numbers of all nodes' values, and of gradients at the largest node, of the points that are ranked together, within the
 budget's memory."""
 FIRST = 1.0
-"""Seconds in which digits of first witnesses are found even once the budget has ended, of all reference points together:
-behind many layers float64 shows nothing, and without a witness the lower end is 0."""
+"""Seconds for the digits of first witnesses even once the budget has ended, of all reference points together: behind many
+layers float64 proves nothing, and without a witness the lower end is 0."""
 SURE = 2.0
-"""Judged seconds of digits that are found in any case, whatever the clock says: of as many points as that is enough for."""
+"""Judged seconds of digits that are computed in any case, whatever the clock, for as many points as that allows."""
 TERM, UNIT, PASS = 1e-3, 1e-4, 30.0
-"""What a pass in digits takes: seconds for each map, and for each unit of a curve at each point, whose value and slope are
-found in decimals; and how many times the multiplications of one in float64."""
+"""The cost of a pass in digits: seconds for each map, and for each unit of a curve at each point, whose value and slope are
+in decimals; and the factor to the multiplications of a pass in float64."""
 TOGETHER = 2**14
-"""Numbers of the largest node, of points whose digits are found together: of so many a pass takes what its calls take."""
+"""Numbers of the largest node, of points whose digits are computed together: up to so many, calls dominate the cost."""
 TRIED = 4
-"""Candidates that are proved one after another, where the first one does not attain what it promised."""
+"""Candidates that are proved one after another, where the first one does not attain its promised value."""
 
 
 # ---------------------------------------------------------------- many points, in float64
 
 
 def attained(analysis: Analysis, x: Tensor) -> Tensor:
-    """What each point of X attains as computed in float64, ``(batch, k)``; -inf where that shows nothing.
+    """The value of each point of X as computed in float64, ``(batch, k)``; -inf where float64 does not show that it has one.
 
     Regional: the norm of the Jacobian at x, if x is differentiable: every unit that can move is off its kink, and the
     largest member of every pooling window is alone, or all that tie are constant near x.
@@ -61,6 +61,7 @@ def attained(analysis: Analysis, x: Tensor) -> Tensor:
     from x0.
 
     Args:
+        analysis: the analysis of the reference points.
         x: points ``(batch, k, *shape)`` in the regions.
     """
     shown, promised = _seen(analysis, x)
@@ -68,16 +69,16 @@ def attained(analysis: Analysis, x: Tensor) -> Tensor:
 
 
 def ranked(analysis: Analysis, x: Tensor, budget: Budget | None = None) -> Tensor:
-    """What each point of X attains; where float64 shows that of no point about a reference point, what it would attain.
+    """The value of each point of X; where float64 shows none about a reference point, the values that they may have.
 
     Args:
         analysis, x: as for ``attained``.
         budget: started; None for no limit.
 
     Returns:
-        ``(batch, k)``, or fewer columns, at least one: of the points that were looked at by the end of the budget.
+        ``(batch, k)``, or fewer columns, at least one: of the points that were evaluated by the end of the budget.
     """
-    budget, _ = budget or FREE, analysis.reach  # which is no part's time
+    budget, _ = budget or UNLIMITED, analysis.value_bounds  # computed before, at no point's cost
     at_once = max(1, most_points(analysis, budget) // len(x))
     parts = [_seen(analysis, some) for some in budget.paced(x.split(at_once, dim=1), least=1)]
     shown, promised = (torch.cat(part, 1) for part in zip(*parts, strict=True))
@@ -86,33 +87,33 @@ def ranked(analysis: Analysis, x: Tensor, budget: Budget | None = None) -> Tenso
 
 
 def most_points(analysis: Analysis, budget: Budget) -> int:
-    """How many points may be looked at together in the budget's memory, at least 1."""
+    """The number of points that are evaluated together in the budget's memory, at least 1."""
     sizes = [node_size(node) for node in analysis.graph.nodes]
-    return max(1, min(ROOM, budget.rows(1)) // (sum(sizes) + analysis.placed.rows.shape[1] * max(sizes)))
+    return max(1, min(BATCH_NUMBERS, budget.rows(1)) // (sum(sizes) + analysis.placed.rows.shape[1] * max(sizes)))
 
 
 def _seen(analysis: Analysis, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Whether the float64 values show what a point attains, and what they say, ``(batch, k)`` each; -inf outside of X."""
+    """Whether float64 shows that a point has a value, and the value, ``(batch, k)`` each; -inf outside of X."""
     graph, placed = analysis.graph, analysis.placed
     rows = placed.rows.to(graph.dtype).unsqueeze(1)  # (batch, 1, rows, outputs)
     inside = placed.region.contains(x)
-    found = graph.evaluate(Running.of(x))
+    values = graph.evaluate(Running.of(x))
     if placed.problem.scope == "pointed":
         center = placed.region.center.unsqueeze(1)
-        change, error = (found[-1] + -graph.evaluate(Running.of(center))[-1]).rounded()
+        change, error = (values[-1] + -graph.evaluate(Running.of(center))[-1]).rounded()
         norm = placed.problem.q if placed.problem.q is not None else math.inf
         rise = vector_norm((change.unsqueeze(-2) * rows).sum(-1), norm)
-        # what rounding alone may have added to the difference shows nothing
+        # a difference within the bound on its rounding proves nothing
         sure = rise - vector_norm((error.unsqueeze(-2) * rows.abs()).sum(-1), norm)
-        run = placed.lengths(x - center)
-        # quotients over tiny steps are rounding; those over half a millionth of the reach are not
+        distance = placed.lengths(x - center)
+        # quotients over tiny steps are rounding; those over half a millionth of the farthest distance are not
         region = placed.region
-        reach = placed.reach if region.bounded else region.center.flatten(1).abs().amax(1) + 1.0
-        enough = inside & (run > 5e-7 * reach.unsqueeze(1))
+        farthest = placed.farthest if region.bounded else region.center.flatten(1).abs().amax(1) + 1.0
+        far = inside & (distance > 5e-7 * farthest.unsqueeze(1))
         shown = sure > 0
-        promised = torch.where(shown, sure, rise) / torch.where(enough, run, torch.ones_like(run))
-        return shown, torch.where(enough, promised, -torch.inf)
-    seen = pattern(analysis, found)
+        promised = torch.where(shown, sure, rise) / torch.where(far, distance, torch.ones_like(distance))
+        return shown, torch.where(far, promised, -torch.inf)
+    seen = pattern(analysis, values)
     promised = placed.combine(graph.gradients(seen.slopes, rows.expand(-1, x.shape[1], -1, -1)))
     return seen.smooth, torch.where(inside, promised, -torch.inf)
 
@@ -121,49 +122,61 @@ def _seen(analysis: Analysis, x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def best_witness(
-    analysis: Analysis, index: int, x: Tensor, known: float = 0.0, budget: Budget | None = None
+    analysis: Analysis, index: int, x: Tensor, lower: float = 0.0, budget: Budget | None = None
 ) -> Witness | None:
-    """The best of the points x ``(k, *shape)`` for reference point ``index``; None if none proves more than ``known``."""
-    return witnesses(analysis[index : index + 1], x.unsqueeze(0), known, budget)[0]
+    """The best of some points for one reference point; None if none proves more than ``lower``.
+
+    Args:
+        analysis: the analysis of the reference points.
+        index: the place of the reference point in the batch.
+        x: points ``(k, *shape)``.
+        lower: a proved lower end.
+        budget: started; None for no limit.
+    """
+    return witnesses(analysis[index : index + 1], x.unsqueeze(0), lower, budget)[0]
 
 
 def witnesses(
-    analysis: Analysis, x: Tensor, known: float = 0.0, budget: Budget | None = None, first: float = FIRST
+    analysis: Analysis, x: Tensor, lower: float = 0.0, budget: Budget | None = None, first: float = FIRST
 ) -> list[Witness | None]:
-    """The best of the points x ``(batch, k, *shape)`` for each reference point; None where none proves above ``known``.
+    """The best of some points for each reference point; None where none proves more than ``lower``.
 
-    Once the budget, which is started, has ended, only those that were looked at by then count, and one of them is proved.
+    Once the budget has ended, only the points that were evaluated by then count, and one of them is proved.
 
     Args:
-        first: seconds from now in which digits are found in any case where nothing is known, of all these points together.
+        analysis: the analysis of the reference points.
+        x: points ``(batch, k, *shape)``.
+        lower: a proved lower end of all.
+        budget: started; None for no limit.
+        first: seconds from now for digits in any case where ``lower`` is 0, of all these points together.
     """
-    _ = analysis.reach  # which is no proof's time
+    _ = analysis.value_bounds  # computed before, at no proof's cost
     with torch.no_grad():
         single = x.shape[1] == 1  # there is nothing to rank
         promised = torch.full(x.shape[:2], torch.inf) if single else ranked(analysis, x, budget and budget.share(0.5))
-        limit = budget or FREE
-        later = replace(limit, deadline=max(limit.deadline or math.inf, limit.clock() + (first if known <= 0 else 0.0)))
-        starting = known <= 0 and analysis.placed.problem.scope == "regional"
+        limit = budget or UNLIMITED
+        later = replace(limit, deadline=max(limit.deadline or math.inf, limit.clock() + (first if lower <= 0 else 0.0)))
+        starting = lower <= 0 and analysis.placed.problem.scope == "regional"
         # of several points those that need digits are proved together, which takes hardly more than one
         together = starting and (len(x) > 1 or bool(analysis.graph.curves()))
         proof = limit if together or len(x) > 1 else later
         best = x[torch.arange(len(x)), promised.argmax(1)]
         shown = _slopes(analysis, best) if together else [math.inf] * len(x)
-        found = [
-            _best(analysis[i : i + 1], x[i], promised[i], known, limit, proof) if value > 0 else None
+        results = [
+            _best(analysis[i : i + 1], x[i], promised[i], lower, limit, proof) if value > 0 else None
             for i, value in enumerate(shown)
         ]
         if together:
-            missing = [i for i, one in enumerate(found) if one is None and bool((promised[i] > -math.inf).any())]
+            missing = [i for i, one in enumerate(results) if one is None and bool((promised[i] > -math.inf).any())]
             for i, value in _in_digits(analysis, best, missing, later):
-                found[i] = Witness(tuple(best[i].flatten().tolist()), value)
-            if len(x) == 1 and found[0] is None and not single:
-                found[0] = _best(analysis, x[0], promised[0], known, limit, later)
-        return found
+                results[i] = Witness(tuple(best[i].flatten().tolist()), value)
+            if len(x) == 1 and results[0] is None and not single:
+                results[0] = _best(analysis, x[0], promised[0], lower, limit, later)
+        return results
 
 
 def _in_digits(analysis: Analysis, x: Tensor, missing: list[int], budget: Budget) -> Iterator[tuple[int, float]]:
-    """The slopes that digits prove at those of the points x ``(batch, *shape)`` where they are missing, many together.
+    """The slopes that digits prove at the points x ``(batch, *shape)`` of these places, many together.
 
     As many as are judged to take ``SURE`` seconds in any case, the others while there is time.
     """
@@ -181,38 +194,43 @@ def _in_digits(analysis: Analysis, x: Tensor, missing: list[int], budget: Budget
 
 
 def _best(
-    analysis: Analysis, x: Tensor, promised: Tensor, known: float, budget: Budget, proof: Budget
+    analysis: Analysis, x: Tensor, promised: Tensor, lower: float, budget: Budget, proof: Budget
 ) -> Witness | None:
     best = None
     for at in budget.paced(promised.argsort(descending=True)[:TRIED].tolist(), least=1):
         hope = float(promised[at])
-        if hope == -math.inf or (known > 0 and hope <= known * (1.0 + AGREEMENT)):
+        if hope == -math.inf or (lower > 0 and hope <= lower * (1.0 + AGREEMENT)):
             break
         if best is not None and hope <= best.attained * (1.0 + AGREEMENT):
             break
-        value = proved(analysis, x[at], proof)
-        if value > max(known, 0.0 if best is None else best.attained):
+        value = proved_value(analysis, x[at], proof)
+        if value > max(lower, 0.0 if best is None else best.attained):
             proof, best = budget, Witness(tuple(x[at].flatten().tolist()), value)
     return best
 
 
-def proved(analysis: Analysis, x: Tensor, budget: Budget = FREE) -> float:
-    """A lower bound on the constant about a single reference point, proved by the point x ``(*shape)``; 0 if none is.
+def proved_value(analysis: Analysis, x: Tensor, budget: Budget = UNLIMITED) -> float:
+    """A lower bound on the constant about a single reference point, proved by one point; 0 if none is.
 
-    It is what x attains, up to a relative ``SHARP``, or less once the budget, which is started, has no time for more digits.
+    It is the value of the point up to a relative ``SHARP``, or less where there is no time for more digits.
+
+    Args:
+        analysis: the analysis of the single reference point.
+        x: the point, ``(*shape)``.
+        budget: started.
     """
     if not bool(analysis.placed.region.contains(x.reshape(1, 1, *x.shape))):
         return 0.0
-    attained = _quotient if analysis.placed.problem.scope == "pointed" else _slope
-    return attained(analysis, x, budget)
+    value_at = _quotient if analysis.placed.problem.scope == "pointed" else _slope
+    return value_at(analysis, x, budget)
 
 
 def _slope(analysis: Analysis, x: Tensor, budget: Budget) -> float:
     """The norm of the Jacobian at x, rounded down; 0 where x is not proved to be differentiable."""
     placed, best = analysis.placed, 0.0
     rows = placed.rows.to(analysis.graph.dtype).unsqueeze(1)
-    for _, found in jacobians(analysis, x.reshape(1, 1, *x.shape), rows, budget):
-        gradient, error = (placed.weighed(end)[0, 0] for end in found.rounded())
+    for _, jacobian in jacobians(analysis, x.reshape(1, 1, *x.shape), rows, budget):
+        gradient, error = (placed.weighed(end)[0, 0] for end in jacobian.rounded())
         low, high = operator_norm(placed.problem, gradient, error)
         best = max(best, low)
         if low >= high * (1.0 - SHARP) or high < LEAST:
@@ -221,7 +239,7 @@ def _slope(analysis: Analysis, x: Tensor, budget: Budget) -> float:
 
 
 def _slopes(analysis: Analysis, x: Tensor, digits: bool = False) -> list[float]:
-    """The same of one point ``(batch, *shape)`` of each reference point, in float64 or in the first digits."""
+    """``_slope`` of one point ``(batch, *shape)`` of each reference point, in float64 or in the first digits."""
     graph, placed = analysis.graph, analysis.placed
     start = partial(first_digits, graph) if digits else Running.of
     seen = pattern(analysis, graph.evaluate(start(x.unsqueeze(1))))
@@ -229,17 +247,17 @@ def _slopes(analysis: Analysis, x: Tensor, digits: bool = False) -> list[float]:
     value, error = (placed.weighed(end)[:, 0] for end in graph.differentiate(seen.slopes, rows).rounded())
     proved = (seen.smooth & placed.region.contains(x.unsqueeze(1))).flatten().tolist()
     ends = zip(proved, value, error, strict=True)
-    return [operator_norm(placed.problem, *own)[0] if smooth else 0.0 for smooth, *own in ends]
+    return [operator_norm(placed.problem, *ends_of_point)[0] if smooth else 0.0 for smooth, *ends_of_point in ends]
 
 
 def _quotient(analysis: Analysis, x: Tensor, budget: Budget) -> float:
     """|c . (f(x) - f(x0))|_q / |x - x0|_p in the question's units, rounded down."""
     graph, placed = analysis.graph, analysis.placed
     center = placed.region.center[0]
-    step, off = two_sum(x, -center)
-    units = placed.counts[0].to(step)  # a division rounds once more, for which the ends have room
-    _, run = vector_ends((step / units).flatten(), (off.abs() / units).flatten(), placed.problem.p)
-    if not 0 < run < math.inf:
+    step, step_error = two_sum(x, -center)
+    units = placed.counts[0].to(step)  # a division rounds once more, which the ends allow for
+    _, distance = vector_ends((step / units).flatten(), (step_error.abs() / units).flatten(), placed.problem.p)
+    if not 0 < distance < math.inf:
         return 0.0
     rows, outputs = placed.rows[0].to(graph.dtype), placed.rows.shape[-1]
     best = 0.0
@@ -249,7 +267,7 @@ def _quotient(analysis: Analysis, x: Tensor, budget: Budget) -> float:
         product = change.moved(lambda t: t.unsqueeze(-2)).times(rows)
         ends = product.moved(lambda t: t.sum(-1), copies=outputs).rounded()
         low, high = vector_ends(ends[0], ends[1], math.inf if placed.problem.q is None else placed.problem.q)
-        best = max(best, low / run * (1.0 - 4 * EPS))
+        best = max(best, low / distance * (1.0 - 4 * EPS))
         if low >= high * (1.0 - SHARP) or high < LEAST:
             break
     return best

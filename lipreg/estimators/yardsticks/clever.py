@@ -20,18 +20,18 @@ from lipreg.results import Certificate, CertifiedInterval, Status
 
 BATCHES = 50
 SAMPLES = 256
-"""Points of a batch, of which the steepest slope counts."""
+"""Points of a batch, whose largest slope counts."""
 FEWEST = 10
 """Maxima below which nothing is fitted."""
 LEVEL = 1e-9
 """Maxima that differ by less, relatively, are all the same."""
 STARTS = (1.0, 5.0, 25.0)
-"""Shapes from which the likelihood is climbed."""
+"""Shapes from which the likelihood is maximised."""
 LARGEST_SHAPE = 100.0
 """Beyond it a reverse Weibull law is all but a Gumbel law, which has no end point: the fit has diverged."""
 REFUTED = 0.05
 """p-value below which the detail says that the maxima do not follow the law."""
-ROOM = 2**24
+BATCH_NUMBERS = 2**24
 """Numbers that the points evaluated at once may take."""
 
 
@@ -40,9 +40,10 @@ class Fit:
     """A reverse Weibull law, P(maximum <= t) = exp(-((location - t) / scale)^shape) for t below its end, the location.
 
     Attributes:
-        statistic, p_value: of the Kolmogorov-Smirnov test of the maxima against the law. The test takes the law as given
-            though it was fitted to the same maxima, so the p-value is on the high side: a small one refutes the fit, a
-            large one does not prove it.
+        location, scale, shape: the parameters of the law.
+        statistic, p_value: those of the Kolmogorov-Smirnov test of the maxima against the law. The test takes the law as
+            fixed though it was fitted to the same maxima, so the p-value is on the high side: a small one refutes the fit,
+            a large one does not prove it.
     """
 
     location: float
@@ -65,9 +66,9 @@ class Clever(Estimator):
     if they are many enough and the slopes have a density near it. Neither is known, and the slopes of a ReLU network take
     finitely many values: the estimate may lie on either side of the constant. The goodness of the fit is in the detail.
 
-    Regional: Jacobian norms, as published, for all functionals together. Pointed: quotients against the reference point, by
-    the same reasoning. Where all maxima agree there is nothing to fit, and where the fit diverges nothing came of it: then
-    the largest maximum is the estimate, and the detail says so.
+    Regional: Jacobian norms, as published, for all functionals together. Pointed: quotients against the reference point,
+    by the same reasoning. Where all maxima agree there is nothing to fit, and the fit may diverge: then the largest maximum
+    is the estimate, and the detail says so.
 
     Source: Weng et al. 2018 (CLEVER), section 4; Goodfellow 2018 on what it misses.
     """
@@ -80,47 +81,53 @@ class Clever(Estimator):
 
     def answer(self, work: Work) -> list[CertifiedInterval]:
         analysis = work.analysis
-        maxima, cut = batch_maxima(analysis, work.settings.seed, work.budget)
+        maxima, cut = _batch_maxima(analysis, work.settings.seed, work.budget)
         results = []
-        for i, found in enumerate(maxima.numpy()):
-            kept = found[np.isfinite(found)]
-            largest = float(kept.max(initial=0.0))
-            fit = None if cut or level(kept) else fit_maxima(kept)
+        for i, of_point in enumerate(maxima.numpy()):
+            finite = of_point[np.isfinite(of_point)]
+            largest = float(finite.max(initial=0.0))
+            fit = None if cut or level(finite) else fit_maxima(finite)
             if fit is not None:
                 status, how = Status.ESTIMATED, str(fit)
             elif cut:
                 status, how = cut, "no fit: stopped before all batches were sampled"
-            elif level(kept):
+            elif level(finite):
                 status, how = Status.ESTIMATED, "no fit: all maxima agree, or too few points prove anything"
             else:
                 status, how = Status.FAILED, "no fit: it diverged, as if the slopes had no end"
             results.append(
                 CertifiedInterval(
                     analysis.placed.problem,
-                    analysis.placed.functionals[i],
+                    analysis.placed.functional_names[i],
                     status=status,
                     estimate=largest if fit is None else fit.location,
-                    detail=f"largest of {len(kept)} x {SAMPLES} points {largest:.9g}; {how}",
+                    detail=f"largest of {len(finite)} x {SAMPLES} points {largest:.9g}; {how}",
                     subject=analysis.subject(i),
                 )
             )
         return results
 
 
-def batch_maxima(analysis: Analysis, seed: int, budget: Budget) -> tuple[Tensor, Status | None]:
+def _batch_maxima(analysis: Analysis, seed: int, budget: Budget) -> tuple[Tensor, Status | None]:
     """The largest slope of every batch of points, ``(points, batches)``, -inf where none proves anything.
 
-    Also what ended it early, which leaves fewer batches, but at least one.
+    Args:
+        analysis: the analysis of the points.
+        seed: the seed of the draws.
+        budget: started; where it ends early there are fewer batches, but at least one.
+
+    Returns:
+        The maxima, and what ended it early; None where nothing did.
     """
     region, rows = analysis.placed.region, analysis.placed.rows.shape[1]
     generators = region.generators(seed)
     largest = max(map(node_size, analysis.graph.nodes))
-    at_once = max(1, ROOM // (SAMPLES * region.batch * rows * largest))
-    found: list[Tensor] = []
+    at_once = max(1, BATCH_NUMBERS // (SAMPLES * region.batch * rows * largest))
+    maxima: list[Tensor] = []
     done = 0
     over: Status | None = None
     while done < BATCHES:
-        over = budget.ended() if found else None
+        over = budget.stop_reason() if maxima else None
         if over is not None:
             break
         batches = min(at_once, BATCHES - done)
@@ -128,9 +135,9 @@ def batch_maxima(analysis: Analysis, seed: int, budget: Budget) -> tuple[Tensor,
             # batch after batch: what is drawn must not depend on how many fit into memory
             points = torch.cat([region.sample(SAMPLES, generators) for _ in range(batches)], 1)
             slopes = attained(analysis, points)
-        found.append(slopes.unflatten(1, (batches, SAMPLES)).amax(-1))
+        maxima.append(slopes.unflatten(1, (batches, SAMPLES)).amax(-1))
         done += batches
-    return torch.cat(found, 1), over
+    return torch.cat(maxima, 1), over
 
 
 def level(maxima: np.ndarray) -> bool:
@@ -141,7 +148,7 @@ def level(maxima: np.ndarray) -> bool:
 def fit_maxima(maxima: np.ndarray) -> Fit | None:
     """The reverse Weibull law of most likelihood from several starts, by the statistic of its test; None without one.
 
-    The maxima are measured from the largest, in units of their deviation, so the climb does not depend on their size.
+    The maxima are measured from the largest, in units of their deviation, so the ascent does not depend on their size.
     """
     top, unit = float(maxima.max()), float(maxima.std())
     scaled = (maxima - top) / unit

@@ -1,4 +1,4 @@
-"""The LP relaxation without the triangles of its ReLUs: the yardstick for what they are worth."""
+"""The LP relaxation without the triangles of its ReLUs: the yardstick for their worth."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """LipMIP as it was published, in cvxpy: the yardstick for the encoding that lipreg solves.
 
 Jordan & Dimakis 2020, section 5, for one functional: variables for every unit, its activation and its switched gradient, a
-sign for every input; nothing folded away, no cutoff, no start. The bounds are those of the analysis it is given.
+sign for every input; nothing folded away, no cutoff, no start. The bounds are those of the analysis.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ def encode_plain(analysis: Analysis, row: int) -> Program:
     """
     region, graph = analysis.placed.region, analysis.graph
     graph.require(Affine, Relu, who="lipmip")
-    domain, ends = Displacements.within(region), [end[0].numpy() for end in region.room]
-    moves = np.flatnonzero(domain.moves.numpy())
+    domain, ends = Displacements.within(region), [end[0].numpy() for end in region.displacement_ends]
+    movable = np.flatnonzero(domain.movable.numpy())
     d = cp.Variable(len(ends[0]), bounds=ends)
     rows: list[Any] = [] if region.radius == math.inf else [cp.norm1(d) <= region.radius]
     if region.halfspaces is not None:
-        rows.append(domain.faces.numpy() @ d[moves] <= domain.room.numpy())
-    sizes = [analysis.reach[node.source].value[0].numel() for _, node in graph.relus()]
+        rows.append(domain.faces.numpy() @ d[movable] <= domain.slack.numpy())
+    sizes = [analysis.value_bounds[node.source].value[0].numel() for _, node in graph.relus()]
     a = cp.Variable(max(1, sum(sizes)), boolean=True)
     starts = np.cumsum([0, *sizes])
     active = {index: a[starts[k] : starts[k + 1]] for k, (index, _) in enumerate(graph.relus())}
@@ -52,8 +52,8 @@ def encode_plain(analysis: Analysis, row: int) -> Program:
     weights = weights[measured]
     low, high = (weights * end[measured] for end in ends_of[0])
     norm = _largest if analysis.placed.problem.p == 1.0 else _total
-    own = cp.Constant(np.zeros(len(measured))) if flowing is None else cp.multiply(weights, flowing[measured])
-    objective, added = norm(own, low, high)
+    gradient = cp.Constant(np.zeros(len(measured))) if flowing is None else cp.multiply(weights, flowing[measured])
+    objective, added = norm(gradient, low, high)
     return _canonical(objective, rows + added, d, a)
 
 
@@ -67,8 +67,8 @@ class _Values(WithoutCurves, WithoutPools, Forward[Any]):
         return sum((_matrix(map) @ values[i] for i, map in node.terms()), start=_flat(node.bias, 0))
 
     def relu(self, index: int, node: Relu, value: Any) -> Any:
-        reach = self.analysis.reach[node.source]
-        h, added = _relu(value, self.active[index], _flat(reach.lower), _flat(reach.upper), node.slope)
+        bounds = self.analysis.value_bounds[node.source]
+        h, added = _relu(value, self.active[index], _flat(bounds.lower), _flat(bounds.upper), node.slope)
         self.rows += added
         return h
 
@@ -88,14 +88,16 @@ class _Gradients(WithoutCurves, WithoutPools, Backward[Any]):
         return node.slope * value + (1 - node.slope) * w
 
 
-def _relu(z: Any, a: Any, low: np.ndarray, high: np.ndarray, leak: float) -> tuple[cp.Variable, list[Any]]:
-    """h = z where a = 1, leak z where a = 0, and a agrees with the sign of z."""
-    h = cp.Variable(len(low), bounds=[np.where(low < 0, leak * low, low), np.where(high < 0, leak * high, high)])
-    on, off = (1 - leak) * np.maximum(high, 0.0), (1 - leak) * np.minimum(low, 0.0)
+def _relu(z: Any, a: Any, low: np.ndarray, high: np.ndarray, negative_slope: float) -> tuple[cp.Variable, list[Any]]:
+    """h = z where a = 1, negative_slope z where a = 0, and a agrees with the sign of z."""
+    h = cp.Variable(
+        len(low), bounds=[np.where(low < 0, negative_slope * low, low), np.where(high < 0, negative_slope * high, high)]
+    )
+    on, off = (1 - negative_slope) * np.maximum(high, 0.0), (1 - negative_slope) * np.minimum(low, 0.0)
     return h, [
         h >= z,
-        h >= leak * z,
-        h <= leak * z + cp.multiply(on, a),
+        h >= negative_slope * z,
+        h <= negative_slope * z + cp.multiply(on, a),
         h <= z - cp.multiply(off, 1 - a),
         a >= (low > 0).astype(float),
         a <= (high > 0).astype(float),
@@ -155,16 +157,16 @@ def _canonical(objective: Any, rows: list[Any], d: cp.Variable, a: cp.Variable) 
     _, minimum_offset, *_ = cone.apply_parameters()
     cost = -np.asarray(data["c"], dtype=np.float64)
     lower, upper = (np.full(len(cost), end) for end in (-np.inf, np.inf))
-    for bounds, given in ((lower, data.get("lower_bounds")), (upper, data.get("upper_bounds"))):
-        if given is not None:
-            bounds[:] = given
+    for bounds, ends in ((lower, data.get("lower_bounds")), (upper, data.get("upper_bounds"))):
+        if ends is not None:
+            bounds[:] = ends
     integer = np.asarray(data["bool_vars_idx"], dtype=np.int64)
     lower[integer], upper[integer] = 0.0, 1.0
     at = {name: cone.var_id_to_col[variable.id] for name, variable in (("d", d), ("a", a))}
     columns = {name: slice(at[name], at[name] + variable.size) for name, variable in (("d", d), ("a", a))}
     # the l1 ball's auxiliaries |d_j| are the only variables without bounds of their own
-    reach = max(np.abs(lower[columns["d"]]).max(), np.abs(upper[columns["d"]]).max())
-    lower[~np.isfinite(lower)], upper[~np.isfinite(upper)] = -reach, reach
+    farthest = max(np.abs(lower[columns["d"]]).max(), np.abs(upper[columns["d"]]).max())
+    lower[~np.isfinite(lower)], upper[~np.isfinite(upper)] = -farthest, farthest
     return Program(
         cost=cost,
         offset=-float(minimum_offset),

@@ -10,20 +10,21 @@ from torch import Tensor
 from lipreg.linalg import squared_norm
 
 NUMBERS = 2**22
-"""Numbers of the matrices that are held at once."""
+"""Numbers of the matrices that are computed at once."""
 ROUNDS = 100
-"""Changes of a vertex at most."""
+"""The most changes of a vertex."""
 
 
 def largest_norm(
-    left: Tensor, right: Tensor, lower: Tensor, upper: Tensor, ended: Callable[[], bool] = lambda: False
+    left: Tensor, right: Tensor, lower: Tensor, upper: Tensor, is_over: Callable[[], bool] = lambda: False
 ) -> float | None:
-    """max |B_r diag(s) A|_2 over functionals r and lower <= s <= upper, by all vertices; None when it was ended.
+    """max |B_r diag(s) A|_2 over functionals r and lower <= s <= upper, by all vertices; None where the time was over.
 
     Args:
         left: B, ``(functionals, rows, units)``.
         right: A, ``(units, columns)``.
-        ended: asked between batches of vertices.
+        lower, upper: the ends of the slopes, ``(units,)``; units where they are equal are not enumerated.
+        is_over: whether the time is over; called between batches of vertices.
     """
     at = (upper > lower).nonzero().flatten()
     base = (left * lower) @ right
@@ -32,7 +33,7 @@ def largest_norm(
     part = max(1, NUMBERS // max(1, base.numel() + steps.numel()))
     largest = 0.0
     for some in codes.split(part):
-        if ended():
+        if is_over():
             return None
         bits = ((some.unsqueeze(1) >> torch.arange(len(at))) & 1).to(base.dtype)
         changed = base + (steps * bits[:, None, None, :]) @ right[at]  # (vertices, functionals, rows, columns)
@@ -41,13 +42,18 @@ def largest_norm(
 
 
 def greedy_norm(
-    left: Tensor, right: Tensor, lower: Tensor, upper: Tensor, ended: Callable[[], bool] = lambda: False
+    left: Tensor, right: Tensor, lower: Tensor, upper: Tensor, is_over: Callable[[], bool] = lambda: False
 ) -> float:
-    """A vertex that no single change improves, and its norm: at most ``largest_norm``'s."""
+    """The norm at a vertex that no single change improves, the largest of all functionals: at most ``largest_norm``'s.
+
+    Args:
+        left, right, lower, upper: as for ``largest_norm``.
+        is_over: whether the time is over; called before each change, and ends the ascent early.
+    """
     s = upper.expand(len(left), -1).clone()  # a vertex for each functional
     best = _norms((left * s.unsqueeze(1)) @ right)
     for _ in range(ROUNDS):
-        if ended():
+        if is_over():
             break
         tried = _vertex(left, right, lower, upper, s)
         value = _norms((left * tried.unsqueeze(1)) @ right)

@@ -24,6 +24,7 @@ from lipreg.graph.lowerings import (
     resizing,
     shape,
     smooth,
+    sorting,
     writing,
 )
 
@@ -51,5 +52,6 @@ __all__ = [
     "resizing",
     "shape",
     "smooth",
+    "sorting",
     "writing",
 ]

@@ -6,18 +6,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lipreg.graph.context import Context
 from lipreg.graph.lowerings.gates import decay_of, risen
 from lipreg.graph.registry import Example, Refusal, lowers
-from lipreg.graph.symbols import Context, Part, Symbol
+from lipreg.graph.symbols import Part, Symbol
 
 
 @lowers(nn.ReLU, example=Example(lambda: nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2)), (4,)))
 def lower_relu(context: Context, module: nn.ReLU, x: Symbol | Part) -> Symbol:
+    """max(x, 0), entry by entry; see ``lower_relu_call``."""
     return lower_relu_call(context, x)
 
 
 @lowers(F.relu, torch.relu, torch.relu_, "relu", "relu_")
 def lower_relu_call(context: Context, input: Symbol | Part, inplace: bool = False) -> Symbol:
+    """max(x, 0), entry by entry; of a step to an ELU, what ``decay_of`` makes of it."""
     if isinstance(input, Part):
         return decay_of(context, input, 0, None)
     return risen(context.relu(input), input)
@@ -44,7 +47,7 @@ def lower_relu_call(context: Context, input: Symbol | Part, inplace: bool = Fals
     ),
 )
 def lower_identity(context: Context, module: nn.Module, x: Symbol) -> Symbol:
-    """Dropout is off in a bound, as at evaluation."""
+    """x itself: dropout is off in a bound, as at evaluation."""
     return x
 
 
@@ -52,6 +55,11 @@ def lower_identity(context: Context, module: nn.Module, x: Symbol) -> Symbol:
 def lower_dropout_call(
     context: Context, input: Symbol, p: float = 0.5, training: bool = True, inplace: bool = False
 ) -> Symbol:
+    """x itself.
+
+    Raises:
+        Refusal: dropout stays on at evaluation.
+    """
     if training:  # networks are traced in evaluation mode
         raise Refusal("settings", "dropout that stays on at evaluation; pass training=self.training")
     return input

@@ -9,18 +9,34 @@ import torch
 from torch import Tensor, nn
 
 from lipreg.graph.batches import Stacked
+from lipreg.graph.context import Context
 from lipreg.graph.lowerings.padding import moved, positions
 from lipreg.graph.registry import Example, Refusal, lowers
-from lipreg.graph.symbols import Context, Symbol
+from lipreg.graph.symbols import Symbol
 
 
 def permuted(context: Context, x: Symbol, order: Sequence[int]) -> Symbol:
-    """The activations with their own dimensions (without the batch axis) in another order."""
+    """The activations with their own dimensions, without the batch axis, in another order.
+
+    Args:
+        context: of the lowering.
+        x: the activations.
+        order: the old dimension at each place of the new order.
+    """
     return moved(context, x, positions(x).permute(tuple(order)))
 
 
 def sliced(context: Context, x: Symbol, index: Any) -> Symbol:
-    """x[index] for an index that keeps the whole batch axis: slices, whole numbers, ``...``."""
+    """x[index] for an index that keeps the whole batch axis.
+
+    Args:
+        context: of the lowering.
+        x: the activations.
+        index: slices, whole numbers, None, ``...`` and at most one list of numbers.
+
+    Raises:
+        Refusal: another index.
+    """
     index = index if isinstance(index, tuple) else (index,)
     batch, rest = (index[0], index[1:]) if index and index[0] is not Ellipsis else (slice(None), index)
     if isinstance(batch, str):
@@ -40,7 +56,11 @@ def sliced(context: Context, x: Symbol, index: Any) -> Symbol:
 
 
 def _axis(x: Symbol, dim: int, what: str) -> int:
-    """A dimension of the module's as one of the activations' own."""
+    """A dimension of the module's as one of the activations' own, without the batch axis.
+
+    Raises:
+        Refusal: there is no such dimension, or it is the batch axis.
+    """
     if not -x.ndim <= dim < x.ndim:
         raise Refusal("settings", f"{what} along dimension {dim} of activations {x.shape}")
     if dim % x.ndim == 0:
@@ -50,6 +70,11 @@ def _axis(x: Symbol, dim: int, what: str) -> int:
 
 @lowers(torch.permute, "permute")
 def lower_permute(context: Context, input: Symbol, *dims: Any, **kwargs: Any) -> Symbol:
+    """The dimensions in the order ``dims``.
+
+    Raises:
+        Refusal: the batch axis does not stay first.
+    """
     given = kwargs.get("dims", dims)
     order = [int(d) % input.ndim for d in (given[0] if len(given) == 1 and not isinstance(given[0], int) else given)]
     if order[0] != 0:
@@ -59,6 +84,7 @@ def lower_permute(context: Context, input: Symbol, *dims: Any, **kwargs: Any) ->
 
 @lowers(torch.transpose, torch.swapaxes, "transpose", "swapaxes")
 def lower_transpose(context: Context, input: Symbol, dim0: int, dim1: int) -> Symbol:
+    """Two dimensions exchanged; see ``lower_permute``."""
     order = list(range(input.ndim))
     order[dim0], order[dim1] = order[dim1], order[dim0]
     return lower_permute(context, input, order)
@@ -66,6 +92,11 @@ def lower_transpose(context: Context, input: Symbol, dim0: int, dim1: int) -> Sy
 
 @lowers(torch.cat, torch.concat, torch.concatenate)
 def lower_concatenation(context: Context, tensors: Sequence[Any], dim: int = 0) -> Symbol:
+    """The activations behind one another along ``dim``.
+
+    Raises:
+        Refusal: constants among them, other shapes, or the batch axis.
+    """
     symbols = [part for part in tensors if isinstance(part, Symbol)]
     if len(symbols) != len(tensors):
         raise Refusal("not yet", "concatenating activations with constants")
@@ -88,11 +119,17 @@ def lower_concatenation(context: Context, tensors: Sequence[Any], dim: int = 0) 
 
 @lowers(torch.hstack)
 def lower_hstack(context: Context, tensors: Sequence[Any]) -> Symbol:
+    """The activations behind one another along their first own dimension."""
     return lower_concatenation(context, [t.reshape((1,)) if t.shape == () else t for t in tensors], 1)
 
 
 @lowers(torch.stack)
 def lower_stack(context: Context, tensors: Sequence[Any], dim: int = 0) -> Symbol | Stacked:
+    """The activations along a new dimension ``dim``; along one in front of the batch axis they stay apart (``Stacked``).
+
+    Raises:
+        Refusal: constants among them.
+    """
     if not all(isinstance(part, Symbol) for part in tensors):
         raise Refusal("not yet", "stacking activations with constants")
     at = dim % (tensors[0].ndim + 1) - 1
@@ -104,6 +141,7 @@ def lower_stack(context: Context, tensors: Sequence[Any], dim: int = 0) -> Symbo
 
 @lowers(torch.flip, "flip")
 def lower_flip(context: Context, input: Symbol, *dims: Any, **kwargs: Any) -> Symbol:
+    """The entries in reverse order along ``dims``."""
     given = kwargs.get("dims", dims)
     given = given[0] if len(given) == 1 and not isinstance(given[0], int) else given
     return moved(context, input, positions(input).flip([_axis(input, d, "a flip") for d in given]))
@@ -111,6 +149,11 @@ def lower_flip(context: Context, input: Symbol, *dims: Any, **kwargs: Any) -> Sy
 
 @lowers(torch.roll, "roll")
 def lower_roll(context: Context, input: Symbol, shifts: Any, dims: Any = None) -> Symbol:
+    """The entries moved along ``dims`` by ``shifts`` places, the last ones to the front.
+
+    Raises:
+        Refusal: no dimensions are named, which mixes points.
+    """
     if dims is None:
         raise Refusal("settings", "a roll of all entries of the batch; name the dimensions")
     axes = [_axis(input, d, "a roll") for d in ((dims,) if isinstance(dims, int) else dims)]
@@ -119,33 +162,39 @@ def lower_roll(context: Context, input: Symbol, shifts: Any, dims: Any = None) -
 
 @lowers(torch.index_select, "index_select")
 def lower_index_select(context: Context, input: Symbol, dim: int, index: Tensor) -> Symbol:
+    """The entries at the places ``index`` along ``dim``."""
     return moved(context, input, positions(input).index_select(_axis(input, dim, "a selection"), index.cpu()))
 
 
 @lowers(torch.chunk, "chunk")
 def lower_chunk(context: Context, input: Symbol, chunks: int, dim: int = 0) -> tuple[Symbol, ...]:
+    """The activations cut along ``dim`` into ``chunks`` parts, the last one perhaps smaller."""
     parts = positions(input).chunk(chunks, _axis(input, dim, "chunks"))
     return tuple(moved(context, input, part) for part in parts)
 
 
 @lowers(torch.split, "split")
 def lower_split(context: Context, tensor: Symbol, split_size_or_sections: Any, dim: int = 0) -> tuple[Symbol, ...]:
+    """The activations cut along ``dim`` into parts of one size, or of given sizes."""
     parts = positions(tensor).split(split_size_or_sections, _axis(tensor, dim, "a split"))
     return tuple(moved(context, tensor, part) for part in parts)
 
 
 @lowers(torch.unbind, "unbind")
 def lower_unbind(context: Context, input: Symbol, dim: int = 0) -> tuple[Symbol, ...]:
+    """The activations cut along ``dim`` into single entries, without that dimension."""
     return tuple(moved(context, input, part) for part in positions(input).unbind(_axis(input, dim, "unbind")))
 
 
 @lowers(torch.narrow, "narrow")
 def lower_narrow(context: Context, input: Symbol, dim: int, start: int, length: int) -> Symbol:
+    """The ``length`` entries from ``start`` on along ``dim``."""
     return moved(context, input, positions(input).narrow(_axis(input, dim, "narrow"), start, length))
 
 
 @lowers(torch.select, "select")
 def lower_select(context: Context, input: Symbol, dim: int, index: int) -> Symbol:
+    """The entry ``index`` along ``dim``, without that dimension."""
     return moved(context, input, positions(input).select(_axis(input, dim, "select"), index))
 
 

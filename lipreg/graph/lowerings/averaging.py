@@ -10,12 +10,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lipreg.graph.batches import Stacked
+from lipreg.graph.context import Context
 from lipreg.graph.lowerings.arrangement import permuted
 from lipreg.graph.lowerings.casts import check_dtype
 from lipreg.graph.lowerings.convolution import check_planes, spatial
 from lipreg.graph.lowerings.pooling import adaptive_sizes, adaptive_windows, pooled_size
 from lipreg.graph.registry import Example, Refusal, lowers
-from lipreg.graph.symbols import Context, Symbol
+from lipreg.graph.symbols import Symbol
 from lipreg.linalg import Convolution, Dense, Repeated
 
 
@@ -30,6 +31,7 @@ def _average(
     count_include_pad: bool = True,
     divisor_override: int | None = None,
 ) -> Symbol:
+    """Average pooling as a convolution of each channel, by torch's rule of what a window is divided by."""
     check_planes(x, dims, f"AvgPool{dims}d")
     kernel, divisor = spatial(kernel_size, dims), divisor_override
     stride = kernel if stride is None or stride == () else spatial(stride, dims)
@@ -69,6 +71,7 @@ def _average(
     ),
 )
 def lower_average_pool(context: Context, module: Any, x: Symbol) -> Symbol:
+    """The mean of each window, by the settings of the layer."""
     dims, m = (2 if isinstance(module, nn.AvgPool2d) else 1), module
     divisor = getattr(m, "divisor_override", None)
     return _average(context, x, dims, m.kernel_size, m.stride, m.padding, m.ceil_mode, m.count_include_pad, divisor)
@@ -112,16 +115,19 @@ def _adaptive(context: Context, x: Symbol, dims: int, output_size: Any) -> Symbo
     ),
 )
 def lower_adaptive_average_pool(context: Context, module: Any, x: Symbol) -> Symbol:
+    """The mean of each of the windows that make so many outputs; see ``pooling.adaptive_windows``."""
     return _adaptive(context, x, 2 if isinstance(module, nn.AdaptiveAvgPool2d) else 1, module.output_size)
 
 
 @lowers(F.adaptive_avg_pool2d)
 def lower_adaptive_average_pool_call(context: Context, input: Symbol, output_size: Any) -> Symbol:
+    """The mean of each of the windows that make so many outputs, of images."""
     return _adaptive(context, input, 2, output_size)
 
 
 @lowers(F.adaptive_avg_pool1d, torch.adaptive_avg_pool1d)
 def lower_adaptive_average_pool1d_call(context: Context, input: Symbol, output_size: Any) -> Symbol:
+    """The mean of each of the windows that make so many outputs, of signals."""
     return _adaptive(context, input, 1, output_size)
 
 
@@ -129,6 +135,11 @@ def lower_adaptive_average_pool1d_call(context: Context, input: Symbol, output_s
 def lower_mean(
     context: Context, input: Symbol, dim: Any = None, keepdim: bool = False, dtype: Any = None, axis: Any = None
 ) -> Symbol:
+    """The mean over the dimensions ``dim``.
+
+    Raises:
+        Refusal: no dimensions are named, or the batch axis is among them.
+    """
     check_dtype(dtype)
     return _total(context, input, axis if dim is None else dim, keepdim, mean=True)
 
@@ -137,12 +148,17 @@ def lower_mean(
 def lower_sum(
     context: Context, input: Symbol, dim: Any = None, keepdim: bool = False, dtype: Any = None, axis: Any = None
 ) -> Symbol:
+    """The sum over the dimensions ``dim``.
+
+    Raises:
+        Refusal: no dimensions are named, or the batch axis is among them.
+    """
     check_dtype(dtype)
     return _total(context, input, axis if dim is None else dim, keepdim, mean=False)
 
 
 def _total(context: Context, x: Symbol | Stacked, dim: Any, keepdim: bool, mean: bool) -> Symbol:
-    """The sum or mean over some dimensions: one row an entry that stays."""
+    """The sum or mean over some dimensions: a map with one row for each entry that stays."""
     if dim is None:
         raise Refusal("settings", "a sum or mean over the batch axis; name the dimensions")
     if isinstance(x, Stacked):
@@ -154,7 +170,7 @@ def _total(context: Context, x: Symbol | Stacked, dim: Any, keepdim: bool, mean:
     count = math.prod(x.shape[i] for i in axes)
     shape = tuple(1 if i in axes else n for i, n in enumerate(x.shape) if keepdim or i in kept)
     row = context.like.new_full((1, count), 1.0 / count if mean else 1.0)
-    if kept == list(range(len(kept))):  # the last dimensions: equal pieces, one after another
+    if kept == list(range(len(kept))):  # the last dimensions: equal blocks, one after another
         return x.then((Repeated if kept else Dense)(row, x.shape, shape))
     last = permuted(context, x, [*kept, *axes])
     return last.then(Repeated(row, last.shape, shape))

@@ -1,10 +1,11 @@
-"""How a call is lowered that is made on several rows of every point: on all of them as one, together, or row by row."""
+"""Calls on several rows of every point, lowered for all rows as one tensor, for all together, or row by row."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from lipreg.graph.batches import Stacked, Steps, for_each_step, steps_in
+from lipreg.graph.context import Context
 from lipreg.graph.lowerings import (
     activation,
     arithmetic,
@@ -20,7 +21,6 @@ from lipreg.graph.lowerings import (
 )
 from lipreg.graph.lowerings.steps import as_whole, in_stack, in_steps
 from lipreg.graph.registry import Lowering
-from lipreg.graph.symbols import Context
 
 OF_ALL_ROWS = frozenset(
     (
@@ -34,7 +34,7 @@ OF_ALL_ROWS = frozenset(
         shape.lower_length,
     )
 )
-"""The lowerings that know of ``Steps``."""
+"""The lowerings that take ``Steps`` themselves."""
 
 OF_PARTS = frozenset(
     (
@@ -62,7 +62,7 @@ OF_PARTS = frozenset(
         masking.lower_where_of,
     )
 )
-"""Those that know of ``Part``."""
+"""The lowerings that take a ``Part``; another one refuses it."""
 
 TOGETHER = frozenset(
     (
@@ -86,17 +86,17 @@ TOGETHER = frozenset(
         smooth.lower_gelu_call,
     )
 )
-"""Those that act on entries, or on the last axis: one node of all rows is much faster than a node a row."""
+"""The lowerings that act on entries, or on the last axis: one node of all rows is much faster than a node for each."""
 
 
 def lowered(lower: Lowering, context: Context, module: tuple[Any, ...], args: tuple[Any, ...], kwargs: Any) -> Any:
-    """What a lowering makes of a call.
+    """The result of a lowering at a call.
 
     Args:
         lower: the lowering.
-        context: it lowers into.
-        module: the module that is called, if one is.
-        args, kwargs: of the call.
+        context: what it builds with.
+        module: the layer that is called; empty for functions and methods.
+        args, kwargs: the arguments of the call.
 
     Raises:
         Refusal: it does not cover the call.

@@ -1,4 +1,4 @@
-"""Other devices and dtypes: the same values, for a graph has an arithmetic of its own."""
+"""Casts and moves to devices, which keep values: a graph has a dtype and a device of its own."""
 
 from __future__ import annotations
 
@@ -8,34 +8,44 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lipreg.graph.context import Context
 from lipreg.graph.lowerings.parts import stepped
 from lipreg.graph.registry import Example, Refusal, lowers
-from lipreg.graph.symbols import Context, Part
+from lipreg.graph.symbols import Part
 
 _FLOATS = (torch.float32, torch.float64)
 
 
 @lowers("double", "to", "type", "type_as")
 def lower_cast(context: Context, input: Any, *args: Any, **kwargs: Any) -> Any:
-    """Casts to single and double precision, and moves to a device; of constants too."""
+    """input itself, a constant or activations; numbers of a step (``Part``) are then held in the activations' dtype.
+
+    Raises:
+        Refusal: a dtype that rounds values visibly.
+    """
     for given in (*args, *kwargs.values()):
         check_dtype(given.dtype if isinstance(given, Tensor) else given)
-    found = stepped(input)
-    return replace(found, dtype=None) if isinstance(found, Part) else found
+    value = stepped(input)
+    return replace(value, dtype=None) if isinstance(value, Part) else value
 
 
 @lowers("float")
 def lower_single(context: Context, input: Any, **kwargs: Any) -> Any:
-    found = stepped(input)
-    return replace(found, dtype=torch.float32) if isinstance(found, Part) else found
+    """input itself; numbers of a step (``Part``) are then held in float32."""
+    value = stepped(input)
+    return replace(value, dtype=torch.float32) if isinstance(value, Part) else value
 
 
 def check_dtype(given: Any) -> None:
-    """Refuses dtypes that round values visibly, in each form in which torch takes them."""
+    """Refuses dtypes that round values visibly, in each form in which torch takes them; other values pass.
+
+    Raises:
+        Refusal: it is such a dtype.
+    """
     if isinstance(given, torch.dtype) and given not in _FLOATS:
         if given.is_floating_point:
-            said = f"a cast to {given} rounds its values; float32 and float64 are covered"
-            raise Refusal("settings", f"{said}. network.float() makes a cast to the dtype of a weight one to float32")
+            rounds = f"a cast to {given} rounds its values; float32 and float64 are covered"
+            raise Refusal("settings", f"{rounds}. network.float() makes a cast to the dtype of a weight one to float32")
         raise Refusal("never", f"a cast to {given} rounds to whole numbers, and jumps between them")
     of_type = given if isinstance(given, str) else getattr(given, "__name__", "") if isinstance(given, type) else ""
     if "Tensor" in of_type and not of_type.endswith(("FloatTensor", "DoubleTensor")):

@@ -12,17 +12,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lipreg.graph.context import Context
 from lipreg.graph.lowerings.gates import AHEAD, BELOW, decay_of, hard_gate, noted, number_of, risen
 from lipreg.graph.lowerings.padding import mirrored, moved, positions
 from lipreg.graph.registry import Example, Refusal, lowers
-from lipreg.graph.symbols import Context, Part, Symbol, is_zero
+from lipreg.graph.symbols import Part, Symbol, is_zero
 
 
 def clamped(context: Context, x: Symbol, low: Any = None, high: Any = None) -> Symbol:
-    """min(max(x, low), high), entry by entry; None, or an infinite number, leaves that side open.
+    """min(max(x, low), high), entry by entry.
+
+    Args:
+        context: of the lowering.
+        x: the activations.
+        low: a number, or a constant that broadcasts to x; None, or an infinite number, for no lower end.
+        high: the upper end, likewise.
 
     Raises:
-        Refusal: an end that depends on the input.
+        Refusal: an end that depends on the input, or is not finite.
     """
     given = x
     ends = [_end(context, x, end, side) for end, side in ((low, -torch.inf), (high, torch.inf))]
@@ -34,29 +41,31 @@ def clamped(context: Context, x: Symbol, low: Any = None, high: Any = None) -> S
             return x
         return risen(x, given) if _number(low) == 0 else x.shifted(bottom)
     minus = context.tensor(-1.0)
-    room = top if bottom is None else top - bottom
-    found = context.relu(x.scaled(minus).shifted(room)).scaled(minus).shifted(top)
+    width = top if bottom is None else top - bottom
+    result = context.relu(x.scaled(minus).shifted(width)).scaled(minus).shifted(top)
     number = _number(high)
     if number is None or (bottom is not None and _number(low) != 0):
-        return found
+        return result
     if bottom is None and number == 0:
-        return noted(found, BELOW, given)
-    return hard_gate(context, found, given, number, bottom is None)
+        return noted(result, BELOW, given)
+    return hard_gate(context, result, given, number, bottom is None)
 
 
 def _number(end: Any) -> float | None:
+    """An end of a clamp that is one number and not trained; else None."""
     return 0.0 if is_zero(end) else number_of(end)
 
 
-def _end(context: Context, x: Symbol, end: Any, open_: float) -> Tensor | None:
+def _end(context: Context, x: Symbol, end: Any, infinite: float) -> Tensor | None:
+    """An end of a clamp as a constant; None where there is none, which the number ``infinite`` means too."""
     if isinstance(end, Symbol):
         raise Refusal("not yet", "an end of a clamp that depends on the input")
-    if end is None or (isinstance(end, int | float) and end == open_):
+    if end is None or (isinstance(end, int | float) and end == infinite):
         return None
-    found = context.constant(end, x.shape)
-    if not bool(torch.isfinite(found).all()):
+    constant = context.constant(end, x.shape)
+    if not bool(torch.isfinite(constant).all()):
         raise Refusal("settings", "an end of a clamp that is not finite")
-    return found
+    return constant
 
 
 class _Modules(nn.Module):
@@ -79,11 +88,13 @@ class _Modules(nn.Module):
 
 @lowers(nn.ReLU6, example=Example(_Modules, (4,)))
 def lower_relu6(context: Context, module: nn.ReLU6, x: Symbol) -> Symbol:
+    """min(max(x, 0), 6)."""
     return clamped(context, x, 0.0, 6.0)
 
 
 @lowers(F.relu6)
 def lower_relu6_call(context: Context, input: Symbol, inplace: bool = False) -> Symbol:
+    """min(max(input, 0), 6)."""
     return clamped(context, input, 0.0, 6.0)
 
 
@@ -98,6 +109,7 @@ class _Sigmoids(nn.Module):
 
 @lowers(nn.Hardsigmoid, example=Example(_Sigmoids, (4,), accuracy=1e-7))
 def lower_hardsigmoid(context: Context, module: nn.Hardsigmoid, x: Symbol) -> Symbol:
+    """relu6(x + 3) / 6; see ``lower_hardsigmoid_call``."""
     return lower_hardsigmoid_call(context, x)
 
 
@@ -110,6 +122,7 @@ def lower_hardsigmoid_call(context: Context, input: Symbol, inplace: bool = Fals
 
 @lowers(nn.Hardtanh)
 def lower_hardtanh(context: Context, module: nn.Hardtanh, x: Symbol) -> Symbol:
+    """min(max(x, min_val), max_val), by the settings of the layer."""
     return clamped(context, x, module.min_val, module.max_val)
 
 
@@ -117,11 +130,13 @@ def lower_hardtanh(context: Context, module: nn.Hardtanh, x: Symbol) -> Symbol:
 def lower_hardtanh_call(
     context: Context, input: Symbol, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False
 ) -> Symbol:
+    """min(max(input, min_val), max_val)."""
     return clamped(context, input, min_val, max_val)
 
 
 @lowers(nn.Threshold)
 def lower_threshold(context: Context, module: nn.Threshold, x: Symbol) -> Symbol:
+    """x where it is above the threshold, else the value; see ``lower_threshold_call``."""
     return lower_threshold_call(context, x, module.threshold, module.value)
 
 
@@ -129,6 +144,11 @@ def lower_threshold(context: Context, module: nn.Threshold, x: Symbol) -> Symbol
 def lower_threshold_call(
     context: Context, input: Symbol, threshold: float, value: float, inplace: bool = False
 ) -> Symbol:
+    """max(input, threshold), which it is where the value is the threshold.
+
+    Raises:
+        Refusal: another value, at which the function jumps.
+    """
     if threshold != value:
         raise Refusal(
             "never", f"a threshold at {threshold:g} with the value {value:g} jumps: it has no Lipschitz constant"
@@ -140,6 +160,14 @@ def shrunk(context: Context, x: Symbol, width: Tensor | float) -> Symbol:
     """relu(x - width) - relu(-x - width): x without its part in [-width, width].
 
     Both ReLUs are one layer, and away from 0 nothing cancels, as it would in x - clamp(x).
+
+    Args:
+        context: of the lowering.
+        x: the activations.
+        width: a number, or a constant that broadcasts to x.
+
+    Raises:
+        Refusal: a width below 0, at which the function jumps.
     """
     width = context.constant(width, x.shape)
     if bool((width < 0).any()):
@@ -154,16 +182,19 @@ def shrunk(context: Context, x: Symbol, width: Tensor | float) -> Symbol:
     nn.Softshrink, example=Example(lambda: nn.Sequential(nn.Linear(4, 6), nn.Softshrink(0.3), nn.Linear(6, 2)), (4,))
 )
 def lower_softshrink(context: Context, module: nn.Softshrink, x: Symbol) -> Symbol:
+    """x without its part in [-lambd, lambd]; see ``shrunk``."""
     return shrunk(context, x, float(module.lambd))
 
 
 @lowers(F.softshrink)
 def lower_softshrink_call(context: Context, input: Symbol, lambd: float = 0.5) -> Symbol:
+    """input without its part in [-lambd, lambd]; see ``shrunk``."""
     return shrunk(context, input, float(lambd))
 
 
 @lowers(torch.clamp, torch.clip, "clamp", "clamp_", "clip", "clip_")
 def lower_clamp(context: Context, input: Symbol | Part, min: Any = None, max: Any = None) -> Symbol:
+    """min(max(input, min), max); of a step to an ELU, what ``decay_of`` makes of it."""
     if isinstance(input, Part):
         return decay_of(context, input, min, max)
     return clamped(context, input, min, max)
@@ -171,11 +202,13 @@ def lower_clamp(context: Context, input: Symbol | Part, min: Any = None, max: An
 
 @lowers(torch.clamp_min, "clamp_min", "clamp_min_")
 def lower_clamp_min(context: Context, input: Symbol | Part, min: Any) -> Symbol:
+    """max(input, min); see ``lower_clamp``."""
     return lower_clamp(context, input, min)
 
 
 @lowers(torch.clamp_max, "clamp_max", "clamp_max_")
 def lower_clamp_max(context: Context, input: Symbol | Part, max: Any) -> Symbol:
+    """min(input, max); see ``lower_clamp``."""
     return lower_clamp(context, input, None, max)
 
 

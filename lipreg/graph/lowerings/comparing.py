@@ -1,8 +1,7 @@
-"""Magnitudes, the larger and the smaller of two or of many, and sorting, as max pools.
+"""Magnitudes, and the larger and the smaller of two or of many, as max pools.
 
-|z| is the largest of z and -z, min(a, b) = -max(-a, -b), and a sort is rounds of comparators, each of which puts two entries
-in order. The pools read [z, -z], which ``MaxPool.mirrored`` says: of two outputs max(a, b) and max(-a, -b) bounds then know
-that they are two numbers in order, which moves no norm.
+|z| is the largest of z and -z, and min(a, b) = -max(-a, -b). The pools read [z, -z], as ``MaxPool.mirrored`` says: two
+outputs max(a, b) and max(-a, -b) are then known to be two numbers in order, and to have the same norm as a and b.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from lipreg.graph.context import Context
 from lipreg.graph.lowerings.arithmetic import broadcasted
 from lipreg.graph.lowerings.arrangement import lower_concatenation
 from lipreg.graph.lowerings.clamping import clamped
@@ -22,24 +22,41 @@ from lipreg.graph.lowerings.constants import constant_of
 from lipreg.graph.lowerings.gates import MAGNITUDE, decay_of, noted
 from lipreg.graph.lowerings.padding import mirrored, moved, positions
 from lipreg.graph.registry import Example, Refusal, lowers
-from lipreg.graph.symbols import Context, Part, Places, Symbol, is_zero
+from lipreg.graph.symbols import Part, Places, Symbol, is_zero
 
 
-class Found(NamedTuple):
-    """What ``torch.max(x, dim)``, ``torch.min`` and ``torch.sort`` return."""
+class ValuesAndIndices(NamedTuple):
+    """The result of ``torch.max(x, dim)``, ``torch.min`` and ``torch.sort``.
+
+    Attributes:
+        values: the activations.
+        indices: where they come from.
+    """
 
     values: Symbol
     indices: Places
 
 
 def joined(context: Context, x: Symbol, other: Symbol) -> Symbol:
-    """[x, other] of two of one shape: ``(2, n)``."""
+    """[x, other] of two activations of one shape, ``(2, n)`` with n the entries of each.
+
+    Args:
+        context: of the lowering.
+        x: the activations.
+        other: activations of the same shape.
+    """
     flat = [part.reshape((1, math.prod(x.shape))) for part in (x, other)]
     return lower_concatenation(context, flat, 1)
 
 
 def larger_multiple(context: Context, x: Symbol, factor: Tensor) -> Symbol:
-    """max(x, factor x), entry by entry, for a factor that broadcasts to ``x``."""
+    """max(x, factor x), entry by entry.
+
+    Args:
+        context: of the lowering.
+        x: the activations.
+        factor: a constant that broadcasts to x.
+    """
     count = math.prod(x.shape)
     both = joined(context, x, x.scaled(factor))
     windows = torch.arange(2 * count).reshape(2, count).T
@@ -60,7 +77,13 @@ def _there(context: Context, windows: Tensor) -> Tensor:
 def in_order(context: Context, x: Symbol, first: Tensor, second: Tensor) -> tuple[Symbol, Symbol]:
     """The smaller and the larger of entries at two flat positions each, in the shape of the positions.
 
-    Both are read from one pool, whichever is asked for, so that a network that takes both has them in one layer.
+    Both are read from one pool, so that a network that takes both has them in one layer.
+
+    Args:
+        context: of the lowering.
+        x: the activations.
+        first: flat positions in x, of any shape.
+        second: flat positions, of the same shape.
     """
     count, shape = math.prod(x.shape), tuple(first.shape)
     pairs = torch.stack([first.flatten(), second.flatten()], 1)
@@ -71,7 +94,15 @@ def in_order(context: Context, x: Symbol, first: Tensor, second: Tensor) -> tupl
 
 
 def extreme(context: Context, x: Symbol, axes: Sequence[int], keepdim: bool, largest: bool) -> Symbol:
-    """The largest or the smallest entries along some axes, counted without the batch's."""
+    """The largest or the smallest entries along some axes.
+
+    Args:
+        context: of the lowering.
+        x: the activations.
+        axes: those, counted without the batch axis.
+        keepdim: whether they stay as axes of size 1.
+        largest: whether the largest are wanted.
+    """
     kept = [axis for axis in range(len(x.shape)) if axis not in axes]
     order = positions(x).permute(*kept, *axes)
     windows = order.reshape(math.prod(x.shape[axis] for axis in kept), -1)
@@ -84,52 +115,14 @@ def extreme(context: Context, x: Symbol, axes: Sequence[int], keepdim: bool, lar
     return pooled if largest else pooled.scaled(sign)
 
 
-def comparators(count: int) -> list[list[tuple[int, int]]]:
-    """Rounds of disjoint pairs (i, j), i < j, that put count entries in rising order: the smaller to i, the larger to j.
-
-    Source: Batcher 1968, the odd-even merge sort; Knuth 1998, section 5.2.2, algorithm M, for any count.
-    """
-    rounds = []
-    step = start = 1 << max(0, (count - 1).bit_length() - 1)
-    while step > 0:
-        q, r, d = start, 0, step
-        while True:
-            rounds.append([(i, i + d) for i in range(count - d) if i & step == r])
-            if q == step:
-                break
-            d, q, r = q - step, q >> 1, step
-        step >>= 1
-    return [pairs for pairs in rounds if pairs]
-
-
-def ordered(context: Context, x: Symbol, axis: int, descending: bool) -> Symbol:
-    """The entries along an axis, counted without the batch's, in rising or falling order."""
-    size = x.shape[axis]
-    for pairs in comparators(size):
-        x = _compared(context, x, axis, pairs)
-    return moved(context, x, positions(x).flip(axis)) if descending else x
-
-
-def _compared(context: Context, x: Symbol, axis: int, pairs: Sequence[tuple[int, int]]) -> Symbol:
-    """One round: the smaller of each pair at its first place, the larger at its second."""
-    count, where = math.prod(x.shape), positions(x).movedim(axis, 0)
-    windows = torch.stack([where, where], -1)
-    signs = context.like.new_ones(x.shape[axis])
-    for i, j in pairs:
-        both = torch.stack([where[i], where[j]], -1)
-        windows[i], windows[j], signs[i] = both + count, both, -1.0
-    flat = windows.movedim(0, axis).reshape(count, 2)
-    pooled = context.max_pool(mirrored(context, x), _there(context, flat), x.shape, mirrored=True)
-    return pooled.scaled(signs.reshape(-1, *(1,) * (len(x.shape) - 1 - axis)))
-
-
 @lowers(operator.abs, torch.abs, torch.absolute, "abs", "abs_", "absolute")
 def lower_abs(context: Context, input: Symbol) -> Symbol:
+    """|input|, entry by entry."""
     return noted(magnitude(context, input), MAGNITUDE, input)
 
 
 def _pair(context: Context, x: Symbol, other: Symbol) -> tuple[Symbol, Symbol]:
-    """The smaller and the larger of two, entry by entry; of one and the same, which would tie everywhere, that."""
+    """The smaller and the larger of two, entry by entry; of one twice, which would tie everywhere, the one itself."""
     if x is other:
         return x, x
     x, other = broadcasted(context, x, other), broadcasted(context, other, x)
@@ -151,16 +144,22 @@ def _of_two(context: Context, input: Any, other: Any, largest: bool) -> Symbol:
 
 @lowers(torch.maximum, "maximum", torch.fmax, "fmax")
 def lower_maximum(context: Context, input: Any, other: Any) -> Symbol:
+    """max(input, other), entry by entry, of activations and constants."""
     return _of_two(context, input, other, True)
 
 
 @lowers(torch.minimum, "minimum", torch.fmin, "fmin")
 def lower_minimum(context: Context, input: Any, other: Any) -> Symbol:
+    """min(input, other), entry by entry, of activations and constants."""
     return _of_two(context, input, other, False)
 
 
-def _axes(x: Symbol, dim: Any) -> list[int]:
-    """Dimensions as the module counts them as axes without the batch's."""
+def own_axes(x: Symbol, dim: Any) -> list[int]:
+    """Dimensions as the module counts them, as axes without the batch axis.
+
+    Raises:
+        Refusal: there are none, or the batch axis is among them.
+    """
     dims = [int(d) % x.ndim for d in (dim if isinstance(dim, tuple | list) else [dim])]
     if not dims or 0 in dims:
         raise Refusal("settings", "the largest or smallest over the batch axis; dim=1 and higher are covered")
@@ -169,41 +168,45 @@ def _axes(x: Symbol, dim: Any) -> list[int]:
 
 @lowers(torch.amax, "amax")
 def lower_amax(context: Context, input: Symbol, dim: Any = (), keepdim: bool = False) -> Symbol:
-    return extreme(context, input, _axes(input, dim), keepdim, True)
+    """The largest entries along the dimensions ``dim``.
+
+    Raises:
+        Refusal: the batch axis is among them.
+    """
+    return extreme(context, input, own_axes(input, dim), keepdim, True)
 
 
 @lowers(torch.amin, "amin")
 def lower_amin(context: Context, input: Symbol, dim: Any = (), keepdim: bool = False) -> Symbol:
-    return extreme(context, input, _axes(input, dim), keepdim, False)
+    """The smallest entries along the dimensions ``dim``.
+
+    Raises:
+        Refusal: the batch axis is among them.
+    """
+    return extreme(context, input, own_axes(input, dim), keepdim, False)
 
 
 def _max_or_min(context: Context, largest: bool, input: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
-    """torch.max's and torch.min's forms: of two tensors, and along a dimension, which tells the places too."""
+    """The forms of torch.max and torch.min: of two tensors, and along a dimension, where they return indices too."""
     names = ("dim", "keepdim")
     given = named | dict(zip(names, arguments, strict=False))
     other = given.get("other", given.get("dim"))
     if isinstance(other, Symbol | Tensor) or not isinstance(input, Symbol):
         return _of_two(context, input, other, largest)
-    axes = _axes(input, given.get("dim", ()))
-    return Found(extreme(context, input, axes, bool(given.get("keepdim", False)), largest), Places())
+    axes = own_axes(input, given.get("dim", ()))
+    return ValuesAndIndices(extreme(context, input, axes, bool(given.get("keepdim", False)), largest), Places())
 
 
 @lowers(torch.max, "max")
 def lower_max(context: Context, input: Any, *arguments: Any, **named: Any) -> Any:
+    """The larger of two, or the largest entries along a dimension with their indices."""
     return _max_or_min(context, True, input, arguments, named)
 
 
 @lowers(torch.min, "min")
 def lower_min(context: Context, input: Any, *arguments: Any, **named: Any) -> Any:
+    """The smaller of two, or the smallest entries along a dimension with their indices."""
     return _max_or_min(context, False, input, arguments, named)
-
-
-@lowers(torch.sort, "sort")
-def lower_sort(
-    context: Context, input: Symbol, dim: int = -1, descending: bool = False, *, stable: bool = False
-) -> Found:
-    (axis,) = _axes(input, dim)
-    return Found(ordered(context, input, axis, descending), Places())
 
 
 class _Pairs(nn.Module):
@@ -241,19 +244,3 @@ class _Along(nn.Module):
 
 lowers(example=Example(_Pairs, (3,)))(lower_maximum)
 lowers(example=Example(_Along, (4,)))(lower_max)
-
-
-class _Sorts(nn.Module):
-    """GroupSort of several group sizes, along the last and along another axis."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.a, self.b, self.c = nn.Linear(3, 12), nn.Linear(12, 12), nn.Linear(12, 2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = torch.sort(self.a(x).reshape(-1, 6, 2))[0].flatten(1)
-        x = torch.sort(self.b(x).reshape(-1, 4, 3), dim=1, descending=True)[0].flatten(1)
-        return self.c(self.b(x).reshape(-1, 2, 6).sort(2)[0].flatten(1))
-
-
-lowers(example=Example(_Sorts, (3,)))(lower_sort)

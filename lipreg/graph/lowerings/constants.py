@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from lipreg.graph.batches import BatchSize
+from lipreg.graph.context import Context
 from lipreg.graph.lowerings.padding import moved, positions
 from lipreg.graph.registry import ALONE, Example, Refusal, lowers
-from lipreg.graph.symbols import Context, Symbol
+from lipreg.graph.symbols import Symbol
 from lipreg.linalg import Shape
 
 DISCRETE = (
@@ -19,6 +20,7 @@ DISCRETE = (
     f"that it looks up as points {ALONE}, or hold them fixed beside another input "
     "(lipreg.Select(network, input='x', fixed={'codes': ...}))"
 )
+"""Why an embedding of the input is refused."""
 
 
 def _sizes(given: tuple[Any, ...], named: Any = None) -> tuple[Any, ...]:
@@ -60,6 +62,7 @@ lower_zeros, lower_ones = lowers(torch.zeros)(_filled(0.0)), lowers(torch.ones)(
 
 @lowers(torch.full)
 def lower_full(context: Context, size: Any, fill_value: Any, **kwargs: Any) -> Symbol | Tensor:
+    """A constant of ``fill_value``, for each point where the first size is the number of points."""
     return _full(context, tuple(size), fill_value)
 
 
@@ -84,6 +87,11 @@ lower_ones_like = lowers(torch.ones_like)(_filled_alike(1.0))
 
 @lowers("new_tensor")
 def lower_new_tensor(context: Context, input: Symbol, data: Any, **kwargs: Any) -> Tensor:
+    """A constant of the given numbers, one for all points.
+
+    Raises:
+        Refusal: the number of points itself, which no network may depend on.
+    """
     if isinstance(data, BatchSize):
         raise Refusal("settings", "a constant of the number of points, which no network may depend on")
     return context.tensor(data if isinstance(data, Tensor) else torch.tensor(data, dtype=context.like.dtype))
@@ -91,21 +99,29 @@ def lower_new_tensor(context: Context, input: Symbol, data: Any, **kwargs: Any) 
 
 @lowers("new_full")
 def lower_new_full(context: Context, input: Any, size: Any, fill_value: Any, **kwargs: Any) -> Symbol | Tensor:
+    """A constant of ``fill_value``; see ``lower_full``."""
     return _full(context, tuple(size), fill_value)
 
 
 @lowers(torch.full_like)
 def lower_full_like(context: Context, input: Symbol, fill_value: Any, **kwargs: Any) -> Symbol:
+    """A constant of ``fill_value`` for each point, in the shape of the activations."""
     return _constant(context, input.shape, fill_value)
 
 
 @lowers("expand")
 def lower_expand(context: Context, input: Any, *sizes: Any) -> Symbol:
+    """Activations, or a constant, repeated to sizes of which the first is the number of points.
+
+    Raises:
+        Refusal: sizes that do not fit.
+    """
     return _expanded(context, input, _sizes(sizes))
 
 
 @lowers("expand_as")
 def lower_expand_as(context: Context, input: Any, other: Symbol) -> Symbol:
+    """Activations, or a constant, repeated to the shape of other activations."""
     return _expanded(context, input, (BatchSize(), *other.shape))
 
 
@@ -134,7 +150,11 @@ def _expanded(context: Context, x: Any, sizes: tuple[Any, ...]) -> Symbol:
 
 @lowers(torch.tile, "repeat", "tile")
 def lower_repeat(context: Context, input: Any, *counts: Any, **kwargs: Any) -> Symbol:
-    """Activations repeated along their own dimensions; constants along the batch axis too."""
+    """Activations repeated along their own dimensions; constants along the batch axis too.
+
+    Raises:
+        Refusal: activations repeated along the batch axis, or a constant that differs from point to point.
+    """
     given = _sizes(counts, kwargs.get("dims", kwargs.get("repeats")))
     if isinstance(input, Symbol):
         if len(given) != input.ndim or isinstance(given[0], BatchSize) or given[0] != 1:
@@ -150,7 +170,16 @@ def lower_repeat(context: Context, input: Any, *counts: Any, **kwargs: Any) -> S
 
 @lowers(nn.Embedding)
 def lower_embedding(context: Context, module: nn.Embedding, input: Any) -> Any:
-    """Rows of a table, at places that depend on no input."""
+    """Rows of a table, at places that depend on no input.
+
+    Args:
+        context: of the lowering.
+        module: the table.
+        input: the places, a constant.
+
+    Raises:
+        Refusal: places that depend on the input, or a table that changes its own weights.
+    """
     if isinstance(input, Symbol) and input.terms:
         raise Refusal("never", DISCRETE)
     if module.max_norm is not None:

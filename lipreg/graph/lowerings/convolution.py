@@ -8,9 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lipreg.graph.context import Context
 from lipreg.graph.lowerings.padding import pad
 from lipreg.graph.registry import Example, Refusal, lowers
-from lipreg.graph.symbols import Context, Symbol
+from lipreg.graph.symbols import Symbol
 from lipreg.linalg import Convolution, Shape, Transposed
 
 
@@ -21,7 +22,16 @@ def spatial(value: int | tuple[int, ...], dims: int) -> Shape:
 
 
 def check_planes(x: Symbol, dims: int, name: str) -> None:
-    """Refuses activations that are not channels of ``dims`` dimensions."""
+    """Refuses activations that are not channels of so many dimensions.
+
+    Args:
+        x: the activations.
+        dims: how many spatial dimensions they are to have.
+        name: of the layer, for messages.
+
+    Raises:
+        Refusal: they have another number of dimensions.
+    """
     if len(x.shape) != dims + 1:
         raise Refusal("settings", f"{name} of activations {x.shape}; (channels, {dims} dimensions) is covered")
 
@@ -49,6 +59,7 @@ def _convolve(
     groups: int = 1,
     mode: str = "zeros",
 ) -> Symbol:
+    """A convolution by torch's settings, behind padding of another mode than zeros."""
     dims = weight.dim() - 2
     check_planes(x, dims, f"Conv{dims}d")
     context.check_width(x, x.shape[0], weight.shape[1] * groups, "channels", weight)
@@ -72,6 +83,7 @@ def _convolve_back(
     groups: int = 1,
     dilation: Any = 1,
 ) -> Symbol:
+    """A transposed convolution by torch's settings: the transpose of the convolution that they describe."""
     dims = weight.dim() - 2
     check_planes(x, dims, f"ConvTranspose{dims}d")
     stride, dilation, padding = (spatial(value, dims) for value in (stride, dilation, padding))
@@ -106,6 +118,7 @@ def _convolve_back(
     ),
 )
 def lower_convolution(context: Context, module: nn.Conv1d | nn.Conv2d, x: Symbol) -> Symbol:
+    """The convolution, by the settings of the layer."""
     m = module
     return _convolve(context, x, m.weight, m.bias, m.stride, m.padding, m.dilation, m.groups, m.padding_mode)
 
@@ -114,6 +127,7 @@ def lower_convolution(context: Context, module: nn.Conv1d | nn.Conv2d, x: Symbol
 def lower_convolution_call(
     context: Context, input: Symbol, weight: Tensor, bias: Tensor | None = None, *args: Any, **kwargs: Any
 ) -> Symbol:
+    """The convolution of ``input`` with ``weight`` and ``bias``, by torch's further arguments."""
     return _convolve(context, input, weight, bias, *args, **kwargs)
 
 
@@ -133,6 +147,7 @@ def lower_convolution_call(
 def lower_transposed_convolution(
     context: Context, module: nn.ConvTranspose1d | nn.ConvTranspose2d, x: Symbol
 ) -> Symbol:
+    """The transposed convolution, by the settings of the layer."""
     m = module
     return _convolve_back(context, x, m.weight, m.bias, m.stride, m.padding, m.output_padding, m.groups, m.dilation)
 
@@ -141,6 +156,7 @@ def lower_transposed_convolution(
 def lower_transposed_convolution_call(
     context: Context, input: Symbol, weight: Tensor, bias: Tensor | None = None, *args: Any, **kwargs: Any
 ) -> Symbol:
+    """The transposed convolution of ``input`` with ``weight`` and ``bias``, by torch's further arguments."""
     return _convolve_back(context, input, weight, bias, *args, **kwargs)
 
 

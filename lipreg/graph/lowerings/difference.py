@@ -6,12 +6,13 @@ import torch
 from torch import Tensor, nn
 
 from lipreg.errors import InvalidInput
+from lipreg.graph.context import Context
 from lipreg.graph.registry import Example, lowers
-from lipreg.graph.symbols import Context, Symbol
+from lipreg.graph.symbols import Symbol
 
 
 class Minus(nn.Module):
-    """The difference of two tensors of one shape: of others, which would be repeated until they fit, it is none."""
+    """The difference of two tensors of one shape; other shapes, which torch would broadcast, are an error."""
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         check_alike(tuple(first.shape[1:]), tuple(second.shape[1:]))
@@ -25,9 +26,9 @@ class Difference(nn.Module):
         lipreg.certify(difference, problem, x)         # how fast the two can move apart
 
     f and g are any networks that ``capture`` reads, of one architecture or of two: one pruned, quantised or trained again
-    beside the original, or a controller beside a law that is written as a network. What both of them compute, up to the last
-    place of a weight, is computed once (a shared trunk, layers that were left alone), and the constant of f - f is 0. Where
-    they compute nearly the same, bounds are of the difference (``lipreg/bounds/pairs.py``), not of f and g one by one.
+    beside the original, or a controller beside a law that is written as a network. What both of them compute, equal to the
+    last place of a weight, is computed once (a shared trunk, unchanged layers), and the constant of f - f is 0. Where they
+    compute nearly the same, bounds are of the difference (``lipreg/bounds/pairs.py``), not of f and g one by one.
 
     Args:
         first: f, ``(batch, *shape)`` to ``(batch, outputs)``.
@@ -39,7 +40,7 @@ class Difference(nn.Module):
     """
 
     outputs_of = "f - g"
-    """Of what the outputs are, in the words of results and records."""
+    """Whose outputs they are, in the words of results and records."""
 
     def __init__(self, first: nn.Module, second: nn.Module) -> None:
         super().__init__()
@@ -68,7 +69,7 @@ def _refuse_quantised(network: nn.Module, name: str) -> None:
 
 
 def _through(network: nn.Module, x: Tensor, name: str) -> Tensor:
-    """The network's outputs; where torch cannot run it on x, which of the two that is, and why."""
+    """The network's outputs; where torch cannot run it on x, the error says which of the two it is, and why."""
     try:
         return network(x)
     except torch.OutOfMemoryError:
@@ -114,5 +115,6 @@ def _example() -> nn.Module:
 
 @lowers(Minus, example=Example(_example, (3,)))
 def lower_minus(context: Context, module: Minus, first: Symbol, second: Symbol) -> Symbol:
+    """first - second, of one shape."""
     check_alike(first.shape, second.shape)
     return first.plus(second.scaled(context.constant(-1.0, second.shape)))

@@ -1,8 +1,8 @@
-"""e^x and logarithms, whose slopes have no bounds, as steps to functions whose slopes have: sigmoid(x) = 1 / (1 + e^-x),
-softplus(x) = log(1 + e^x), tanh(x) = (e^2x - 1) / (e^2x + 1), and ELU, a (e^x - 1) where x is not above 0.
+"""e^x and logarithms, whose slopes are unbounded, as steps to functions with bounded slopes.
 
-A sum of e^x and 1 stands for itself (``Part``) until the last step makes an activation of it. What nothing comes of is
-refused where it was made.
+These are sigmoid(x) = 1 / (1 + e^-x), softplus(x) = log(1 + e^x), tanh(x) = (e^2x - 1) / (e^2x + 1), and ELU, which is
+a (e^x - 1) where x <= 0. A sum of e^x and 1 stays symbolic (``Part``) until the last step makes an activation of it. A step
+that leads to no activation is refused at the call that made it.
 """
 
 from __future__ import annotations
@@ -14,31 +14,36 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lipreg.graph.context import Context
 from lipreg.graph.lowerings.gates import BELOW, EXP, ONE, SIGMOID, SOFTPLUS, elu, gated, number_of, shifted
 from lipreg.graph.lowerings.parts import base_of, multiple, terms_of
 from lipreg.graph.lowerings.smooth import THRESHOLD, lower_erf_call, lower_sigmoid_call, lower_softplus_call
 from lipreg.graph.registry import NEVER, Example, Refusal, lowers
-from lipreg.graph.symbols import Context, Part, Symbol, is_zero
+from lipreg.graph.symbols import Part, Symbol, is_zero
 
-ROUNDED = 1e-15
-"""Relative rounding of constants that are one number but for it."""
+SAME_WITHIN = 1e-15
+"""The relative rounding within which two constants count as one number."""
 
 
 @lowers(torch.exp, torch.exp_, "exp", "exp_")
 def lower_exp(context: Context, input: Symbol) -> Part:
-    """A step to what is written out."""
+    """e^x as a step to an activation that is written out."""
     return Part(input, {EXP: 1.0}, NEVER["exp"])
 
 
 @lowers(torch.expm1, torch.special.expm1, "expm1")
 def lower_expm1(context: Context, input: Symbol) -> Part:
-    """A step to an ELU."""
+    """e^x - 1 as a step to an ELU."""
     return Part(input, {EXP: 1.0, ONE: -1.0}, NEVER["expm1"])
 
 
 @lowers(torch.log, "log")
 def lower_log(context: Context, input: Symbol | Part) -> Symbol:
-    """Of 1 + e^x it is softplus(x), of sigmoid(x) it is -softplus(-x)."""
+    """log(1 + e^x) = softplus(x), and log(sigmoid(x)) = -softplus(-x).
+
+    Raises:
+        Refusal: the logarithm of anything else.
+    """
     if isinstance(input, Part):
         if input.terms != {EXP: 1.0, ONE: 1.0}:
             raise Refusal("never", input.why)
@@ -51,7 +56,11 @@ def lower_log(context: Context, input: Symbol | Part) -> Symbol:
 
 @lowers(torch.log1p, torch.special.log1p, "log1p")
 def lower_log1p(context: Context, input: Symbol | Part) -> Symbol:
-    """Of e^x it is softplus(x)."""
+    """log(1 + e^x) = softplus(x).
+
+    Raises:
+        Refusal: the logarithm of anything else.
+    """
     if not isinstance(input, Part) or input.terms != {EXP: 1.0}:
         raise Refusal("never", input.why if isinstance(input, Part) else NEVER["log1p"])
     return lower_softplus_call(context, input.x)
@@ -59,14 +68,23 @@ def lower_log1p(context: Context, input: Symbol | Part) -> Symbol:
 
 @lowers(torch.reciprocal, "reciprocal")
 def lower_reciprocal(context: Context, input: Symbol | Part) -> Symbol:
-    """Of 1 + e^-x it is sigmoid(x)."""
+    """1 / (1 + e^-x) = sigmoid(x).
+
+    Raises:
+        Refusal: the reciprocal of anything else.
+    """
     if not isinstance(input, Part):
         raise Refusal("never", NEVER["reciprocal"])
     return quotient(context, 1.0, input)
 
 
 def quotient(context: Context, value: Any, part: Part) -> Symbol:
-    """(a e^x + b) / (c e^x + c), which is b / c + (a - b) / c sigmoid(x), and x / (c + c e^-x).
+    """(a e^x + b) / (c e^x + c) = b / c + (a - b) / c sigmoid(x), and x / (c + c e^-x).
+
+    Args:
+        context: of the lowering.
+        value: the numerator, a number, a sum of steps of x, or activations.
+        part: the denominator.
 
     Raises:
         Refusal: it is no such quotient.
@@ -76,18 +94,18 @@ def quotient(context: Context, value: Any, part: Part) -> Symbol:
         raise Refusal("never", part.why)
     if isinstance(value, Symbol):
         gate = lower_sigmoid_call(context, part.x.scaled(context.tensor(-1.0)))
-        found = gated(context, value, gate)
-        if found is None:
+        result = gated(context, value, gate)
+        if result is None:
             raise Refusal("never", part.why)
-        return _scaled(context, found, 1.0 / below)
+        return _scaled(context, result, 1.0 / below)
     own = terms_of(value, part.x)
     if own is None or not set(own) <= {ONE, EXP}:
         raise Refusal("never", part.why)
     at_left, at_right = (own.get(name, 0.0) / below for name in (ONE, EXP))
     if at_right == 0:
         return _scaled(context, lower_sigmoid_call(context, part.x.scaled(context.tensor(-1.0))), at_left)
-    found = _scaled(context, lower_sigmoid_call(context, part.x), at_right - at_left)
-    return found if at_left == 0 else found.shifted(context.tensor(at_left))
+    result = _scaled(context, lower_sigmoid_call(context, part.x), at_right - at_left)
+    return result if at_left == 0 else result.shifted(context.tensor(at_left))
 
 
 def _scaled(context: Context, x: Symbol, factor: float) -> Symbol:
@@ -96,6 +114,12 @@ def _scaled(context: Context, x: Symbol, factor: float) -> Symbol:
 
 def below_zero(context: Context, x: Symbol, over: Any, part: Part) -> Symbol:
     """A multiple of x where x > 0, and a (e^(rate x) - 1) elsewhere, which is an ELU.
+
+    Args:
+        context: of the lowering.
+        x: the activations.
+        over: the value where x > 0.
+        part: the value elsewhere.
 
     Raises:
         Refusal: it is no such choice.
@@ -106,15 +130,27 @@ def below_zero(context: Context, x: Symbol, over: Any, part: Part) -> Symbol:
     (base, factor), (of_x, times) = base_of(own), base_of(x)
     rate, steep = factor / times, None if isinstance(over, Part) else multiple(context, over, x)
     number = None if steep is None else number_of(steep)
-    known = part.terms == {EXP: share, ONE: -share} and base is of_x and rate > 0 and share > 0
-    if not known or number is None or number <= 0:
+    is_elu = part.terms == {EXP: share, ONE: -share} and base is of_x and rate > 0 and share > 0
+    if not is_elu or number is None or number <= 0:
         raise Refusal("never", part.why)
     return elu(context, x, number, share, rate)
 
 
 def without_step(context: Context, x: Symbol, limit: Any, over: Any, under: Any) -> Symbol | None:
-    """softplus(x) / beta that goes on as x / beta where x is above a limit from which on both are the same number nearly,
-    as torch writes it: softplus itself; None of another choice."""
+    """softplus(x) / beta of a choice that goes on as x / beta above a limit, where both are nearly the same number.
+
+    torch computes it with such a step; it is softplus itself here.
+
+    Args:
+        context: of the lowering.
+        x: the activations.
+        limit: what x is compared with.
+        over: the value above it.
+        under: the value elsewhere.
+
+    Returns:
+        None of another choice.
+    """
     number = number_of(limit)
     if number is None or number < THRESHOLD or not isinstance(over, Symbol) or not isinstance(under, Symbol):
         return None
@@ -122,27 +158,36 @@ def without_step(context: Context, x: Symbol, limit: Any, over: Any, under: Any)
     if base.formula is None or base.formula[0] != SOFTPLUS:
         return None
     (own, rate), (of_x, times), (behind, share) = (base_of(one) for one in (base.formula[1], x, over))
-    alike = own is of_x is behind and math.isclose(rate, times, rel_tol=ROUNDED)
-    return under if alike and math.isclose(share, factor * rate, rel_tol=ROUNDED) else None
+    alike = own is of_x is behind and math.isclose(rate, times, rel_tol=SAME_WITHIN)
+    return under if alike and math.isclose(share, factor * rate, rel_tol=SAME_WITHIN) else None
 
 
 @lowers(torch.erfc, torch.special.erfc, "erfc")
 def lower_erfc(context: Context, input: Symbol) -> Symbol:
-    """1 + erf(-x)."""
+    """erfc(x) = 1 + erf(-x)."""
     erf = lower_erf_call(context, input.scaled(context.tensor(-1.0)))
     return shifted(context, erf.shifted(context.tensor(1.0)), erf, 1.0)
 
 
 @lowers(torch.special.ndtr)
 def lower_normal(context: Context, input: Symbol) -> Symbol:
-    """(1 + erf(x / sqrt(2))) / 2."""
+    """The distribution function of the normal law, (1 + erf(x / sqrt(2))) / 2."""
     erf = lower_erf_call(context, input.scaled(context.tensor(math.sqrt(0.5))))
     return shifted(context, erf.shifted(context.tensor(1.0)), erf, 1.0).scaled(context.tensor(0.5))
 
 
 @lowers(torch.logaddexp)
 def lower_logaddexp(context: Context, input: Any, other: Any) -> Symbol:
-    """log(e^a + e^b) = b + softplus(a - b)."""
+    """log(e^a + e^b) = b + softplus(a - b).
+
+    Args:
+        context: of the lowering.
+        input: a, activations or a constant.
+        other: b, likewise.
+
+    Raises:
+        Refusal: activations of other shapes.
+    """
     if not isinstance(input, Symbol) or not input.terms:
         input, other = other, input
     if not isinstance(other, Symbol):
@@ -182,5 +227,6 @@ class _WrittenOut(nn.Module):
 
 
 CALLED = (lower_exp, lower_expm1, lower_log, lower_log1p, lower_reciprocal, lower_erfc, lower_normal, lower_logaddexp)
+"""The lowerings that share one example."""
 for _lowering in CALLED:
     lowers(example=Example(_WrittenOut, (4,)))(_lowering)

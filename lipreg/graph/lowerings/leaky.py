@@ -1,8 +1,8 @@
 """Functions of two slopes, z above 0 and b z below: leaky ReLUs of any slope, and those whose slope is trained or drawn.
 
-For b in [0, 1] they are Relu nodes; where b is a weight, one for each channel or one that is trained, b z + (1 - b) relu(z),
-whose two branches have norms that add up to one layer's. For other b they are the larger of z and b z, or the smaller of
-both where b > 1.
+For one fixed b in [0, 1] they are Relu nodes. Where slopes in [0, 1] differ or are trained, they are b z + (1 - b) relu(z),
+two branches whose norms add up to that of one layer. For other b they are the larger of z and b z, or the smaller of both
+where b > 1.
 """
 
 from __future__ import annotations
@@ -11,15 +11,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lipreg.graph.context import Context
 from lipreg.graph.lowerings.comparing import larger_multiple, magnitude
 from lipreg.graph.registry import Example, Refusal, lowers
-from lipreg.graph.symbols import Context, Symbol
+from lipreg.graph.symbols import Symbol
 
 
 def sloped(context: Context, x: Symbol, slopes: Tensor | float) -> Symbol:
-    """x where it is positive and slopes * x where it is not, for slopes that broadcast to x.
+    """x where it is positive and slopes * x where it is not.
 
     Slopes with a gradient are weights of the graph: they are read, and trained, like any other.
+
+    Args:
+        context: of the lowering.
+        x: the activations.
+        slopes: a number, or numbers that broadcast to x.
+
+    Raises:
+        Refusal: a slope that is no number.
     """
     weight = context.tensor(slopes)
     low, high = float(weight.detach().min()), float(weight.detach().max())
@@ -46,6 +55,7 @@ def sloped(context: Context, x: Symbol, slopes: Tensor | float) -> Symbol:
     ),
 )
 def lower_leaky_relu(context: Context, module: nn.LeakyReLU, x: Symbol) -> Symbol:
+    """x where it is positive and a multiple of x elsewhere; see ``sloped``."""
     return sloped(context, x, module.negative_slope)
 
 
@@ -53,11 +63,16 @@ def lower_leaky_relu(context: Context, module: nn.LeakyReLU, x: Symbol) -> Symbo
 def lower_leaky_relu_call(
     context: Context, input: Symbol, negative_slope: float = 0.01, inplace: bool = False
 ) -> Symbol:
+    """input where it is positive and a multiple of it elsewhere; see ``sloped``."""
     return sloped(context, input, negative_slope)
 
 
 def _channels(weight: Tensor, x: Symbol) -> Tensor:
-    """One slope a channel, in a shape that broadcasts to x."""
+    """One slope for all entries, or one a channel, in a shape that broadcasts to x.
+
+    Raises:
+        Refusal: another number of slopes.
+    """
     if weight.numel() == 1:
         return weight.reshape(())
     if not x.shape or weight.numel() != x.shape[0]:
@@ -77,17 +92,19 @@ def _prelu() -> nn.Module:
 
 @lowers(nn.PReLU, example=Example(_prelu, (4,)))
 def lower_prelu(context: Context, module: nn.PReLU, x: Symbol) -> Symbol:
+    """A leaky ReLU with the weights of the layer as slopes, one for all entries or one a channel."""
     return sloped(context, x, _channels(module.weight, x))
 
 
 @lowers(F.prelu, torch.prelu)
 def lower_prelu_call(context: Context, input: Symbol, weight: Tensor) -> Symbol:
+    """A leaky ReLU with the slopes ``weight``, one for all entries or one a channel."""
     return sloped(context, input, _channels(weight, input))
 
 
 @lowers(nn.RReLU, example=Example(lambda: nn.Sequential(nn.Linear(4, 6), nn.RReLU(), nn.Linear(6, 2)), (4,)))
 def lower_rrelu(context: Context, module: nn.RReLU, x: Symbol) -> Symbol:
-    """Slopes are drawn in training alone: a bound is of the evaluation, which has the one in the middle."""
+    """A leaky ReLU of the mean slope: slopes are drawn in training alone, and a bound is of the evaluation."""
     return sloped(context, x, (module.lower + module.upper) / 2)
 
 
@@ -100,6 +117,11 @@ def lower_rrelu_call(
     training: bool = False,
     inplace: bool = False,
 ) -> Symbol:
+    """A leaky ReLU of the mean slope, as at evaluation.
+
+    Raises:
+        Refusal: slopes that are drawn at evaluation too.
+    """
     if training:  # networks are traced in evaluation mode
         raise Refusal("settings", "slopes that are drawn at evaluation; pass training=self.training")
     return sloped(context, input, (lower + upper) / 2)

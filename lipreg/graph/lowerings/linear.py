@@ -10,11 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lipreg.graph.lowerings.arithmetic import PRODUCT, lower_add, lower_mul
+from lipreg.graph.context import Context
+from lipreg.graph.lowerings.arithmetic import OF_PRODUCTS, lower_add, lower_mul
 from lipreg.graph.lowerings.arrangement import permuted
 from lipreg.graph.lowerings.constants import constant_of
 from lipreg.graph.registry import Example, Refusal, lowers
-from lipreg.graph.symbols import Context, Symbol
+from lipreg.graph.symbols import Symbol
 from lipreg.linalg import Dense, Repeated
 
 
@@ -31,19 +32,26 @@ def _apply(context: Context, x: Symbol, weight: Tensor, bias: Tensor | None) -> 
 
 @lowers(nn.Linear, example=Example(lambda: nn.Sequential(nn.Linear(5, 4), nn.Linear(4, 3, bias=False)), (5,)))
 def lower_linear(context: Context, module: nn.Linear, x: Symbol) -> Symbol:
+    """x W^T + b over the last axis, by the weights of the layer."""
     return _apply(context, x, module.weight, module.bias)
 
 
 @lowers(F.linear)
 def lower_linear_call(context: Context, input: Symbol, weight: Tensor, bias: Tensor | None = None) -> Symbol:
+    """input W^T + b over the last axis."""
     return _apply(context, input, weight, bias)
 
 
 @lowers(torch.matmul, operator.matmul, torch.mm, "matmul", "mm")
 def lower_matmul(context: Context, input: Any, other: Any) -> Symbol:
+    """The matrix product of activations and a constant, on either side.
+
+    Raises:
+        Refusal: a product of two activations, or a constant that differs from point to point.
+    """
     input, other = (_without_ones(constant_of(factor)) for factor in (input, other))
     if isinstance(input, Symbol) and isinstance(other, Symbol):
-        raise Refusal("never", PRODUCT)
+        raise Refusal("never", OF_PRODUCTS)
     if not isinstance(input, Symbol):
         if input.dim() == 2 and len(other.shape) == 2:
             # a graph's neighbours, say: rows are mixed, each with all of its features
@@ -82,6 +90,7 @@ def _multiplied(context: Context, x: Symbol, product: Callable[[Tensor], Tensor]
 
 @lowers(torch.bmm, "bmm")
 def lower_bmm(context: Context, input: Any, mat2: Any) -> Symbol:
+    """The matrix product for each point; see ``lower_matmul``."""
     return lower_matmul(context, input, mat2)
 
 
@@ -89,19 +98,25 @@ def lower_bmm(context: Context, input: Any, mat2: Any) -> Symbol:
 def lower_baddbmm(
     context: Context, input: Any, batch1: Any, batch2: Any, *, beta: float = 1, alpha: float = 1
 ) -> Symbol:
+    """beta input + alpha batch1 batch2 for each point; see ``lower_matmul``."""
     return lower_addmm(context, input, batch1, batch2, beta=beta, alpha=alpha)
 
 
 @lowers(torch.mv, "mv")
 def lower_mv(context: Context, input: Any, vec: Any) -> Symbol:
+    """The product of each point's matrix and a vector; see ``lower_matmul``."""
     return lower_matmul(context, input, vec)
 
 
 @lowers(torch.tensordot)
 def lower_tensordot(context: Context, a: Any, b: Any, dims: Any = 2, out: None = None) -> Symbol:
-    """Of activations, first, with a constant; the batch axis stays."""
+    """The sum of products of activations, which stand first, and a constant over some dimensions of both.
+
+    Raises:
+        Refusal: a product of two activations, or one in which the batch axis does not stay first.
+    """
     if isinstance(a, Symbol) and isinstance(b, Symbol):
-        raise Refusal("never", PRODUCT)
+        raise Refusal("never", OF_PRODUCTS)
     if isinstance(dims, int):
         dims = list(range(a.ndim - dims, a.ndim)), list(range(dims))
     axes: Any = dims
@@ -113,22 +128,28 @@ def lower_tensordot(context: Context, a: Any, b: Any, dims: Any = 2, out: None =
 
 @lowers(torch.inner)
 def lower_inner(context: Context, input: Any, other: Any) -> Symbol:
-    """Along the last dimensions of both."""
+    """The inner products of activations and constants along the last dimensions of both."""
     return lower_matmul(context, input, other.T if isinstance(other, Tensor) and other.dim() == 2 else other)
 
 
 @lowers(torch.cumsum, "cumsum")
 def lower_cumsum(context: Context, input: Symbol, dim: int) -> Symbol:
+    """The sums of the first entries along ``dim``, of one, of two, and so on."""
     return _along(context, input, dim, lambda n: torch.ones(n, n).tril())
 
 
 @lowers(torch.diff, "diff")
 def lower_diff(context: Context, input: Symbol, n: int = 1, dim: int = -1) -> Symbol:
+    """The differences of neighbouring entries along ``dim``, taken n times."""
     return _along(context, input, dim, lambda size: torch.eye(size).diff(n, 0))
 
 
 def _along(context: Context, x: Symbol, dim: int, matrix: Callable[[int], Tensor]) -> Symbol:
-    """A matrix for the entries along a dimension."""
+    """A matrix, made for the number of entries, on the entries along a dimension.
+
+    Raises:
+        Refusal: it is the batch axis.
+    """
     axis = dim % x.ndim - 1
     if axis < 0:
         raise Refusal("settings", "along the batch axis")
@@ -140,6 +161,7 @@ def _along(context: Context, x: Symbol, dim: int, matrix: Callable[[int], Tensor
 
 @lowers(torch.addmm)
 def lower_addmm(context: Context, input: Any, mat1: Any, mat2: Any, *, beta: float = 1, alpha: float = 1) -> Symbol:
+    """beta input + alpha mat1 mat2; see ``lower_matmul``."""
     product = lower_matmul(context, mat1, mat2)
     product = product if alpha == 1 else lower_mul(context, product, alpha)
     return lower_add(context, product, input, alpha=beta)
@@ -147,13 +169,16 @@ def lower_addmm(context: Context, input: Any, mat1: Any, mat2: Any, *, beta: flo
 
 @lowers(torch.einsum)
 def lower_einsum(context: Context, equation: str, *operands: Any) -> Symbol:
-    """Of activations with constants: the constants' outer product as a matrix, from the dimensions that are summed away.
+    """A sum of products of activations with constants, as the matrix of the constants' outer product.
 
-    Supported where the batch's letter comes first in the activations and in the result, and stands nowhere else.
+    Covered are equations in which the batch's letter comes first in the activations and in the result, and nowhere else.
+
+    Raises:
+        Refusal: another equation, or a product of two activations.
     """
     operands = tuple(operands[0]) if len(operands) == 1 and isinstance(operands[0], tuple | list) else operands
     if sum(isinstance(o, Symbol) for o in operands) > 1:
-        raise Refusal("never", PRODUCT)
+        raise Refusal("never", OF_PRODUCTS)
     terms, _, out = equation.replace(" ", "").partition("->")
     letters = terms.split(",")
     at = next(i for i, operand in enumerate(operands) if isinstance(operand, Symbol))
@@ -181,6 +206,7 @@ def lower_einsum(context: Context, equation: str, *operands: Any) -> Symbol:
 
 
 def _letters(equation: str) -> list[str]:
+    """The letters that do not occur in an equation."""
     return [letter for letter in "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ" if letter not in equation]
 
 

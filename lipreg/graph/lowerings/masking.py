@@ -1,8 +1,8 @@
 """Activations that are written with a comparison: x * (x > 0), torch.where(x > 0, x, 0.1 * x), x.masked_fill(x < 0, 0).
 
-A comparison jumps, and what is made of it has to be continuous all the same, which is known of a few forms alone: both
-sides are multiples of the x that is compared with 0, or are what is compared. Others are refused. A mask that depends on no
-input chooses among anything.
+A comparison jumps, but a choice by it may be continuous. That is known for a few forms: both sides are multiples of the x
+that is compared with 0, or they are the two sides of the comparison. Other forms are refused. A mask that does not depend
+on the input may choose between any two values.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lipreg.graph.context import Context
 from lipreg.graph.lowerings.arithmetic import lower_add, lower_mul
 from lipreg.graph.lowerings.comparing import lower_maximum, lower_minimum
 from lipreg.graph.lowerings.constants import constant_of
@@ -21,16 +22,26 @@ from lipreg.graph.lowerings.exponentials import below_zero, without_step
 from lipreg.graph.lowerings.leaky import sloped
 from lipreg.graph.lowerings.parts import multiple, two_numbers
 from lipreg.graph.registry import JUMPS, Example, Refusal, lowers
-from lipreg.graph.symbols import Context, Mask, Part, Symbol, is_zero
+from lipreg.graph.symbols import Mask, Part, Symbol, is_zero
 
 FORMS = (
     "x times a number for each side of 0, as x * (x > 0), and torch.where(x > c, ...) of multiples of x where c = 0, or of "
     "x and c themselves"
 )
+"""The choices by a comparison that are covered, for messages."""
 
 
 def compared(context: Context, left: Any, right: Any, above: bool) -> Mask:
-    """Where left > right, or with ``above`` False where left < right, whatever holds at equality."""
+    """The comparison left > right or left < right; what holds where both are equal is left undefined.
+
+    Args:
+        context: of the lowering.
+        left, right: activations or constants, at least one of them activations.
+        above: whether it is left > right.
+
+    Raises:
+        Refusal: neither side depends on the input, or a constant does not fit the activations.
+    """
     if not isinstance(left, Symbol):
         left, right, above = right, left, not above
     if not isinstance(left, Symbol):
@@ -40,18 +51,24 @@ def compared(context: Context, left: Any, right: Any, above: bool) -> Mask:
     return Mask(left, right, above)
 
 
-def chosen(context: Context, mask: Any, yes: Any, no: Any) -> Any:
-    """``yes`` where the mask holds and ``no`` elsewhere.
+def choice(context: Context, mask: Any, yes: Any, no: Any) -> Any:
+    """``yes`` where a mask holds and ``no`` elsewhere.
+
+    Args:
+        context: of the lowering.
+        mask: a comparison, or a constant.
+        yes: activations or a constant.
+        no: likewise.
 
     Raises:
-        Refusal: it is not known to be continuous.
+        Refusal: the choice is not known to be continuous.
     """
     yes, no, mask = constant_of(yes), constant_of(no), constant_of(mask)  # zeros_like(x) is a constant
     if isinstance(mask, Tensor | bool):
         for side in (yes, no):
             if isinstance(side, Part):
                 raise Refusal("never", side.why)
-        return _known(context, torch.as_tensor(mask, dtype=torch.bool), yes, no)
+        return _constant_choice(context, torch.as_tensor(mask, dtype=torch.bool), yes, no)
     over, under = (yes, no) if mask.above else (no, yes)
     x, limit = mask.left, mask.right
     if _same(over, x) and _same(under, limit):
@@ -70,16 +87,16 @@ def chosen(context: Context, mask: Any, yes: Any, no: Any) -> Any:
         one, other = (_number(context, side) for side in (over, under))
         if one is not None and other is not None:
             return two_numbers(x, one, other, of_bool=not any(isinstance(side, Tensor) for side in (yes, no)))
-    steep, leak = (multiple(context, side, x) for side in (over, under))
-    if not is_zero(limit) or steep is None or leak is None:
+    positive_slope, negative_slope = (multiple(context, side, x) for side in (over, under))
+    if not is_zero(limit) or positive_slope is None or negative_slope is None:
         raise Refusal("never", f"a choice that is not known to be continuous, and most jump; covered are {FORMS}")
-    if not steep.requires_grad and bool((steep == 1).all()):
-        return sloped(context, x, leak)
-    return x.scaled(leak).plus(context.relu(x).scaled(steep - leak))
+    if not positive_slope.requires_grad and bool((positive_slope == 1).all()):
+        return sloped(context, x, negative_slope)
+    return x.scaled(negative_slope).plus(context.relu(x).scaled(positive_slope - negative_slope))
 
 
-def _known(context: Context, mask: Tensor, yes: Any, no: Any) -> Any:
-    """A choice by a constant mask; what of a constant is not chosen may be anything, infinite too."""
+def _constant_choice(context: Context, mask: Tensor, yes: Any, no: Any) -> Any:
+    """A choice by a constant mask; entries of a constant that are not taken may be infinite."""
     sides = []
     for side, kept in ((yes, mask), (no, ~mask)):
         if not isinstance(side, Symbol):
@@ -107,7 +124,11 @@ def _number(context: Context, side: Any) -> float | None:
 
 @lowers(operator.invert, torch.logical_not, torch.bitwise_not, "logical_not", "bitwise_not")
 def lower_not(context: Context, input: Any) -> Any:
-    """The other side of a comparison."""
+    """The opposite of a comparison, or of a constant mask.
+
+    Raises:
+        Refusal: it is no comparison.
+    """
     input = constant_of(input)
     if isinstance(input, Tensor):
         return input.logical_not()
@@ -129,28 +150,31 @@ lower_less = lowers(operator.lt, operator.le, torch.lt, torch.le, "lt", "le")(_c
 
 @lowers(torch.where)
 def lower_where(context: Context, condition: Any, input: Any, other: Any) -> Any:
-    return chosen(context, condition, input, other)
+    """``input`` where the condition holds and ``other`` elsewhere; see ``choice``."""
+    return choice(context, condition, input, other)
 
 
 @lowers("where")
 def lower_where_of(context: Context, input: Any, condition: Any, other: Any) -> Symbol:
-    return chosen(context, condition, input, other)
+    """``input`` where the condition holds and ``other`` elsewhere; see ``choice``."""
+    return choice(context, condition, input, other)
 
 
 @lowers(torch.masked_fill, "masked_fill", "masked_fill_")
 def lower_masked_fill(context: Context, input: Any, mask: Any, value: Any) -> Symbol:
-    return chosen(context, mask, value, input)
+    """``value`` where the mask holds and ``input`` elsewhere; see ``choice``."""
+    return choice(context, mask, value, input)
 
 
 class _Choices(nn.Module):
     """Each form of a comparison and of a choice."""
 
-    leak: Tensor
+    slopes: Tensor
 
     def __init__(self) -> None:
         super().__init__()
         self.a, self.b = nn.Linear(4, 5), nn.Linear(5, 2)
-        self.register_buffer("leak", torch.linspace(-0.5, 1.5, 5))
+        self.register_buffer("slopes", torch.linspace(-0.5, 1.5, 5))
         self.known = nn.Buffer(torch.tensor([True, False, True, True, False]))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -160,7 +184,7 @@ class _Choices(nn.Module):
             y
             + torch.where(x > 0, x, 0.1 * x)
             - torch.where(x.ge(0), 2 * x, -x)
-            + x.where(torch.gt(x, 0), x * self.leak)
+            + x.where(torch.gt(x, 0), x * self.slopes)
         )
         y = y + torch.where(torch.ge(x, 0.2), x, 0.2) + torch.where(x < 0.3, x, 0.3) - x.where(x.lt(y), y)
         y = y + x.masked_fill(x <= 0, 0.0) + torch.masked_fill(x, torch.le(x, 0), 0)
@@ -170,7 +194,7 @@ class _Choices(nn.Module):
         y = y + (1.0 - (x > 0).float()) * x * 0.3 + x * (2.0 * (x > 0) - 0.5 * (-x >= 0)) + x * x.lt(0).logical_not()
         y = y + x * torch.where(x > 0, 1.0, 0.1) + torch.where(x > 0, x, 0.1 * x * torch.ones_like(x))
         y = y + x * torch.bitwise_not(x > 0) - 2 * x * (x > 0).bitwise_not() + torch.where(~self.known, y, x)
-        y = y + torch.where(self.known, x, -2 * y) + x.where(self.known, self.leak) + x.masked_fill(self.known, 3.0)
+        y = y + torch.where(self.known, x, -2 * y) + x.where(self.known, self.slopes) + x.masked_fill(self.known, 3.0)
         return self.b(y + torch.where(x.gt(0), 0.0, x))
 
 

@@ -1,4 +1,4 @@
-"""Batch norm with running statistics: a fixed scale and shift; for weights that are trained, one that moves with them."""
+"""Batch norm with running statistics: a fixed scale and shift, or in training a scale that follows the weights."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lipreg.graph.context import Context
 from lipreg.graph.registry import OF_DEVIATION, Example, Refusal, lowers
-from lipreg.graph.symbols import Context, Symbol
+from lipreg.graph.symbols import Symbol
 
 
 def _example() -> nn.Module:
@@ -37,6 +38,11 @@ def _normalize(
     bias: Tensor | None,
     eps: float,
 ) -> Symbol:
+    """weight (x - mean) / sqrt(variance + eps) + bias for each channel.
+
+    Raises:
+        Refusal: there are no running statistics, or the layer is in training mode and that was not waived.
+    """
     if mean is None or variance is None:
         raise Refusal("settings", "batch norm without running statistics (track_running_stats=False)")
     if context.training:
@@ -50,21 +56,21 @@ def _normalize(
     per_channel = (-1,) + (1,) * (len(x.shape) - 1)
     middle, scale = context.tensor(mean).reshape(per_channel), scale.reshape(per_channel)
     shift = torch.zeros_like(middle) if bias is None else context.tensor(bias).reshape(per_channel)
-    if not context.moving:  # one after the other: what it adds up to may cancel
+    if not context.moving:  # shift, scale and shift one after the other: their sum may cancel
         return x.shifted(-middle).scaled(scale).shifted(shift)
-    # what is added before it, and the mean that it takes away, keep their ratio to sigma: both cancel in a batch
-    moved = x.scaled(scale / _growth(context, x).reshape(per_channel))
-    return replace(moved, bias=(x.bias.detach() - middle) * scale + shift)
+    # biases before it and the mean that it subtracts cancel in a batch: no gradient, and no growth of sigma
+    scaled = x.scaled(scale / _growth(context, x).reshape(per_channel))
+    return replace(scaled, bias=(x.bias.detach() - middle) * scale + shift)
 
 
 def _growth(context: Context, x: Symbol) -> Tensor:
-    """1 for each channel, with the gradient of log sigma in what the channel is computed from.
+    """1 for each channel, with the gradient of log sigma with respect to all that the channel is computed from.
 
-    sigma is a buffer of the past, constant to autograd, while a step's own loss sees the sigma of its batch, which grows in
-    proportion to the weights before it. With sigma held, a penalty would shrink those weights at no cost to the loss, sigma
-    would follow, and so on until they vanish. Sigma's own gradient needs the data's covariance; this one takes inputs and
-    units as uncorrelated (``Context.moment``). So it is exact along a channel's weights, and along all that scales the
-    activations that they read.
+    The running sigma is constant to autograd, while the loss of a training step uses the sigma of its batch, which grows in
+    proportion to the weights before it. With sigma constant, a penalty would shrink those weights at no cost to the loss,
+    sigma would follow, and so on until they vanish. The true gradient of sigma needs the covariance of the data; this one
+    takes inputs and units as uncorrelated (``Context.moment``). So it is exact for a common factor of a channel's weights,
+    and for a common factor of the activations that they read.
     """
     moment = context.moment(x).flatten(1).mean(1) if x.shape[1:] else context.moment(x)
     deviation = moment.clamp(min=torch.finfo(moment.dtype).tiny).sqrt()
@@ -73,19 +79,21 @@ def _growth(context: Context, x: Symbol) -> Tensor:
 
 @lowers(nn.BatchNorm1d, example=Example(_example, (4,)))
 def lower_batch_norm(context: Context, module: nn.BatchNorm1d, x: Symbol) -> Symbol:
+    """The batch norm of features or signals with its running statistics, as at evaluation."""
     m = module
     return _normalize(context, x, m.running_mean, m.running_var, m.weight, m.bias, m.eps)
 
 
 @lowers(nn.BatchNorm2d, example=Example(_images, (1, 4, 4)))
 def lower_batch_norm_images(context: Context, module: nn.BatchNorm2d, x: Symbol) -> Symbol:
+    """The batch norm of images with its running statistics, as at evaluation."""
     m = module
     return _normalize(context, x, m.running_mean, m.running_var, m.weight, m.bias, m.eps)
 
 
 @lowers(nn.SyncBatchNorm, example=Example(_synchronised, (1, 4, 4)))
 def lower_synchronised_batch_norm(context: Context, module: nn.SyncBatchNorm, x: Symbol) -> Symbol:
-    """Processes share the statistics of a batch, which evaluation does not use."""
+    """The batch norm with its running statistics; that processes share those of a batch does not matter at evaluation."""
     m = module
     return _normalize(context, x, m.running_mean, m.running_var, m.weight, m.bias, m.eps)
 
@@ -100,7 +108,11 @@ def _by_instance() -> nn.Module:
 
 @lowers(nn.InstanceNorm1d, nn.InstanceNorm2d, example=Example(_by_instance, (3, 2)))
 def lower_instance_norm(context: Context, module: nn.InstanceNorm1d, x: Symbol) -> Symbol:
-    """With running statistics it is a batch norm at evaluation."""
+    """The instance norm with running statistics, which is a batch norm at evaluation.
+
+    Raises:
+        Refusal: one that uses the statistics of its own input.
+    """
     m = module
     if not m.track_running_stats:
         raise Refusal("never", OF_DEVIATION)
@@ -119,6 +131,11 @@ def lower_instance_norm_call(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Symbol:
+    """The instance norm with given statistics.
+
+    Raises:
+        Refusal: one that uses the statistics of its own input.
+    """
     if use_input_stats:
         raise Refusal("never", OF_DEVIATION)
     return _normalize(context, input, running_mean, running_var, weight, bias, eps)
@@ -136,6 +153,11 @@ def lower_batch_norm_call(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Symbol:
+    """The batch norm with given statistics.
+
+    Raises:
+        Refusal: it uses those of the batch, at evaluation or in training mode that was not waived.
+    """
     if training:  # networks are traced in evaluation mode
         raise Refusal("settings", "batch norm that uses batch statistics at evaluation; pass training=self.training")
     if context.training:

@@ -9,17 +9,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lipreg.graph.context import Context
 from lipreg.graph.registry import Example, Refusal, lowers
-from lipreg.graph.symbols import Context, Symbol
+from lipreg.graph.symbols import Symbol
 from lipreg.linalg import gather
 
 MODES = ("constant", "zeros", "reflect", "replicate", "circular")
+"""The modes of padding that are covered; ``zeros`` is that of convolutions."""
 CLASSES: dict[str, tuple[type[nn.Module], ...]] = {
     "reflect": (nn.ReflectionPad1d, nn.ReflectionPad2d),
     "replicate": (nn.ReplicationPad1d, nn.ReplicationPad2d),
     "circular": (nn.CircularPad1d, nn.CircularPad2d),
     "constant": (nn.ZeroPad1d, nn.ZeroPad2d, nn.ConstantPad1d, nn.ConstantPad2d),
 }
+"""The padding layers of each mode."""
 
 
 def positions(x: Symbol) -> Tensor:
@@ -28,7 +31,16 @@ def positions(x: Symbol) -> Tensor:
 
 
 def moved(context: Context, x: Symbol, index: Tensor) -> Symbol:
-    """The activations with entry ``index`` (a flat position, -1 for 0) at each place of the result."""
+    """The activations with entries at other places.
+
+    Args:
+        context: of the lowering.
+        x: the activations.
+        index: at each place of the result the flat position of an entry, -1 for 0.
+
+    Raises:
+        Refusal: the result has no entries.
+    """
     if not index.numel():
         raise Refusal("settings", f"a part without entries, of shape {tuple(index.shape)}, of activations {x.shape}")
     return x.then(gather(index, x.shape, tuple(index.shape), context.like))
@@ -41,14 +53,25 @@ def mirrored(context: Context, x: Symbol) -> Symbol:
 
 
 def pad(context: Context, x: Symbol, ends: Sequence[tuple[int, int]], mode: str, value: float = 0.0) -> Symbol:
-    """The activations with so many entries added before and after each of the last dimensions."""
+    """The activations with entries added before and after each of the last dimensions.
+
+    Args:
+        context: of the lowering.
+        x: the activations.
+        ends: for each of these dimensions how many entries before and after it; below 0 entries are cut off.
+        mode: one of ``MODES``.
+        value: of the entries added in the modes "constant" and "zeros".
+
+    Raises:
+        Refusal: another mode, or a result without entries.
+    """
     if mode not in MODES:
         raise Refusal("settings", f"padding mode {mode!r}")
     flat = [end for pair in reversed(ends) for end in pair]
     index = positions(x)
     if mode in ("constant", "zeros"):
         index = F.pad(index, flat, value=-1)
-    else:  # torch pads images, floating point ones, of (batch, channels, ...)
+    else:  # in these modes torch pads floating point images (batch, channels, ...)
         spare = len(ends) + 2 - index.dim()
         image = index.double().reshape(*(1,) * spare, *index.shape)
         image = F.pad(image, flat, mode=mode)
@@ -81,6 +104,7 @@ def pad(context: Context, x: Symbol, ends: Sequence[tuple[int, int]], mode: str,
     ),
 )
 def lower_pad(context: Context, module: Any, x: Symbol) -> Symbol:
+    """The activations with padding, by the settings of the layer."""
     ends: tuple[int, ...] = tuple(module.padding)
     value = getattr(module, "value", 0.0)
     mode = next(mode for mode, kinds in CLASSES.items() if isinstance(module, kinds))
@@ -91,12 +115,18 @@ def lower_pad(context: Context, module: Any, x: Symbol) -> Symbol:
 def lower_pad_call(
     context: Context, input: Symbol, pad: Sequence[int], mode: str = "constant", value: float | None = None
 ) -> Symbol:
+    """The activations with padding, by torch's arguments; the batch axis has none."""
     return _pad_flat(context, input, pad, mode, value or 0.0)
 
 
 def _pad_flat(context: Context, x: Symbol, flat: Sequence[int], mode: str, value: float) -> Symbol:
+    """Padding in torch's form, the last dimension first.
+
+    Raises:
+        Refusal: it pads the batch axis.
+    """
     ends = [(int(flat[i]), int(flat[i + 1])) for i in range(0, len(flat), 2)][::-1]
-    while len(ends) > len(x.shape) and ends[0] == (0, 0):  # none of the batch axis
+    while len(ends) > len(x.shape) and ends[0] == (0, 0):  # no padding of an axis in front
         ends = ends[1:]
     if len(ends) > len(x.shape):
         raise Refusal("settings", "padding of the batch axis")

@@ -1,4 +1,4 @@
-"""Max pooling, the one nonlinearity beside ReLU, lowered to explicit windows."""
+"""Max pooling, lowered to explicit windows."""
 
 from __future__ import annotations
 
@@ -10,14 +10,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lipreg.graph.context import Context
 from lipreg.graph.lowerings.convolution import spatial
 from lipreg.graph.registry import Example, Refusal, lowers
-from lipreg.graph.symbols import Context, Symbol
+from lipreg.graph.symbols import Symbol
 from lipreg.linalg import Shape
 
 
 def pooled_size(size: int, kernel: int, stride: int, padding: int, dilation: int, ceil_mode: bool) -> int:
-    """How many windows one dimension has, by torch's rule: one that would start in the far padding is dropped."""
+    """How many windows one dimension has, by torch's rule.
+
+    Args:
+        size: entries of the dimension.
+        kernel: entries of a window.
+        stride: between the starts of windows.
+        padding: before and after the dimension.
+        dilation: between the entries of a window.
+        ceil_mode: whether a last window may hang over; one that would start in the padding behind is dropped.
+    """
     span = size + 2 * padding - dilation * (kernel - 1) - 1
     count = (-(-span // stride) if ceil_mode else span // stride) + 1
     if ceil_mode and (count - 1) * stride >= size + padding:
@@ -26,18 +36,28 @@ def pooled_size(size: int, kernel: int, stride: int, padding: int, dilation: int
 
 
 def adaptive_windows(size: int, outputs: int) -> list[list[int]]:
-    """The positions that each output of adaptive pooling reads in one dimension."""
+    """The positions that each output of adaptive pooling reads in one dimension, by torch's rule."""
     return [list(range(i * size // outputs, -(-(i + 1) * size // outputs))) for i in range(outputs)]
 
 
-def adaptive_sizes(wanted: Any, x: Symbol, dims: int) -> Shape:
-    """The output sizes of adaptive pooling; None keeps a dimension."""
-    wanted = (wanted,) * dims if wanted is None or isinstance(wanted, int) else tuple(wanted)
-    return tuple(have if want is None else int(want) for want, have in zip(wanted, x.shape[-dims:], strict=True))
+def adaptive_sizes(sizes: Any, x: Symbol, dims: int) -> Shape:
+    """The output sizes of adaptive pooling.
+
+    Args:
+        sizes: one for all spatial dimensions, or one for each; None keeps a dimension.
+        x: the activations.
+        dims: how many spatial dimensions they have.
+    """
+    sizes = (sizes,) * dims if sizes is None or isinstance(sizes, int) else tuple(sizes)
+    return tuple(have if want is None else int(want) for want, have in zip(sizes, x.shape[-dims:], strict=True))
 
 
 def _pool(context: Context, x: Symbol, axes: list[list[list[int]]]) -> Symbol:
-    """Max over the products of the given positions of each axis."""
+    """The largest entry over all products of the positions of a window along each axis.
+
+    Raises:
+        Refusal: a window lies in the padding alone.
+    """
     dims = len(axes)
     sizes = x.shape[-dims:]
     steps = [math.prod(sizes[i + 1 :]) for i in range(dims)]
@@ -66,6 +86,11 @@ def _max_pool(
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> Symbol:
+    """Max pooling by torch's settings.
+
+    Raises:
+        Refusal: it returns indices, or the activations have other dimensions.
+    """
     if len(x.shape) not in (dims, dims + 1):
         raise Refusal("settings", f"MaxPool{dims}d of activations {x.shape}")
     if return_indices:
@@ -87,6 +112,7 @@ def _max_pool(
     ),
 )
 def lower_max_pool(context: Context, module: nn.MaxPool1d | nn.MaxPool2d, x: Symbol) -> Symbol:
+    """The largest entry of each window, by the settings of the layer."""
     dims, m = (2 if isinstance(module, nn.MaxPool2d) else 1), module
     return _max_pool(context, x, dims, m.kernel_size, m.stride, m.padding, m.dilation, m.ceil_mode, m.return_indices)
 
@@ -113,6 +139,7 @@ lower_max_pool2d = lowers(F.max_pool2d, torch.max_pool2d)(_max_pool_call(2))
     ),
 )
 def lower_adaptive_max_pool(context: Context, module: nn.AdaptiveMaxPool1d | nn.AdaptiveMaxPool2d, x: Symbol) -> Symbol:
+    """The largest entry of each of the windows that make so many outputs; see ``adaptive_windows``."""
     dims = 2 if isinstance(module, nn.AdaptiveMaxPool2d) else 1
     return _adaptive(context, x, dims, module.output_size, module.return_indices)
 
@@ -121,6 +148,7 @@ def lower_adaptive_max_pool(context: Context, module: nn.AdaptiveMaxPool1d | nn.
 def lower_adaptive_max_pool1d_call(
     context: Context, input: Symbol, output_size: Any, return_indices: bool = False
 ) -> Symbol:
+    """The largest entry of each of the windows that make so many outputs, of signals."""
     return _adaptive(context, input, 1, output_size, return_indices)
 
 
@@ -128,6 +156,7 @@ def lower_adaptive_max_pool1d_call(
 def lower_adaptive_max_pool_call(
     context: Context, input: Symbol, output_size: Any, return_indices: bool = False
 ) -> Symbol:
+    """The largest entry of each of the windows that make so many outputs, of images."""
     return _adaptive(context, input, 2, output_size, return_indices)
 
 

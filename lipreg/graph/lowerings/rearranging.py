@@ -1,6 +1,6 @@
-"""Everything else that only puts entries somewhere else: torch's own call is asked where, with positions as entries.
+"""Further calls that only move entries: torch's own call, run on positions as entries, shows where each goes.
 
-The positions are those of a few points at once, so that a call that moves the batch axis, or mixes points, shows it.
+The positions are those of a few points at once, so that a call that moves the batch axis, or mixes points, is noticed.
 """
 
 from __future__ import annotations
@@ -12,21 +12,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lipreg.graph.context import Context
 from lipreg.graph.lowerings.padding import moved, positions
 from lipreg.graph.registry import Example, Refusal, lowers
-from lipreg.graph.symbols import Context, Symbol
+from lipreg.graph.symbols import Symbol
 
 POINTS = 3
+"""Of the positions that a call is run on."""
 _MIXES = "it moves the batch axis, or mixes the points of a batch"
 
 
 def rearranged(context: Context, x: Symbol, call: Callable[[Tensor], Any]) -> Any:
-    """What a call that moves entries gives of the activations; zeros that it fills in are zeros.
+    """The result of a call that moves entries, and may fill in zeros.
 
     Args:
         context: of the lowering.
         x: the activations.
-        call: of a tensor ``(batch, *x.shape)``; it returns one such tensor, or several.
+        call: takes a tensor ``(batch, *x.shape)``, and returns one with the same batch axis, or several.
 
     Raises:
         Refusal: torch refuses the call, or a result's entry is none of the same point.
@@ -34,26 +36,26 @@ def rearranged(context: Context, x: Symbol, call: Callable[[Tensor], Any]) -> An
     own = (positions(x) + 1).double()  # 0 is left for zeros
     ahead = own.numel() * torch.arange(POINTS, dtype=own.dtype).reshape(POINTS, *(1,) * own.dim())
     try:
-        found = call(own + ahead)
+        result = call(own + ahead)
     except (RuntimeError, IndexError, ValueError) as error:
         raise Refusal("settings", str(error)) from error
-    if isinstance(found, Tensor):
-        return _one(context, x, found)
-    return tuple(_one(context, x, part) for part in found)
+    if isinstance(result, Tensor):
+        return _one(context, x, result)
+    return tuple(_one(context, x, part) for part in result)
 
 
-def _one(context: Context, x: Symbol, found: Tensor) -> Symbol:
-    if found.dim() == 0 or len(found) != POINTS:
+def _one(context: Context, x: Symbol, result: Tensor) -> Symbol:
+    if result.dim() == 0 or len(result) != POINTS:
         raise Refusal("settings", _MIXES)
-    count, first = positions(x).numel(), found[0]
-    ahead = count * torch.arange(POINTS, dtype=found.dtype).reshape(POINTS, *(1,) * first.dim())
-    if not bool(((first <= count) & (found == torch.where(first > 0, first + ahead, 0.0))).all()):
+    count, first = positions(x).numel(), result[0]
+    ahead = count * torch.arange(POINTS, dtype=result.dtype).reshape(POINTS, *(1,) * first.dim())
+    if not bool(((first <= count) & (result == torch.where(first > 0, first + ahead, 0.0))).all()):
         raise Refusal("settings", _MIXES)
     return moved(context, x, first.long() - 1)
 
 
-def _asked(call: Callable[..., Any]) -> Callable[..., Any]:
-    """The lowering of a function that moves entries: it is asked where to."""
+def _by_positions(call: Callable[..., Any]) -> Callable[..., Any]:
+    """The lowering of a function that moves entries; see ``rearranged``."""
 
     def lower(context: Context, input: Symbol, *args: Any, **kwargs: Any) -> Any:
         return rearranged(context, input, lambda x: call(x, *args, **kwargs))
@@ -63,21 +65,24 @@ def _asked(call: Callable[..., Any]) -> Callable[..., Any]:
 
 @lowers(nn.PixelShuffle, nn.PixelUnshuffle, nn.ChannelShuffle, nn.Unfold)
 def lower_shuffle(context: Context, module: nn.Module, x: Symbol) -> Symbol:
+    """The entries where the layer puts them."""
     return rearranged(context, x, module.forward)
 
 
 @lowers(torch.tril, "tril")
 def lower_tril(context: Context, input: Symbol, diagonal: int = 0) -> Symbol:
+    """The lower triangle of the last two dimensions, 0 above the diagonal."""
     return _triangle(context, input, lambda x: x.tril(diagonal))
 
 
 @lowers(torch.triu, "triu")
 def lower_triu(context: Context, input: Symbol, diagonal: int = 0) -> Symbol:
+    """The upper triangle of the last two dimensions, 0 below the diagonal."""
     return _triangle(context, input, lambda x: x.triu(diagonal))
 
 
 def _triangle(context: Context, x: Symbol, call: Callable[[Tensor], Tensor]) -> Symbol:
-    if x.ndim < 3:  # which points keep what depends on how many there are
+    if x.ndim < 3:  # what a point keeps would depend on its place in the batch
         raise Refusal("settings", "a triangle of the batch axis and another one")
     return rearranged(context, x, call)
 
@@ -97,8 +102,8 @@ for _targets in (
     (F.pixel_unshuffle,),
     (F.channel_shuffle,),
 ):
-    lowers(*_targets)(_asked(_targets[0]))
-lowers("unfold")(_asked(Tensor.unfold))
+    lowers(*_targets)(_by_positions(_targets[0]))
+lowers("unfold")(_by_positions(Tensor.unfold))
 
 
 class _Images(nn.Module):

@@ -1,4 +1,4 @@
-"""Upsampling: nearest, where each entry is one of the input's, and linear, one small matrix along each dimension."""
+"""Upsampling: nearest, where each entry is one of the input, and linear, one small matrix along each dimension."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lipreg.graph.context import Context
 from lipreg.graph.lowerings.arrangement import permuted
 from lipreg.graph.lowerings.padding import moved, positions
 from lipreg.graph.registry import Example, Refusal, lowers
-from lipreg.graph.symbols import Context, Symbol
+from lipreg.graph.symbols import Symbol
 from lipreg.linalg import Repeated
 
 _LINEAR = {"linear": 1, "bilinear": 2}
@@ -35,6 +36,11 @@ _LINEAR = {"linear": 1, "bilinear": 2}
     ),
 )
 def lower_upsample(context: Context, module: nn.Upsample, x: Symbol) -> Symbol:
+    """The activations resized, by the settings of the layer.
+
+    Raises:
+        Refusal: another mode, or recompute_scale_factor.
+    """
     m = module
     if m.recompute_scale_factor:
         raise Refusal("settings", "upsampling with recompute_scale_factor")
@@ -51,31 +57,41 @@ def lower_interpolate(
     align_corners: bool | None = None,
     **kwargs: Any,
 ) -> Symbol:
+    """The activations resized, by torch's arguments.
+
+    Raises:
+        Refusal: another mode, or further arguments.
+    """
     if any(kwargs.values()):
         raise Refusal("settings", f"interpolate with {', '.join(k for k, v in kwargs.items() if v)}")
     return _resize(context, input, size, scale_factor, mode, align_corners)
 
 
 def _resize(context: Context, x: Symbol, size: Any, factor: Any, mode: str, align_corners: bool | None) -> Symbol:
+    """The activations in other spatial sizes.
+
+    Raises:
+        Refusal: another mode than nearest, linear and bilinear.
+    """
     if mode in _LINEAR and len(x.shape) == _LINEAR[mode] + 1:
         return _linear(context, x, size, factor, align_corners)
     if mode not in ("nearest", "nearest-exact"):
         raise Refusal("not yet", f"interpolation by {mode!r}; 'nearest', 'linear' and 'bilinear' are covered")
-    # torch itself says which entry each place reads; positions are whole numbers, exact in float64
+    # torch's own call on positions shows which entry each place reads; they are whole numbers, exact in float64
     index = F.interpolate(positions(x).double().unsqueeze(0), size=size, scale_factor=factor, mode=mode)
     return moved(context, x, index[0].long())
 
 
 def _linear(context: Context, x: Symbol, size: Any, factor: Any, align_corners: bool | None) -> Symbol:
-    """One dimension after the other: torch says of each unit vector what its interpolation is, a column of the matrix."""
+    """Linear interpolation along one dimension after the other: torch's own of the unit vectors makes the matrix."""
     dims = len(x.shape) - 1
     sizes, factors = (list(v) if isinstance(v, tuple | list) else [v] * dims for v in (size, factor))
     for axis in range(dims):
         columns = torch.eye(x.shape[axis + 1], dtype=torch.float64).unsqueeze(0)
-        found = F.interpolate(
+        matrix = F.interpolate(
             columns, size=sizes[axis], scale_factor=factors[axis], mode="linear", align_corners=align_corners
         )
-        weight = context.tensor(found[0].T.contiguous())
+        weight = context.tensor(matrix[0].T.contiguous())
         order = [i for i in range(dims + 1) if i != axis + 1] + [axis + 1]
         last = permuted(context, x, order)
         last = last.then(Repeated(weight, last.shape, (*last.shape[:-1], len(weight))))

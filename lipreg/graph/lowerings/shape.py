@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from lipreg.graph.batches import BatchSize, Stacked, Steps
+from lipreg.graph.context import Context
 from lipreg.graph.lowerings.arrangement import permuted, sliced
 from lipreg.graph.lowerings.steps import as_whole, in_steps
 from lipreg.graph.registry import Example, Refusal, lowers
-from lipreg.graph.symbols import Context, Symbol
+from lipreg.graph.symbols import Symbol
 
 
 def _flatten(context: Context, x: Symbol | Steps, start: int, end: int) -> Symbol | Steps:
@@ -29,12 +30,16 @@ def _flatten(context: Context, x: Symbol | Steps, start: int, end: int) -> Symbo
 
 
 def _reshape(context: Context, x: Symbol | Steps, sizes: Sequence[Any]) -> Symbol | Steps:
-    """x in another shape, whose first axis is the batch, or the batch joined with others."""
+    """x in another shape, whose first axis is the batch, or the batch joined with others.
+
+    Raises:
+        Refusal: another first axis, or sizes that do not fit.
+    """
     whole, batch, rest = as_whole(context, x), sizes[0], [int(size) for size in sizes[1:]]
     size, times = math.prod(whole.shape), batch.times if isinstance(batch, BatchSize) else None
     if times is not None and rest.count(-1) == 1:
-        known = -math.prod(rest) * times
-        rest[rest.index(-1)] = size // known if known and size % known == 0 else 0
+        known_size = -math.prod(rest) * times
+        rest[rest.index(-1)] = size // known_size if known_size and size % known_size == 0 else 0
     row = math.prod(rest)
     fits = row > 0 and size % row == 0 if batch == -1 else times is not None and times * row == size
     if not fits:
@@ -56,6 +61,7 @@ def _named(size: Any) -> Any:
 
 @lowers(nn.Flatten, example=Example(lambda: nn.Sequential(nn.Flatten(), nn.Linear(6, 3)), (2, 3)))
 def lower_flatten(context: Context, module: nn.Flatten, x: Symbol | Steps) -> Symbol | Steps:
+    """The dimensions from ``start_dim`` to ``end_dim`` joined; see ``lower_flatten_call``."""
     return _flatten(context, x, module.start_dim, module.end_dim)
 
 
@@ -63,6 +69,7 @@ def lower_flatten(context: Context, module: nn.Flatten, x: Symbol | Steps) -> Sy
 def lower_flatten_call(
     context: Context, input: Symbol | Steps, start_dim: int = 0, end_dim: int = -1
 ) -> Symbol | Steps:
+    """The dimensions from ``start_dim`` to ``end_dim`` joined; if the batch axis is among them, rows of it (``Steps``)."""
     return _flatten(context, input, start_dim, end_dim)
 
 
@@ -81,22 +88,38 @@ def _unflatten(context: Context, x: Symbol | Steps, dim: Any, given: Any) -> Sym
 
 @lowers(nn.Unflatten, example=Example(lambda: nn.Sequential(nn.Unflatten(1, (2, 3)), nn.Linear(3, 2)), (6,)))
 def lower_unflatten(context: Context, module: nn.Unflatten, x: Symbol | Steps) -> Symbol | Steps:
+    """A dimension split into several; see ``lower_unflatten_call``."""
     return _unflatten(context, x, module.dim, module.unflattened_size)
 
 
 @lowers(torch.unflatten, "unflatten")
 def lower_unflatten_call(context: Context, input: Symbol | Steps, dim: Any, sizes: Any) -> Symbol | Steps:
+    """A dimension split into several.
+
+    Raises:
+        Refusal: it is given by a name, or the sizes do not fit.
+    """
     return _unflatten(context, input, dim, sizes)
 
 
 @lowers(torch.reshape, "reshape", "view")
 def lower_reshape(context: Context, input: Symbol | Steps, *shape: Any, **kwargs: Any) -> Symbol | Steps:
+    """The same entries in another shape, whose first axis is the batch, or the batch joined with others (``Steps``).
+
+    Raises:
+        Refusal: another first axis, or sizes that do not fit.
+    """
     given = kwargs.get("shape", shape)
     return _reshape(context, input, given[0] if len(given) == 1 and isinstance(given[0], tuple | list) else given)
 
 
 @lowers(torch.squeeze, "squeeze")
 def lower_squeeze(context: Context, input: Symbol, dim: int | None = None) -> Symbol:
+    """A dimension of size 1 left out, or all of them; the batch axis stays.
+
+    Raises:
+        Refusal: it is the batch axis.
+    """
     if dim is None:  # of a batch of one point the module would drop the batch axis too: it is kept
         return input.reshape(tuple(size for size in input.shape if size != 1))
     at = dim % input.ndim - 1
@@ -109,6 +132,11 @@ def lower_squeeze(context: Context, input: Symbol, dim: int | None = None) -> Sy
 
 @lowers(torch.unsqueeze, "unsqueeze")
 def lower_unsqueeze(context: Context, input: Symbol, dim: int) -> Symbol:
+    """A new dimension of size 1.
+
+    Raises:
+        Refusal: it would stand in front of the batch axis.
+    """
     at = dim % (input.ndim + 1) - 1
     if at < 0:
         raise Refusal("settings", "unsqueeze before the batch axis")
@@ -117,6 +145,11 @@ def lower_unsqueeze(context: Context, input: Symbol, dim: int) -> Symbol:
 
 @lowers(builtins.getattr)
 def lower_getattr(context: Context, input: Any, name: str) -> Any:
+    """The attributes shape, ndim, mT and mH of activations, and the fields of several results.
+
+    Raises:
+        Refusal: another attribute.
+    """
     rows = len(input) if isinstance(input, Steps) else 1
     if isinstance(input, tuple) and not isinstance(input, Steps):  # of torch.max and torch.sort along a dimension
         return getattr(input, name)
@@ -131,12 +164,13 @@ def lower_getattr(context: Context, input: Any, name: str) -> Any:
 
 @lowers(builtins.len)
 def lower_length(context: Context, input: Symbol | Steps) -> BatchSize:
+    """The number of points, or of rows."""
     return BatchSize(len(input) if isinstance(input, Steps) else 1)
 
 
 @lowers(operator.getitem)
 def lower_getitem(context: Context, input: Any, index: Any) -> Any:
-    # else x.shape, or several results
+    """A part of activations (``arrangement.sliced``), a size of a shape, or one of several results."""
     if isinstance(input, Stacked) and isinstance(index, slice):
         return Stacked(input[index])
     return sliced(context, input, index) if isinstance(input, Symbol) else input[index]
@@ -144,6 +178,11 @@ def lower_getitem(context: Context, input: Any, index: Any) -> Any:
 
 @lowers("view_as", "reshape_as")
 def lower_reshape_as(context: Context, input: Symbol | Steps, other: Any) -> Symbol | Steps:
+    """The same entries in the shape of other activations.
+
+    Raises:
+        Refusal: the shape of a constant.
+    """
     if not isinstance(other, Symbol | Steps):
         raise Refusal("settings", "a reshape to the shape of a constant")
     rows = BatchSize(len(other) if isinstance(other, Steps) else 1)
@@ -151,8 +190,9 @@ def lower_reshape_as(context: Context, input: Symbol | Steps, other: Any) -> Sym
 
 
 @lowers("contiguous", "clone", "detach", torch.detach, torch.nan_to_num, "nan_to_num")
-def lower_copy(context: Context, input: Symbol, *args: Any, **kwargs: Any) -> Symbol:
-    return input  # of a detached value too: the function's slope is asked for, not what trains through it
+def lower_same(context: Context, input: Symbol, *args: Any, **kwargs: Any) -> Symbol:
+    """The activations themselves; detached ones too, for a bound is about the function and not about what trains."""
+    return input
 
 
 class _Reshapes(nn.Module):

@@ -1,30 +1,31 @@
-"""Rows of several steps as one activation of every point, and back."""
+"""The rows of several steps as one tensor of every point, and back."""
 
 from __future__ import annotations
 
 from lipreg.graph.batches import Stacked, Steps
+from lipreg.graph.context import Context
 from lipreg.graph.lowerings.arrangement import lower_stack, sliced
-from lipreg.graph.symbols import Context, Symbol
+from lipreg.graph.symbols import Symbol
 
 
 def as_whole(context: Context, x: Symbol | Steps | Stacked) -> Symbol:
-    """All rows of a point together, ``(batch, rows, *shape)``."""
+    """The rows of every point as one expression, ``(batch, rows, *shape)``; plain activations have one row."""
     if isinstance(x, Symbol):
         return x.reshape((1, *x.shape))
     if isinstance(x, Steps) and x.whole is not None:
         return x.whole
-    found = lower_stack(context, x, 1)
-    assert isinstance(found, Symbol)
-    return found
+    whole = lower_stack(context, x, 1)
+    assert isinstance(whole, Symbol)
+    return whole
 
 
 def in_steps(context: Context, whole: Symbol) -> Symbol | Steps:
-    """Rows ``(batch, rows, *shape)`` as rows of the batch; a plain activation where each point has one."""
+    """Rows ``(batch, rows, *shape)`` as rows of the batch (``Steps``); plain activations where each point has one row."""
     return whole.reshape(whole.shape[1:]) if whole.shape[0] == 1 else Steps(_rows(context, whole), whole)
 
 
 def in_stack(context: Context, whole: Symbol) -> Stacked:
-    """Rows ``(batch, rows, *shape)`` as members of a stack."""
+    """Rows ``(batch, rows, *shape)`` as members of a stack (``Stacked``)."""
     return Stacked(_rows(context, whole))
 
 

@@ -1,4 +1,4 @@
-"""Writing to parts of a tensor, ``y[:, :2] = value``: each entry is one that was there, or one of the value's."""
+"""Writes to parts of a tensor, ``y[:, :2] = value``: each entry is an old one, or one of the value."""
 
 from __future__ import annotations
 
@@ -7,23 +7,28 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lipreg.graph.context import Context
 from lipreg.graph.inplace import put
 from lipreg.graph.lowerings.arithmetic import broadcasted
 from lipreg.graph.lowerings.arrangement import lower_concatenation
-from lipreg.graph.lowerings.masking import chosen
+from lipreg.graph.lowerings.masking import choice
 from lipreg.graph.lowerings.padding import moved
 from lipreg.graph.registry import JUMPS, Example, Refusal, lowers
-from lipreg.graph.symbols import Context, Mask, Symbol
+from lipreg.graph.symbols import Mask, Symbol
 
 POINTS = 2
-"""With which an index is tried: what it writes to has to be the same for all."""
+"""Points with which an index is tried: it has to write to the same entries of all."""
 
 
 @lowers(put)
 def lower_put(context: Context, input: Any, index: Any, value: Any) -> Symbol:
-    """The tensor after ``input[index] = value``."""
+    """The tensor after ``input[index] = value``.
+
+    Raises:
+        Refusal: a write to some points alone, at places that depend on activations, or into a constant.
+    """
     if isinstance(index, Mask):
-        return chosen(context, index, value, input)
+        return choice(context, index, value, input)
     if not isinstance(input, Symbol):
         raise Refusal(
             "settings", "writing activations into a constant that has no axis of points; clone it for each point"
@@ -43,19 +48,23 @@ def lower_put(context: Context, input: Any, index: Any, value: Any) -> Symbol:
 
 @lowers("zero_", torch.zero_)
 def lower_zero(context: Context, input: Symbol) -> Symbol:
-    """What is 0 everywhere; ``put`` makes a whole of a part, y[:, :2].zero_()."""
+    """0 everywhere, in the shape of the activations; ``put`` makes a whole of a part, y[:, :2].zero_()."""
     return Symbol({}, torch.zeros_like(input.bias))
 
 
 @lowers("fill_", torch.fill_)
 def lower_fill(context: Context, input: Symbol, value: Any) -> Symbol:
-    """What is one number everywhere."""
+    """One number everywhere, in the shape of the activations."""
     return lower_copy(context, input, value)
 
 
 @lowers("copy_")
 def lower_copy(context: Context, input: Symbol, src: Any, non_blocking: bool = False) -> Symbol:
-    """Another value, repeated to the shape of what it is written into."""
+    """The value ``src``, repeated to the shape of the activations that it is written over.
+
+    Raises:
+        Refusal: a comparison, or a shape that does not fit.
+    """
     if isinstance(src, Mask):
         raise Refusal("never", JUMPS)
     if not isinstance(src, Symbol):

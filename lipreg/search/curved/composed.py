@@ -39,23 +39,25 @@ def composed(local: Analysis, budget: Budget | None = None) -> Analysis | None:
     alone = [i for i, _ in graph.curves()] == [index] and graph.output.sources == (index,)
     if not alone or not isinstance(node, Curved) or not graph.relus() or placed.problem.q not in (None, math.inf):
         return None
-    reach, rows = local.reach[node.source], placed.rows.to(graph.dtype)
+    bounds, rows = local.value_bounds[node.source], placed.rows.to(graph.dtype)
     along = Ball(rows, torch.zeros_like(rows)).through(graph.output.maps[0], back=True)
     read = (along.size > 0)[0].flatten(1).sum(1)
     if int(read.max()) > READ or int((2**read).sum()) > ROWS:
         return None
-    low, high = along.times(*(end.unsqueeze(1) for end in node.curve.slopes(reach.lower, reach.upper))).ends
-    given = torch.cat([_vertices(*ends) for ends in zip(low[0].flatten(1), high[0].flatten(1), strict=True)])
+    low, high = along.times(*(end.unsqueeze(1) for end in node.curve.slopes(bounds.lower, bounds.upper))).ends
+    vertices = torch.cat([_vertices(*ends) for ends in zip(low[0].flatten(1), high[0].flatten(1), strict=True)])
     before = Graph(graph.nodes[: node.source + 1], graph.name)
-    question = PlacedProblem(placed.problem, placed.region, given.unsqueeze(0), placed.functionals, placed.outside)
+    question = PlacedProblem(
+        placed.problem, placed.region, vertices.unsqueeze(0), placed.functional_names, placed.outside
+    )
     return analyse(before, question, budget=budget)
 
 
 def _vertices(low: Tensor, high: Tensor) -> Tensor:
     """All vertices of a box with so many ends apart, ``(vertices, entries)``."""
-    found = low.unsqueeze(0)
+    vertices = low.unsqueeze(0)
     for at in (low < high).nonzero().flatten().tolist():
-        other = found.clone()
+        other = vertices.clone()
         other[:, at] = high[at]
-        found = torch.cat([found, other])
-    return found
+        vertices = torch.cat([vertices, other])
+    return vertices

@@ -19,12 +19,12 @@ from torch import Tensor
 from lipreg.graph import Affine, Forward, Graph, UnitsAlike, WithoutPools
 from lipreg.linalg import vector_norm
 from lipreg.linalg.floats import EPS, SPARE
-from lipreg.search.curved.enclosure import Ball, Enclosing
+from lipreg.search.curved.enclosure import Ball, EnclosurePass
 
 
 @dataclass(frozen=True)
-class Deviation:
-    """What is known of J.
+class BoxDeviation:
+    """What is proved of J, and about what it is from.
 
     Attributes:
         jacobian: bounds on its entries, ``(batch, rows, inputs)``; their center is the Jacobian at slopes in the middle.
@@ -36,7 +36,7 @@ class Deviation:
 
 
 class _Along(UnitsAlike[Ball], WithoutPools, Forward[Ball]):
-    """Derivatives along the axes ``(batch, inputs, *shape)`` at given slopes; ``read`` by every Relu and Curved."""
+    """Derivatives along the axes ``(batch, inputs, *shape)`` at fixed slopes; ``read`` by every Relu and Curved."""
 
     def __init__(self, slopes: Mapping[int, Tensor], start: Ball) -> None:
         self.slopes, self.start = slopes, start
@@ -59,15 +59,16 @@ class _Along(UnitsAlike[Ball], WithoutPools, Forward[Ball]):
         return Ball(center, slope.abs() * value.radius * (1.0 + 4 * EPS) + EPS * center.abs())
 
 
-def deviation(graph: Graph, rows: Tensor, held: Enclosing, gradients: Mapping[int, Ball]) -> Deviation:
-    """The Jacobian of rows ``(batch, rows, outputs)`` over the parts that a pass has gone through.
+def box_deviation(graph: Graph, rows: Tensor, enclosures: EnclosurePass, gradients: Mapping[int, Ball]) -> BoxDeviation:
+    """The Jacobian of rows over the parts that a pass has gone through.
 
     Args:
         graph: without max pools.
-        held: of the parts.
+        rows: ``(batch, rows, outputs)``.
+        enclosures: the pass over the parts.
         gradients: over them, at every unit's output.
     """
-    ends, axes = held.slopes, held.start().along
+    ends, axes = enclosures.slopes, enclosures.start().along
     middles = {i: (least + most) / 2 for i, (least, most) in ends.items()}
     rules = _Along(middles, axes)
     last = len(graph.nodes) - 1
@@ -81,7 +82,7 @@ def deviation(graph: Graph, rows: Tensor, held: Enclosing, gradients: Mapping[in
         radius = radius + (size @ along.mT) * (1.0 + (size.shape[2] + SPARE) * EPS)
         part = vector_norm(size.mT, 2.0) * vector_norm(along.mT, 2.0)
         parts[index] = part.unflatten(1, middles[index].shape[1:])
-    return Deviation(Ball(center, radius * (1.0 + (len(gradients) + SPARE) * EPS)), parts)
+    return BoxDeviation(Ball(center, radius * (1.0 + (len(gradients) + SPARE) * EPS)), parts)
 
 
 def _of_rows(rows: Tensor, along: Ball) -> tuple[Tensor, Tensor]:

@@ -2,7 +2,7 @@
 
 x = origin + Q y with Q orthogonal. A network that reads few directions of many inputs (a policy, say) bends along these
 alone: boxes that are long in all others then lose little. Distances in l2 are the same in y. Every x of the region has
-its y in the box that ``around`` gives, however Q is rounded; boxes there may reach beyond the region, where bounds only
+its y in the box that ``around`` gives, however Q is rounded; boxes there may extend beyond the region, where bounds only
 grow.
 """
 
@@ -17,7 +17,7 @@ from lipreg.linalg.floats import EPS, TINY
 from lipreg.regions import PlacedRegion
 
 ROUNDED = 1e-12
-"""Relative room for Q that is orthogonal up to rounding, and for the rounding of points."""
+"""Relative slack for Q that is orthogonal up to rounding, and for the rounding of points."""
 
 
 @dataclass(frozen=True)
@@ -26,13 +26,13 @@ class Boxes:
 
     Attributes:
         middle: x in the middle, ``(batch, *shape)``.
-        spread: how far x may be from there, rounded up, ``(batch, *shape)``.
+        input_radius: how far x may be from there, rounded up, ``(batch, *shape)``.
         radius: half widths in the frame's coordinates, rounded up, ``(batch, inputs)``.
         axes: Q's columns as directions of x, ``(inputs, *shape)``.
     """
 
     middle: Tensor
-    spread: Tensor
+    input_radius: Tensor
     radius: Tensor
     axes: Tensor
 
@@ -53,15 +53,15 @@ class Frame:
         """Boxes ``(batch, inputs)`` with these ends."""
         shape, count = self.origin.shape, lower.shape[1]
         middle = (lower + upper) / 2
-        reach = torch.maximum(upper - middle, middle - lower)
-        reach = torch.where(upper > lower, reach * (1.0 + 2 * EPS) + TINY, 0.0)
+        radius = torch.maximum(upper - middle, middle - lower)
+        radius = torch.where(upper > lower, radius * (1.0 + 2 * EPS) + TINY, 0.0)
         if self.axes is None:
             eye = torch.eye(count, dtype=lower.dtype)
-            return Boxes(middle.unflatten(1, shape), reach.unflatten(1, shape), reach, eye.unflatten(1, shape))
+            return Boxes(middle.unflatten(1, shape), radius.unflatten(1, shape), radius, eye.unflatten(1, shape))
         x = self.origin.flatten() + middle @ self.axes.T
-        reach = reach + ROUNDED * (reach + x.abs().amax(1, keepdim=True) + self.origin.abs().amax() + TINY)
-        spread = (reach @ self.axes.abs().T) * (1.0 + ROUNDED)
-        return Boxes(x.unflatten(1, shape), spread.unflatten(1, shape), reach, self.axes.T.unflatten(1, shape))
+        radius = radius + ROUNDED * (radius + x.abs().amax(1, keepdim=True) + self.origin.abs().amax() + TINY)
+        spread = (radius @ self.axes.abs().T) * (1.0 + ROUNDED)
+        return Boxes(x.unflatten(1, shape), spread.unflatten(1, shape), radius, self.axes.T.unflatten(1, shape))
 
     def points(self, y: Tensor) -> Tensor:
         """Points of the inputs, ``(batch, *shape)``."""
@@ -72,13 +72,13 @@ class Frame:
         low, high = region.lower.flatten(1), region.upper.flatten(1)
         if self.axes is None:
             return low, high
-        middle, reach = (low + high) / 2, (high - low) / 2 * (1.0 + ROUNDED)
-        at, far = (middle - self.origin.flatten()) @ self.axes, reach @ self.axes.abs()
+        middle, radius = (low + high) / 2, (high - low) / 2 * (1.0 + ROUNDED)
+        at, far = (middle - self.origin.flatten()) @ self.axes, radius @ self.axes.abs()
         if region.radius < torch.inf and region.norm == 2.0:
             center = (region.center.flatten(1) - self.origin.flatten()) @ self.axes
             low = torch.maximum(at - far, center - region.radius)
             high = torch.minimum(at + far, center + region.radius)
         else:
             low, high = at - far, at + far
-        room = ROUNDED * (far.amax() + at.abs().amax() + middle.abs().amax() + self.origin.abs().amax())
-        return low - room, high + room
+        slack = ROUNDED * (far.amax() + at.abs().amax() + middle.abs().amax() + self.origin.abs().amax())
+        return low - slack, high + slack

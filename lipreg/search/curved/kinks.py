@@ -26,20 +26,23 @@ def without_jumps(local: Analysis) -> Analysis:
         local: of a single point, without max pools.
     """
     nodes = [(node, unkinked(node.curve)) for _, node in local.graph.curves()]
-    if not any(known is not None and bool(_kinked(known, *_ends(local, node)).any()) for node, known in nodes):
+    if not any(
+        decomposition is not None and bool(_kinked(decomposition, *_ends(local, node)).any())
+        for node, decomposition in nodes
+    ):
         return local
     with torch.no_grad():
         return analyse(_Writer(local).copied(), local.placed)
 
 
 def _ends(local: Analysis, node: Curved) -> tuple[Tensor, Tensor]:
-    reach = local.reach[node.source]
-    return reach.lower[0].flatten(), reach.upper[0].flatten()
+    bounds = local.value_bounds[node.source]
+    return bounds.lower[0].flatten(), bounds.upper[0].flatten()
 
 
-def _kinked(known: Unkinked, lower: Tensor, upper: Tensor) -> Tensor:
+def _kinked(decomposition: Unkinked, lower: Tensor, upper: Tensor) -> Tensor:
     """Which units may have a kink inside."""
-    inside = [(lower < ramp.at) & (upper > ramp.at) for ramp in known.ramps]
+    inside = [(lower < ramp.at) & (upper > ramp.at) for ramp in decomposition.ramps]
     return torch.stack(inside).any(0)
 
 
@@ -51,45 +54,45 @@ class _Writer(WithoutPools, Copying):
         self.local = local
 
     def curved(self, index: int, node: Curved, value: Symbol) -> Symbol:
-        known, (lower, upper) = unkinked(node.curve), _ends(self.local, node)
-        chosen = None if known is None else _kinked(known, lower, upper)
-        if known is None or chosen is None or not bool(chosen.any()):
+        decomposition, (lower, upper) = unkinked(node.curve), _ends(self.local, node)
+        kinked = None if decomposition is None else _kinked(decomposition, lower, upper)
+        if decomposition is None or kinked is None or not bool(kinked.any()):
             return super().curved(index, node, value)
         self.context.call = node.name
-        smooth, factor = self._some(value, chosen), self.context.tensor(known.factor)
-        total = self._back(self.context.curved(smooth, known.smooth).scaled(factor), chosen, node)
-        if not bool(chosen.all()):
-            total = total.plus(self._back(self.context.curved(self._some(value, ~chosen), node.curve), ~chosen, node))
-        for ramp in known.ramps:
-            total = total.plus(self._ramp(value, ramp, chosen & _begun(ramp, lower, upper), node))
+        smooth, factor = self._some(value, kinked), self.context.tensor(decomposition.factor)
+        total = self._back(self.context.curved(smooth, decomposition.smooth).scaled(factor), kinked, node)
+        if not bool(kinked.all()):
+            total = total.plus(self._back(self.context.curved(self._some(value, ~kinked), node.curve), ~kinked, node))
+        for ramp in decomposition.ramps:
+            total = total.plus(self._ramp(value, ramp, kinked & _begun(ramp, lower, upper), node))
         return total
 
-    def _ramp(self, value: Symbol, ramp: Ramp, chosen: Tensor, node: Curved) -> Symbol:
+    def _ramp(self, value: Symbol, ramp: Ramp, mask: Tensor, node: Curved) -> Symbol:
         """A ramp of some units, 0 at the others."""
-        if not bool(chosen.any()):
+        if not bool(mask.any()):
             return Symbol({}, torch.zeros_like(value.bias))
         side, at = (self.context.tensor(number) for number in (ramp.side, -ramp.side * ramp.at))
-        ahead = self._some(value, chosen)
+        ahead = self._some(value, mask)
         ahead = ahead if ramp.side == 1.0 else ahead.scaled(side)
         up = self.context.relu(ahead if ramp.at == 0.0 else ahead.shifted(at))
-        parts = [self._back(up.scaled(self.context.tensor(weight)), chosen, node) for weight in ramp.weights]
+        parts = [self._back(up.scaled(self.context.tensor(weight)), mask, node) for weight in ramp.weights]
         total = parts[0]
         for part in parts[1:]:
             total = total.plus(part)
         return total
 
-    def _some(self, value: Symbol, chosen: Tensor) -> Symbol:
+    def _some(self, value: Symbol, mask: Tensor) -> Symbol:
         """Those units in a row; all of them as they are."""
-        if bool(chosen.all()):
+        if bool(mask.all()):
             return value
-        places = chosen.nonzero().flatten()
+        places = mask.nonzero().flatten()
         return value.then(gather(places, value.shape, (len(places),), self.context.like))
 
-    def _back(self, some: Symbol, chosen: Tensor, node: Curved) -> Symbol:
+    def _back(self, some: Symbol, mask: Tensor, node: Curved) -> Symbol:
         """Those units at their places, 0 at the others."""
-        if bool(chosen.all()):
+        if bool(mask.all()):
             return some
-        places = torch.where(chosen, chosen.cumsum(0) - 1, -1)
+        places = torch.where(mask, mask.cumsum(0) - 1, -1)
         return some.then(gather(places, some.shape, node.shape, self.context.like))
 
 

@@ -1,4 +1,4 @@
-"""Phases of ReLUs within a part of the region: a box, and the sides on which some units are asked to be.
+"""Phases of ReLUs within a part of the region: a box, and the sides that are imposed on some units.
 
 With the phases of a part imposed a network g is f with these units linear. On the points of the box where every such unit
 is on its side f = g, layer by layer, so f's derivatives there are g's, which is what is bounded over the whole box: it has
@@ -16,11 +16,11 @@ from torch import Tensor
 
 from lipreg.graph import Graph, node_size
 from lipreg.linalg.floats import EPS, SPARE, TINY
-from lipreg.search.curved.enclosure import Enclosing, Held
+from lipreg.search.curved.enclosure import Enclosure, EnclosurePass
 
 
-class Units:
-    """The ReLUs of a graph in one row: 1 active, -1 not, 0 undecided.
+class ReluUnits:
+    """The ReLUs of a graph in one row: 1 active, -1 not, 0 unstable.
 
     Args:
         graph: without max pools.
@@ -47,38 +47,38 @@ class Units:
         return torch.cat(parts, 1)
 
 
-def cut(held: Enclosing, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
-    """The boxes, cut by the sides that are asked for, ``(batch, inputs)`` each; crossed ends are of a part without points.
+def cut(enclosures: EnclosurePass, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+    """The boxes, cut by the sides that are imposed, ``(batch, inputs)`` each; crossed ends are of a part without points.
 
     Args:
-        held: the pass over these boxes.
+        enclosures: the pass over these boxes.
         lower, upper: their ends.
     """
-    reach = held.boxes.radius
+    radius = enclosures.boxes.radius
     middle = (lower + upper) / 2
-    # rounding of the frame's coordinates is in the reach, more than once
-    slack = 2.0 * (reach - (upper - lower) / 2).clamp(min=0.0) + 64 * EPS * (lower.abs() + upper.abs()) + TINY
-    for index, side in held.sides.items():
-        low, high = _within(held.read[index], side, reach)
+    # rounding of the frame's coordinates is in the radius, more than once
+    slack = 2.0 * (radius - (upper - lower) / 2).clamp(min=0.0) + 64 * EPS * (lower.abs() + upper.abs()) + TINY
+    for index, side in enclosures.sides.items():
+        low, high = _within(enclosures.read[index], side, radius)
         lower = torch.maximum(lower, middle + low - slack)
         upper = torch.minimum(upper, middle + high + slack)
     return lower, upper
 
 
-def _within(value: Held, side: Tensor, reach: Tensor) -> tuple[Tensor, Tensor]:
+def _within(value: Enclosure, side: Tensor, radius: Tensor) -> tuple[Tensor, Tensor]:
     """Between which steps from the middle along each axis every unit may be on its side, ``(batch, inputs)`` each."""
-    sign = side.flatten(1).to(reach).unsqueeze(1)
+    sign = side.flatten(1).to(radius).unsqueeze(1)
     along, off = value.along.center.flatten(2) * sign, value.along.radius.flatten(2)
     low, high = along - off, along + off
-    most = torch.maximum(low.abs(), high.abs()) * reach.unsqueeze(2)
+    most = torch.maximum(low.abs(), high.abs()) * radius.unsqueeze(2)
     at = (value.at.center.flatten(1).unsqueeze(1) * sign) + value.at.radius.flatten(1).unsqueeze(1)
     total = most.sum(1, keepdim=True)
-    lost = (reach.shape[1] + SPARE) * 4 * EPS * (total + at.abs()) + TINY
+    lost = (radius.shape[1] + SPARE) * 4 * EPS * (total + at.abs()) + TINY
     # A_j d_j >= -rest for the best of all other steps
     rest = total - most + at + lost
     infinite = torch.full_like(rest, torch.inf)
     used = (sign != 0).expand_as(rest)
-    floor = torch.where(rest >= 0, low, high)  # the derivative that leaves the most room
+    floor = torch.where(rest >= 0, low, high)  # the derivative that allows the longest step
     up = -rest / torch.where(used & (low > 0), floor, torch.ones_like(floor))
     ceiling = torch.where(rest >= 0, high, low)
     down = -rest / torch.where(used & (high < 0), ceiling, torch.ones_like(ceiling))

@@ -62,8 +62,8 @@ class LastCurves:
         if bool(((sizes > 0).sum(1) > 1).any()):
             return None
         factor, unit = sizes.max(1)
-        reach = local.reach[node.source]
-        lower, upper = (end[0].flatten()[unit] for end in (reach.lower, reach.upper))
+        bounds = local.value_bounds[node.source]
+        lower, upper = (end[0].flatten()[unit] for end in (bounds.lower, bounds.upper))
         return cls(local, index, node.curve, unit, factor, lower, upper)
 
     def start(self) -> list[Tensor]:
@@ -77,12 +77,12 @@ class LastCurves:
         assert isinstance(node, Curved)
         read = self.local.graph.values(x)[node.source][0].flatten()[self.unit]
         share = torch.arange(1, PARTS, dtype=read.dtype) / PARTS
-        found = []
+        finer = []
         for row, old in enumerate(meets):
             ends = torch.cat([self.lower[row : row + 1], old, self.upper[row : row + 1]])
             at = int((old < read[row]).sum())
-            found.append(torch.cat([old[:at], ends[at] + (ends[at + 1] - ends[at]) * share, old[at:]]))
-        return found
+            finer.append(torch.cat([old[:at], ends[at] + (ends[at + 1] - ends[at]) * share, old[at:]]))
+        return finer
 
     def steeper(self, meets: list[Tensor], budget: Budget | None = None) -> Analysis:
         """The analysis of a network of Affine and Relu nodes whose regional constant is not below.
@@ -95,14 +95,14 @@ class LastCurves:
         slopes = [self._slopes(row, at) for row, at in enumerate(meets)]
         graph = _Writer(self, meets, slopes).write()
         eye = torch.eye(len(self.unit), dtype=self.lower.dtype).unsqueeze(0)
-        question = PlacedProblem(placed.problem, placed.region, eye, placed.functionals, placed.outside)
+        question = PlacedProblem(placed.problem, placed.region, eye, placed.functional_names, placed.outside)
         return analyse(graph, question, budget=budget)
 
     def _slopes(self, row: int, at: Tensor) -> Tensor:
         """The steepest of each piece times the row's factor, rounded up."""
         ends = torch.cat([self.lower[row : row + 1], at, self.upper[row : row + 1]])
-        room = SPARE * EPS * ends.abs()
-        least, most = self.curve.slopes((ends - room)[:-1], (ends + room)[1:])
+        slack = SPARE * EPS * ends.abs()
+        least, most = self.curve.slopes((ends - slack)[:-1], (ends + slack)[1:])
         return torch.maximum(least.abs(), most.abs()) * self.factor[row] * (1.0 + SPARE * EPS)
 
 

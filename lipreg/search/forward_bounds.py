@@ -40,26 +40,31 @@ class Forms:
     slope: Tensor
     offset: Tensor
 
-    def __getitem__(self, chosen: Tensor) -> Forms:
-        return Forms(self.slope[chosen], self.offset[chosen])
+    def __getitem__(self, index: Tensor) -> Forms:
+        return Forms(self.slope[index], self.offset[index])
 
     def cuts(self, network: FoldedNetwork, phase: Tensor) -> tuple[Tensor, Tensor]:
-        """(A, b) with A d + b >= 0 in each node: one row a unit (0, 1 if undecided), then the region's half-spaces."""
+        """(A, b) with A d + b >= 0 in each node: one row a unit (0, 1 if unstable), then the region's half-spaces."""
         active, off = (phase == 1), (phase == -1)
         zero, one = self.slope.new_zeros(()), self.offset.new_ones(())
         a = torch.where(active.unsqueeze(-1), self.slope[:, 0], torch.where(off.unsqueeze(-1), self.slope[:, 1], zero))
         b = torch.where(active, self.offset[:, 0], torch.where(off, self.offset[:, 1], one))
-        if not len(network.domain.room):
+        if not len(network.domain.slack):
             return a, b
-        slack = SLACK * (network.domain.faces.abs() @ (network.domain.upper - network.domain.lower))
-        faces, room = -network.domain.faces.expand(len(a), -1, -1), (network.domain.room + slack).expand(len(b), -1)
-        return torch.cat([a, faces], dim=1), torch.cat([b, room], dim=1)
+        widening = SLACK * (network.domain.faces.abs() @ (network.domain.upper - network.domain.lower))
+        faces, slack = (
+            -network.domain.faces.expand(len(a), -1, -1),
+            (network.domain.slack + widening).expand(len(b), -1),
+        )
+        return torch.cat([a, faces], dim=1), torch.cat([b, slack], dim=1)
 
 
 def tighten(network: FoldedNetwork, nodes: Nodes, beside: Callable[[Tensor], Tensor] | None = None) -> Forms:
     """Re-tightens the nodes' pre-activation bounds under their phases and boxes, in place, and settles implied phases.
 
     Args:
+        network: the folded network.
+        nodes: whose bounds and phases are updated.
         beside: an upper bound on linear forms ``(N, k, m)`` over the nodes that says more than their boxes, ``(N, k)``.
 
     Returns:
@@ -72,7 +77,7 @@ def tighten(network: FoldedNetwork, nodes: Nodes, beside: Callable[[Tensor], Ten
     for depth, level in enumerate(network.levels):
         form, constant = _backward(network, depth, z_lower, z_upper)
         constant = constant + slack[level].repeat(2)
-        ends = largest(network, form, nodes.d_lower, nodes.d_upper)
+        ends = suprema(network, form, nodes.d_lower, nodes.d_upper)
         ends = constant + (ends if beside is None else torch.minimum(ends, beside(form)))
         half = len(level)
         z_upper[:, level] = torch.minimum(z_upper[:, level], ends[:, :half])
@@ -84,7 +89,7 @@ def tighten(network: FoldedNetwork, nodes: Nodes, beside: Callable[[Tensor], Ten
     return Forms(slope, offset)
 
 
-def decided(network: FoldedNetwork, nodes: Nodes) -> None:
+def apply_phases(network: FoldedNetwork, nodes: Nodes) -> None:
     """Enters the nodes' phases alone in their pre-activation bounds, in place, and settles what tied units imply."""
     nodes.z_lower, nodes.z_upper = _by_phase(nodes)
     settle(network, nodes)
@@ -139,33 +144,44 @@ def contradictory(nodes: Nodes) -> Tensor:
 def shrink_boxes(network: FoldedNetwork, nodes: Nodes, forms: Forms) -> None:
     """Shrinks each node's box, in place, to what every cut on its own leaves of each input: A_k d_k >= -(rest's maximum).
 
-    With many inputs no single cut says much of one of them, so the boxes stay.
+    With many inputs no single cut bounds one of them well, so the boxes stay.
+
+    Args:
+        network: the folded network.
+        nodes: whose boxes are shrunk.
+        forms: of every unit, valid in the nodes.
     """
     if network.inputs > BOX_INPUTS:
         return
     if network.domain.ball < math.inf:
         _within_ball(network, nodes)
     a, b = forms.cuts(network, nodes.phase)
-    if not a.shape[1]:  # nothing is undecided, and the region is a box
+    if not a.shape[1]:  # nothing is unstable, and the region is a box
         return
     center, radius = (nodes.d_lower + nodes.d_upper) / 2, (nodes.d_upper - nodes.d_lower) / 2
     top = a * center.unsqueeze(1) + a.abs() * radius.unsqueeze(1)
     lost = EPS * (network.inputs + SPARE) * (a.abs() @ (center.abs() + radius).unsqueeze(-1) + b.abs().unsqueeze(-1))
     rest = (top.sum(-1) + b).unsqueeze(-1) - top + lost
-    # entries too small to divide by say nothing
+    # entries too small to divide by bound nothing
     size = a.abs().amax(-1, keepdim=True)
     used = a.abs() > 1e-6 * size.clamp(min=1e-300)
-    reach = -rest / torch.where(used, a, torch.ones_like(a))
-    infinite = torch.full_like(reach, torch.inf)
-    low = torch.where(used & (a > 0), reach, -infinite).amax(1)
-    high = torch.where(used & (a < 0), reach, infinite).amin(1)
+    end = -rest / torch.where(used, a, torch.ones_like(a))
+    infinite = torch.full_like(end, torch.inf)
+    low = torch.where(used & (a > 0), end, -infinite).amax(1)
+    high = torch.where(used & (a < 0), end, infinite).amin(1)
     slack = SLACK * (network.domain.upper - network.domain.lower)
     nodes.d_lower = torch.maximum(nodes.d_lower, low - slack)
     nodes.d_upper = torch.minimum(nodes.d_upper, high + slack)
 
 
-def largest(network: FoldedNetwork, form: Tensor, d_lower: Tensor, d_upper: Tensor) -> Tensor:
-    """sup of linear forms ``(N, k, m)`` over each node's box and the region, ``(N, k)``."""
+def suprema(network: FoldedNetwork, form: Tensor, d_lower: Tensor, d_upper: Tensor) -> Tensor:
+    """sup of linear forms over each node's box and the region, from above, ``(N, k)``.
+
+    Args:
+        network: the folded network.
+        form: ``(N, k, m)``.
+        d_lower, d_upper: the nodes' boxes, ``(N, m)`` each.
+    """
     center, radius = (d_lower + d_upper) / 2, (d_upper - d_lower) / 2
     box = (form @ center.unsqueeze(-1) + form.abs() @ radius.unsqueeze(-1)).squeeze(-1)
     if network.domain.ball < math.inf:
@@ -178,10 +194,10 @@ def _within_ball(network: FoldedNetwork, nodes: Nodes) -> None:
     """Shrinks each node's box, in place, to what the least of all other inputs leaves of an l2 ball's radius."""
     ball, zero = network.domain.ball, torch.zeros_like(nodes.d_lower)
     least = torch.maximum(torch.maximum(nodes.d_lower, -nodes.d_upper), zero)
-    # outside of the ball by a node's own box: nothing is left for any input, and SLACK is more than rounding
-    left = (1.0 + SLACK) ** 2 - (least / ball).square().sum(-1, keepdim=True) + (least / ball).square()
-    end = ball * left.clamp(min=0.0).sqrt()
-    empty = left < 0.0
+    # the node's own box lies outside of the ball: no input can move, and SLACK is more than rounding
+    rest = (1.0 + SLACK) ** 2 - (least / ball).square().sum(-1, keepdim=True) + (least / ball).square()
+    end = ball * rest.clamp(min=0.0).sqrt()
+    empty = rest < 0.0
     nodes.d_upper = torch.minimum(nodes.d_upper, end)
     nodes.d_lower = torch.where(empty, torch.inf, torch.maximum(nodes.d_lower, -end))
 
@@ -196,12 +212,14 @@ def _backward(network: FoldedNetwork, depth: int, z_lower: Tensor, z_upper: Tens
     weight = (signs.unsqueeze(-1) * network.z.on_unit[both]).expand(count, -1, -1)
     for at in range(depth - 1, -1, -1):
         source = network.levels[at]
-        lines = relax(z_lower[:, source], z_upper[:, source], network.leak[source])
-        own = weight[..., source]
-        constant = constant + (own.clamp(min=0.0) @ lines.upper_offset.unsqueeze(-1)).squeeze(-1)
-        own = torch.where(own > 0, own * lines.upper_slope.unsqueeze(1), own * lines.lower_slope.unsqueeze(1))
-        constant = constant + own @ network.z.constant[source]
-        form = form + own @ network.z.on_input[source]
+        lines = relax(z_lower[:, source], z_upper[:, source], network.negative_slope[source])
+        passed = weight[..., source]
+        constant = constant + (passed.clamp(min=0.0) @ lines.upper_offset.unsqueeze(-1)).squeeze(-1)
+        passed = torch.where(
+            passed > 0, passed * lines.upper_slope.unsqueeze(1), passed * lines.lower_slope.unsqueeze(1)
+        )
+        constant = constant + passed @ network.z.constant[source]
+        form = form + passed @ network.z.on_input[source]
         if at:
-            weight = weight + own @ network.z.on_unit[source]
+            weight = weight + passed @ network.z.on_unit[source]
     return form, constant

@@ -23,15 +23,16 @@ def derivatives_at(local: Analysis, x: Tensor, budget: Budget) -> Ends:
     as many digits as that takes.
 
     Args:
-        local, x: as said.
+        local: of a single point.
+        x: the points.
         budget: its memory says how many points are looked at together, its time how many digits there are.
 
     Returns:
         Lower and upper ends of each derivative, ``(k, rows, inputs)``; -inf and inf at points outside of the region and
         at those where the network is not proved to be differentiable.
     """
-    found = [_at(local, part, budget) for part in x.split(most_points(local, budget))]
-    low, high = (torch.cat(part) for part in zip(*found, strict=True))
+    ends = [_at(local, part, budget) for part in x.split(most_points(local, budget))]
+    low, high = (torch.cat(part) for part in zip(*ends, strict=True))
     return low, high
 
 
@@ -45,9 +46,9 @@ def _at(local: Analysis, x: Tensor, budget: Budget) -> Ends:
         return low, high
     value = error = low
     rows = placed.rows.to(graph.dtype).unsqueeze(1).expand(-1, len(x), -1, -1)
-    for seen, found in jacobians(local, points, rows, budget, at_once=several):
-        smooth = seen.smooth[0] & inside
-        value, error = (part[0].flatten(2) for part in found.rounded())
+    for pattern, jacobian in jacobians(local, points, rows, budget, at_once=several):
+        smooth = pattern.smooth[0] & inside
+        value, error = (part[0].flatten(2) for part in jacobian.rounded())
         if several or bool((error.amax() <= SHARP * value.abs().amax()) | (error == 0).all()):
             break
     least, most = _in_units(value, error, placed.counts.flatten().to(value))
@@ -55,7 +56,7 @@ def _at(local: Analysis, x: Tensor, budget: Budget) -> Ends:
 
 
 def _in_units(value: Tensor, error: Tensor, units: Tensor) -> Ends:
-    """(value -+ error) * units, rounded outward; a value that is known to be 0 stays 0."""
+    """(value -+ error) * units, rounded outward; a value that is 0 without error stays 0."""
     size = value * units
     scaled = torch.where(units == 1.0, error, error * units * (1.0 + 4 * EPS) + EPS * size.abs() + TINY)
     scaled = torch.where((value == 0) & (error == 0), 0.0, scaled)

@@ -1,4 +1,4 @@
-"""Which derivatives are asked for: the question of a call, and what each of its rows and inputs is called."""
+"""The question of a call, which derivatives it is about, and the names of its rows and inputs."""
 
 from __future__ import annotations
 
@@ -16,10 +16,15 @@ from lipreg.problem import LocalLipschitz
 WHERE = "derivative_range"
 
 
-def asked_question(
+def derivative_question(
     problem: LocalLipschitz, output: int | Output | None, input: int | Sequence[int] | None
 ) -> LocalLipschitz:
     """The problem with the outputs and inputs of a call; its norms are of no account.
+
+    Args:
+        problem: of regional scope.
+        output: position of an output or a functional; None for the problem's.
+        input: flat positions of inputs; None for the problem's ``measured`` ones.
 
     Raises:
         InvalidInput: no problem, output or inputs.
@@ -36,11 +41,11 @@ def asked_question(
             todo=todo,
         )
     if output is None:
-        asked = problem.output
+        functional = problem.output
     elif isinstance(output, Output):
-        asked = output
+        functional = output
     elif isinstance(output, int) and not isinstance(output, bool):
-        asked = Logit(output)
+        functional = Logit(output)
     else:
         accepted = "the position of an output, Logit(...), Margin(...), Combination(...) or another functional; None"
         raise InvalidInput(f"output={output!r}", where=WHERE, accepted=accepted)
@@ -48,11 +53,11 @@ def asked_question(
     if input is not None:
         measured = [input] if isinstance(input, int) and not isinstance(input, bool) else input
     # the rows of the whole output are the outputs
-    return replace(problem, output=AllLogits() if asked.joint else asked, q=None, p=1.0, measured=measured)
+    return replace(problem, output=AllLogits() if functional.joint else functional, q=None, p=1.0, measured=measured)
 
 
 def functional_of(row: Tensor) -> Output:
-    """The functional with the coefficients ``(outputs,)``."""
+    """The functional with some coefficients ``(outputs,)``, by the simplest name."""
     places = row.nonzero().flatten().tolist()
     if len(places) == 1 and row[places[0]] == 1:
         return Logit(places[0])
@@ -63,12 +68,19 @@ def functional_of(row: Tensor) -> Output:
 
 
 def name_of(functional: Output, row: Tensor) -> str:
-    """It in words, as results of other questions say them."""
+    """The name of a functional with these coefficients, as in results of other questions."""
     return functional.names(row.unsqueeze(0), None)[0]
 
 
-def question_of(problem: LocalLipschitz, functional: Output, input: int, unit: float) -> dict[str, Any]:
-    """Which derivative, over which region, as plain data."""
+def question_data(problem: LocalLipschitz, functional: Output, input: int, unit: float) -> dict[str, Any]:
+    """Which derivative, over which region, as plain data.
+
+    Args:
+        problem: whose region it is.
+        functional: of the output.
+        input: flat position of the input.
+        unit: of the input: derivatives are changes of the output for so much of it.
+    """
     return {
         "asked": "range of a derivative",
         "region": problem.describe()["region"],
@@ -83,5 +95,5 @@ def _listed(functional: Output) -> dict[str, Any]:
 
 
 def with_inputs(rows: Tensor, inputs: int) -> Tensor:
-    """Rows ``(batch, rows, outputs)`` of a network beside whose outputs its inputs stand."""
+    """Rows ``(batch, rows, outputs)`` with a 0 for each input, for a network with its inputs beside its outputs."""
     return torch.cat([rows, rows.new_zeros(*rows.shape[:2], inputs)], -1)

@@ -1,4 +1,4 @@
-"""What is done with time that a search leaves which could not go on: closed forms again, and a hunt for witnesses."""
+"""Use of the time that remains where a search could not go on: closed forms again, and a hunt for witnesses."""
 
 from __future__ import annotations
 
@@ -15,33 +15,34 @@ from lipreg.search.screen import Screen
 from lipreg.words import counted, sentences
 
 HUNTED = 0.9
-"""Share of the time for the hunt; what it finds has to be proved."""
+"""Share of the time for the hunt; the rest is for the proof of its best points."""
 
 
-def go_on(search: PointSearch, found: CertifiedInterval, budget: Budget) -> CertifiedInterval:
-    """The interval of a search that had no time for its next step, with what the rest of the time adds to it.
+def spend_remaining_time(search: PointSearch, interval: CertifiedInterval, budget: Budget) -> CertifiedInterval:
+    """The interval of a search that had no time for its next step, improved in the remaining time.
 
-    Closed forms that left something out are asked again, where there is more time for them than they had. Whatever time
-    they leave goes to a hunt from the search's witness (``lipreg.search.hunt``).
+    Closed forms that left something out are computed again, where there is more time for them than they had. The rest of the
+    time goes to a hunt from the search's witness (``lipreg.search.hunt``).
 
     Args:
-        found: what it proved.
-        budget: started; what is left for this point.
+        search: the search, which has ended.
+        interval: the interval that it proved.
+        budget: the remaining budget of this point, started.
     """
-    if not search.open_families() or budget.ended() is not None:
-        return found
-    if search.short and budget.seconds_left > search.given:
-        asked_about = search.asked_about
+    if not search.open_families() or budget.stop_reason() is not None:
+        return interval
+    if search.forms_left_out and budget.seconds_left > search.granted_seconds:
+        bounded = search.bounded_analysis
         with torch.no_grad():  # of an analysis that keeps nothing of what was cut short
-            again = every_form(search.network, asked_about.asking(asked_about.placed), budget)
+            again = every_form(search.network, bounded.for_question(bounded.placed), budget)
         search.tighten(again.uppers, again.proof)
-        search.short = again.left_out
+        search.forms_left_out = again.left_out
     _hunt(search, budget)
     return search.conclude(search.status)
 
 
 def _hunt(search: PointSearch, budget: Budget) -> None:
-    """Turns of a hunt until the time ends, or nothing is left to find; its best points are offered."""
+    """Runs a hunt until the time ends or its bound is reached, and takes the best of its points as the witness."""
     local, upper = search.network, float(search.uppers.max()) * (1 - search.budget.gap)
     # its draws are others than those that the search began with
     (generator,) = local.placed.region.generators(search.settings.seed + 1)
@@ -50,6 +51,6 @@ def _hunt(search: PointSearch, budget: Budget) -> None:
         shape = local.placed.region.shape
         hunt.take(torch.tensor(search.witness.point, dtype=torch.float64).reshape(1, *shape))
     hunt_on(hunt, budget.share(HUNTED), upper)
-    best = best_witness(local, 0, hunt.found(PROVED), search.lower, budget)
+    best = best_witness(local, 0, hunt.best_points(PROVED), search.lower, budget)
     search.witness = best or search.witness
     search.left_out = sentences(search.left_out, f"The rest of the time went to {counted(hunt.looked_at, 'point')}")

@@ -1,4 +1,4 @@
-"""The course of a search that all searches share: what is proved so far, what is open, and when it ends."""
+"""The state that all searches share: what is proved so far, what is open, and when it ends."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from lipreg.folding import FoldedNetwork, node_work
 from lipreg.results import Status
 from lipreg.search.closing import Closing
 from lipreg.search.nodes import Frontier, Nodes
-from lipreg.search.outcome import Outcome, Progress
+from lipreg.search.outcome import SearchOutcome, SearchProgress
 
 TOLERANCE = 1e-6
-"""Relative gap at which a node is closed, unless another is asked for."""
+"""Relative gap at which a node is closed, unless the task has another."""
 ELEMENTS = 1_000_000
 """Numbers in the largest tensor of a round: decides how many nodes a round takes."""
 BATCH = (4, 96)
@@ -30,8 +30,8 @@ N = TypeVar("N", bound=Nodes)
 
 
 @dataclass(frozen=True)
-class Given:
-    """What a search is given; ``lipreg.search.search`` says more.
+class SearchTask:
+    """What a search is to do; ``lipreg.search.branch_and_bound`` says more.
 
     Attributes:
         local: a single-point analysis.
@@ -39,7 +39,7 @@ class Given:
         lower: what a witness attains already.
         attain: evaluates points on the network itself, and returns the best value witnessed so far.
         budget: started.
-        progress: told after every round.
+        progress: called after every round.
         device: where nodes are bounded.
         start: the witness that attains ``lower``.
         tolerance: relative gap at which a node is closed.
@@ -50,25 +50,25 @@ class Given:
     lower: float
     attain: Callable[[Tensor], float]
     budget: Budget
-    progress: Callable[[Progress], None] | None = None
+    progress: Callable[[SearchProgress], None] | None = None
     device: torch.device | str = "cpu"
     start: Tensor | None = None
     tolerance: float = TOLERANCE
 
 
-class Course(Generic[N]):
+class BaseSearch(Generic[N]):
     """What a search has proved: ``closed`` of the nodes that are done with, and the bounds of those that are open.
 
     Args:
-        given: to the search.
+        task: the question, its bounds so far and its limits.
         network: that is searched, folded.
         frontier: the first nodes.
     """
 
-    def __init__(self, given: Given, network: FoldedNetwork, frontier: Frontier[N]) -> None:
-        self.network, self.frontier, self.budget, self.progress = network, frontier, given.budget, given.progress
-        self.tolerance = given.tolerance
-        self.began = given.budget.clock()
+    def __init__(self, task: SearchTask, network: FoldedNetwork, frontier: Frontier[N]) -> None:
+        self.network, self.frontier, self.budget, self.progress = network, frontier, task.budget, task.progress
+        self.tolerance = task.tolerance
+        self.began = task.budget.clock()
         self.closed, self.upper = 0.0, math.inf
         self.nodes = self.settled = 0
         self.closings: Counter[Closing] = Counter()
@@ -112,15 +112,15 @@ class Course(Generic[N]):
         wanted = max(1.0 + self.tolerance, 1.0 / (1.0 - self.budget.gap))
         return self.lower * wanted + 2.0 * self.rounding
 
-    def _outcome(self, status: Status) -> Outcome:
-        return Outcome(status, self.upper, self.nodes, self.settled, self.rounding, closings=dict(self.closings))
+    def _outcome(self, status: Status) -> SearchOutcome:
+        return SearchOutcome(status, self.upper, self.nodes, self.settled, self.rounding, closings=dict(self.closings))
 
-    def _ended(self) -> Status | None:
+    def _stop_status(self) -> Status | None:
         """What ends the search here: a limit, or that there is no time for another node."""
         late = None if self.budget.affords(self._node) else Status.TIME_LIMIT
-        return self.budget.after(self.nodes).ended() or late
+        return self.budget.after(self.nodes).stop_reason() or late
 
-    def _open(self, nodes: N, closing: Closing) -> tuple[N, Tensor]:
+    def _open_nodes(self, nodes: N, closing: Closing) -> tuple[N, Tensor]:
         """The nodes that may still beat the incumbent, and which those are; what the others hold is entered as proved.
 
         Args:
@@ -135,17 +135,17 @@ class Course(Generic[N]):
     def _lowered(self, nodes: N, bound: Tensor, rounding: Tensor, closing: Closing) -> tuple[N, Tensor]:
         """The nodes with another bound entered that are still open, and which those are."""
         nodes.upper = torch.minimum(nodes.upper, bound + rounding)
-        return self._open(nodes, closing)
+        return self._open_nodes(nodes, closing)
 
-    def _inhabited(self, nodes: N, held: Tensor, closing: Closing) -> N:
+    def _nonempty(self, nodes: N, mask: Tensor, closing: Closing) -> N:
         """The nodes that are not seen to be empty.
 
         Args:
-            held: which these are, ``(N,)``.
+            mask: which these are, ``(N,)``.
             closing: by what the others are.
         """
-        self.closings[closing] += int((~held).sum())
-        return nodes[held]
+        self.closings[closing] += int((~mask).sum())
+        return nodes[mask]
 
     def _report(self) -> None:
         before = len(self.frontier)
@@ -154,4 +154,4 @@ class Course(Generic[N]):
         self.upper = min(self.upper, max(self.closed, self.frontier.upper))
         if self.progress is not None:
             seconds = self.budget.clock() - self.began
-            self.progress(Progress(self.lower, self.upper, len(self.frontier), self.nodes, seconds))
+            self.progress(SearchProgress(self.lower, self.upper, len(self.frontier), self.nodes, seconds))

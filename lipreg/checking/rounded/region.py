@@ -8,15 +8,19 @@ from fractions import Fraction
 import numpy as np
 
 from lipreg.checking.integers import Array
-from lipreg.checking.region import Placed, best_cut
+from lipreg.checking.region import IntegerRegion, best_cut
 from lipreg.checking.rounded.balls import EPS, FLOOR, Balls, raised
 
 
 @dataclass(frozen=True)
-class Room:
+class FloatRegion:
     """Displacements: low <= d <= high, |d|_norm <= radius, each end a float that is no farther in than the true one.
 
-    Entries of gradients are measured times ``counts``, which are what they are; None for 1 everywhere.
+    Attributes:
+        low, high: ends of the box, ``(m,)``.
+        norm: 1 or 2 where there is a ball, else 0.
+        radius: of the ball.
+        counts: what entries of gradients are multiplied by before they are measured, ``(m,)``; None for 1 everywhere.
     """
 
     low: Array
@@ -26,13 +30,13 @@ class Room:
     counts: Balls | None = None
 
     @staticmethod
-    def of(region: Placed) -> Room:
-        """A region's."""
+    def of(region: IntegerRegion) -> FloatRegion:
+        """The float64 region that holds one in whole numbers."""
         one = 1 << region.bits
         low = np.array([-above(Fraction(-int(x), one)) for x in region.low], dtype=float)
         high = np.array([above(Fraction(int(x), one)) for x in region.high], dtype=float)
         counts = None if region.counts is None else Balls.near(region.counts, region.shift)
-        return Room(low, high, region.norm, above(Fraction(region.radius, one)), counts)
+        return FloatRegion(low, high, region.norm, above(Fraction(region.radius, one)), counts)
 
     def measured(self, low: Array, high: Array) -> tuple[Array, Array]:
         """Intervals of a gradient's entries ``(m,)`` times counts, rounded outward."""
@@ -60,7 +64,7 @@ class Room:
         return np.array([min(b, self._cut(form)) for b, form in zip(box, forms, strict=True)])
 
     def _cut(self, form: Array) -> float:
-        """``Placed.above`` by one t, that is any: every summand is at least 0."""
+        """``IntegerRegion.above`` by one t, that is any: every summand is at least 0."""
         ends, size = np.where(form > 0, self.high, -self.low), np.abs(form)
         most = float(size.max(initial=0.0))
         if not 0 < most < np.inf:
@@ -77,8 +81,8 @@ def above(number: Fraction) -> float:
     Raises:
         OverflowError: there is none.
     """
-    found = float(number)
-    return found if Fraction(found) >= number else float(np.nextafter(found, np.inf))
+    nearest = float(number)
+    return nearest if Fraction(nearest) >= number else float(np.nextafter(nearest, np.inf))
 
 
 def below(number: Fraction) -> float:

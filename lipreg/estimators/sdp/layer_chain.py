@@ -1,7 +1,7 @@
-"""A chain of layers cut into pieces: between them every map is split in half by its singular value decomposition.
+"""A chain of layers cut into blocks: between them every map is split in half by its singular value decomposition.
 
 With W = A B, A = U sqrt(Sigma) and B = sqrt(Sigma) V^T, the norm of a chain is at most the product of the norms of its
-pieces, and each piece begins and ends with half a map. One hidden layer a piece is SeqLip's product.
+blocks, and each block begins and ends with half a map. With one hidden layer in each it is SeqLip's product.
 
 Source: Virmaux & Scaman 2018, section 5.
 """
@@ -28,8 +28,9 @@ class Chain:
     """W_K S_{K-1} W_{K-1} ... S_1 W_1 with diagonal S_k between ``lower[k]`` and ``upper[k]``.
 
     Attributes:
-        maps: written out; the columns of the first times the weights of the inputs.
-        slack: what splitting maps may have lost to rounding, relative to the product of all norms.
+        maps: W_1, ..., W_K as matrices; the columns of the first times the weights of the inputs.
+        lower, upper: the ends of the slopes of each hidden layer, ``(units,)``.
+        slack: a bound on the rounding of splitting maps, relative to the product of all norms.
     """
 
     maps: tuple[Tensor, ...]
@@ -38,8 +39,8 @@ class Chain:
     slack: float = 0.0
 
     @property
-    def open_units(self) -> list[int]:
-        """Undecided units of each hidden layer."""
+    def unstable_counts(self) -> list[int]:
+        """The number of unstable units of each hidden layer."""
         return [int((high > low).sum()) for low, high in zip(self.lower, self.upper, strict=True)]
 
     def norms(self) -> Tensor:
@@ -53,7 +54,7 @@ class Chain:
         return Chain((*self.maps[:-1], rows @ self.maps[-1]), self.lower, self.upper, self.slack)
 
     def folded(self) -> Chain:
-        """The same chain with hidden layers whose units are all decided folded into one map with their neighbours."""
+        """The same chain with hidden layers of stable units alone folded into one map with their neighbours."""
         maps, lower, upper = [self.maps[0]], [], []
         for map, low, high in zip(self.maps[1:], self.lower, self.upper, strict=True):
             if bool((high > low).any()):
@@ -65,31 +66,31 @@ class Chain:
         return Chain(tuple(maps), tuple(lower), tuple(upper), self.slack)
 
     def cut(self, most: int) -> list[Chain]:
-        """Pieces of consecutive layers with at most ``most`` undecided units together; a layer with more is one alone.
+        """Blocks of consecutive layers with at most ``most`` unstable units together; a layer with more is one alone.
 
-        With ``most`` = 0 every hidden layer of a folded chain is a piece.
+        With ``most`` = 0 every hidden layer of a folded chain is a block.
         """
         groups: list[list[int]] = []
-        for layer, count in enumerate(self.open_units):
-            if groups and sum(self.open_units[k] for k in groups[-1]) + count <= most:
+        for layer, count in enumerate(self.unstable_counts):
+            if groups and sum(self.unstable_counts[k] for k in groups[-1]) + count <= most:
                 groups[-1].append(layer)
             else:
                 groups.append([layer])
         if len(groups) <= 1:
             return [self]
         halves = {group[0]: _halves(self.maps[group[0]]) for group in groups[1:]}
-        pieces = []
+        blocks = []
         for group, after in pairwise([*groups, []]):
             first = halves[group[0]][0] if group[0] in halves else self.maps[group[0]]
             last = self.maps[group[-1] + 1] if not after else halves[after[0]][1]
-            lost = halves[group[0]][2] if group[0] in halves else 0.0
-            own = slice(group[0], group[-1] + 1)
+            slack = halves[group[0]][2] if group[0] in halves else 0.0
+            layers = slice(group[0], group[-1] + 1)
             maps = (first, *self.maps[group[0] + 1 : group[-1] + 1], last)
-            pieces.append(Chain(maps, self.lower[own], self.upper[own], lost))
-        return pieces
+            blocks.append(Chain(maps, self.lower[layers], self.upper[layers], slack))
+        return blocks
 
     def sectors(self) -> Sectors:
-        """Its differences as sectors, a row for each output."""
+        """The differences of the chain as sectors, a row for each output."""
         nodes: list[Node] = [Input(self.maps[0].shape[1:])]
         slopes: dict[int, Slopes] = {}
         for k, map in enumerate(self.maps):
@@ -104,10 +105,11 @@ class Chain:
 
 
 def chain(local: Analysis, slopes: dict[int, Slopes]) -> Chain | None:
-    """The layers of a single-point analysis with the given slopes; None where it branches or a map is too large.
+    """The layers of a single-point analysis as a chain; None where it branches, or has max pools or too large a map.
 
     Args:
-        slopes: of every Relu and Curved, with a batch axis of one.
+        local: the analysis of the single point.
+        slopes: the slopes of every Relu and Curved, with a batch axis of one.
     """
     affines, units = local.graph.affines(), local.graph.entrywise()
     large = any(node.maps[0].in_size * node.maps[0].out_size > ENTRIES for _, node in affines if node.maps)
@@ -123,12 +125,12 @@ def chain(local: Analysis, slopes: dict[int, Slopes]) -> Chain | None:
 
 def _halves(map: Tensor) -> tuple[Tensor, Tensor, float]:
     """(A, B, r): A B = W up to |W - A B| <= r |W|."""
-    left, values, right = torch.linalg.svd(map, full_matrices=False)
+    u, values, v = torch.linalg.svd(map, full_matrices=False)
     root = values.sqrt()
-    a, b = left * root, root.unsqueeze(1) * right
+    a, b = u * root, root.unsqueeze(1) * v
     size = float(values[0])
     if size == 0.0:
         return a, b, 0.0
     eps = (len(values) + 4) * torch.finfo(map.dtype).eps
-    lost = torch.linalg.matrix_norm(map - a @ b) + eps * torch.linalg.matrix_norm(a) * torch.linalg.matrix_norm(b)
-    return a, b, float(lost) / size
+    error = torch.linalg.matrix_norm(map - a @ b) + eps * torch.linalg.matrix_norm(a) * torch.linalg.matrix_norm(b)
+    return a, b, float(error) / size

@@ -1,4 +1,4 @@
-"""What is known of a node over a region, and the bounds of one Affine node from those of its sources.
+"""Bounds on the values of a node over a region, and those of one Affine node from those of its sources.
 
 An Affine node is written around the reference point: z = constant + sum of maps of the displacement d = x - x0 and of the
 values of earlier nodes, with the constant evaluated at x0 to the last digit. Large inputs then cost no digits of small
@@ -38,29 +38,29 @@ LOST = 1e-6
 
 
 @dataclass(frozen=True)
-class Reach:
-    """What is known of a node over X, entries ``(batch, *shape)``.
+class ValueBounds:
+    """Bounds on the values of a node over X, tensors ``(batch, *shape)``; of a ReLU's input, its pre-activation bounds.
 
     Attributes:
         value: at the reference point, as computed.
         lower, upper: bounds over X, with lower <= value <= upper.
-        moves: whether the entry can move at all; False is exact (zero tracking), not a matter of rounding.
+        movable: whether the entry can move at all; False is exact (zero tracking), not a matter of rounding.
         distance: bound on the distance to the true value at the reference point in the region's norm, ``(batch,)``; None
             without the ball method.
-        error: bound on what rounding did to ``value``; None where bounds are not to hold for rounding.
+        error: bound on what rounding did to ``value``; None where rounding is left out.
     """
 
     value: Tensor
     lower: Tensor
     upper: Tensor
-    moves: Tensor
+    movable: Tensor
     distance: Tensor | None = None
     error: Tensor | None = None
 
-    def __getitem__(self, index: slice) -> Reach:
-        parts = (self.value[index], self.lower[index], self.upper[index], self.moves[index])
+    def __getitem__(self, index: slice) -> ValueBounds:
+        parts = (self.value[index], self.lower[index], self.upper[index], self.movable[index])
         rest = (None if part is None else part[index] for part in (self.distance, self.error))
-        return Reach(*parts, *rest)
+        return ValueBounds(*parts, *rest)
 
     @property
     def at(self) -> tuple[Tensor, Tensor]:
@@ -74,8 +74,8 @@ class Reach:
         """The largest magnitude over X."""
         return torch.maximum(-self.lower, self.upper)
 
-    def within(self, lower: Tensor, upper: Tensor) -> Reach:
-        """Intersected with other bounds; the value at the reference point stays inside."""
+    def within(self, lower: Tensor, upper: Tensor) -> ValueBounds:
+        """The intersection with other bounds; the value at the reference point stays inside."""
         lower = torch.minimum(torch.maximum(self.lower, lower), self.value)
         upper = torch.maximum(torch.minimum(self.upper, upper), self.value)
         return replace(self, lower=lower, upper=upper)
@@ -83,7 +83,7 @@ class Reach:
     @property
     def unstable(self) -> Tensor:
         """Whether a ReLU of this entry can be on either side of its kink."""
-        return self.moves & (self.lower < 0) & (self.upper > 0)
+        return self.movable & (self.lower < 0) & (self.upper > 0)
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class Anchored:
     Attributes:
         constant: the bias, and what the maps of the input make of x0, ``(batch, *shape)``.
         rounding: bound on what one evaluation loses, the constant's own error included, ``(batch, *shape)``; None where
-            bounds are not to hold for rounding.
+            rounding is left out.
         off: bound on the error of the constant, likewise.
     """
 
@@ -110,7 +110,13 @@ Anchors = Mapping[int, Anchored]
 
 
 class Digits:
-    """A network at reference points in multiple precision, evaluated when it is asked for."""
+    """A network at reference points in multiple precision, evaluated when it is first read.
+
+    Args:
+        graph: of the network.
+        center: the reference points, ``(batch, *shape)``.
+        budget: started; its time says how many digits there are.
+    """
 
     def __init__(self, graph: Graph, center: Tensor, budget: Budget) -> None:
         self.graph, self.center, self.budget = graph, center, budget
@@ -122,53 +128,60 @@ class Digits:
 
     @cached_property
     def values(self) -> list[tuple[Tensor, Tensor]]:
-        """The value of every node and its error, with more digits until they say enough, or the budget's time is over."""
-        found: list[tuple[Tensor, Tensor]] = []
+        """The value of every node and its error, with more digits until errors are below ``SURE``, or the budget ends."""
+        values: list[tuple[Tensor, Tensor]] = []
         for k, numbers in enumerate(accurate.precisions(self.graph, self.center, self.budget)):
-            found = [value.rounded() for value in self.graph.evaluate(numbers)]
-            if k and all(bool((error <= SURE * value.abs().amax()).all()) for value, error in found):
+            values = [value.rounded() for value in self.graph.evaluate(numbers)]
+            if k and all(bool((error <= SURE * value.abs().amax()).all()) for value, error in values):
                 break
-        return found
+        return values
 
 
-def affine_reach(
+def affine_bounds(
     index: int,
     node: Affine,
-    reach: Mapping[int, Reach],
+    source_bounds: Mapping[int, ValueBounds],
     region: PlacedRegion,
     methods: tuple[str, ...],
     digits: Digits,
     outward: bool,
-) -> tuple[Reach, Anchored]:
+) -> tuple[ValueBounds, Anchored]:
     """The intersection of the ball and interval bounds on one Affine node; without either, no bounds yet.
 
     Args:
-        reach: of its sources, the Input's in x itself.
-        digits: the network at the reference points in multiple precision; asked where float64 loses too much.
-        outward: whether the bounds are to hold for rounding.
+        index: of the node.
+        node: the Affine node itself.
+        source_bounds: of the nodes that it reads, the Input's in x itself.
+        region: the regions of the batch.
+        methods: those of "ball" and "interval" that are intersected; others are passed over.
+        digits: the network at the reference points in multiple precision; read where float64 loses too much.
+        outward: whether the bounds are rounded outward.
+
+    Returns:
+        The bounds, without ``distance``, and the node around the reference points.
     """
-    own = _own(region, torch.zeros_like(region.center) if outward else allowance(region))
-    terms = [(map, own if i == 0 else reach[i]) for i, map in node.terms()]
+    displacement = _displacement(region, torch.zeros_like(region.center) if outward else allowance(region))
+    terms = [(map, displacement if i == 0 else source_bounds[i]) for i, map in node.terms()]
     constant = node.bias.expand(region.batch, *node.shape)
     if 0 in node.sources:
         constant = sum((map(region.center) for i, map in node.terms() if i == 0), start=constant)
     flow, radius, size, carried, base = _magnitudes(node, terms, region.center, outward)
-    moves = flow.expand_as(constant) > 0
+    movable = flow.expand_as(constant) > 0
     off = rounding = error = None
     if outward:
         length = SPARE + node.lengths
         off = length * (EPS * (base + node.bias.abs()) + TINY) if 0 in node.sources else torch.zeros_like(constant)
         off = off + node.bias_rounding()
-        if bool((moves & (off > FINE * radius)).any()):
+        if bool((movable & (off > FINE * radius)).any()):
             constant = digits.anchors[index].expand_as(constant)
             off = 2 * EPS * constant.abs() + TINY
         rounding = length * (EPS * (size + constant.abs()) + TINY) + off
         error = carried * (1.0 + length * EPS) + rounding
     value = constant
     for map, source in terms:
-        if source is not own:
+        if source is not displacement:
             value = value + map(source.value)
-    if error is not None and bool((moves & (error > LOST * radius)).any()):
+    if error is not None and bool((movable & (error > LOST * radius)).any()):
         value, error = digits.values[index]
     lowers, uppers = [], []
     if "interval" in methods:
@@ -180,10 +193,10 @@ def affine_reach(
     if "ball" in methods:
         width = torch.zeros_like(value) if rounding is None or error is None else error + rounding
         for (map, source), i in zip(terms, node.sources, strict=True):
-            distance = reach[i].distance
+            distance = source_bounds[i].distance
             assert distance is not None
             distance = distance.reshape(-1, *(1,) * (value.dim() - 1))
-            width = width + distance * map.row_norms(dual_norm(region.norm), source.moves.to(value.dtype))
+            width = width + distance * map.row_norms(dual_norm(region.norm), source.movable.to(value.dtype))
         lowers.append(value - width)
         uppers.append(value + width)
     if not lowers:
@@ -193,52 +206,54 @@ def affine_reach(
     # the value at the reference point is attained, so including it loses nothing and keeps rounding from crossing bounds
     lower, upper = torch.minimum(lower, value), torch.maximum(upper, value)
     least, most = (value, value) if error is None else (value - error, value + error)
-    lower, upper = torch.where(moves, lower, least), torch.where(moves, upper, most)
-    return Reach(value, lower, upper, moves, error=error), Anchored(constant, rounding, off)
+    lower, upper = torch.where(movable, lower, least), torch.where(movable, upper, most)
+    return ValueBounds(value, lower, upper, movable, error=error), Anchored(constant, rounding, off)
 
 
-def curved_reach(node: Curved, z: Reach, distance: Tensor | None = None) -> Reach:
-    """The reach of a Curved node, from that of its source.
+def curve_bounds(node: Curved, z: ValueBounds, distance: Tensor | None = None) -> ValueBounds:
+    """Bounds on the values of a Curved node.
 
     Args:
-        distance: that of the node, where there is one.
+        node: the Curved node.
+        z: bounds on what it reads.
+        distance: that of the node in the region's norm, ``(batch,)``, where there is one.
     """
     if z.error is None:
         at, error = node(z.value), None
     else:
         at, error = node.curve.enclosed(z.value, z.error)
     lower, upper = node.curve.range(z.lower, z.upper)
-    return Reach(at, torch.minimum(lower, at), torch.maximum(upper, at), z.moves, distance, error)
+    return ValueBounds(at, torch.minimum(lower, at), torch.maximum(upper, at), z.movable, distance, error)
 
 
 def _magnitudes(
-    node: Affine, terms: list[tuple[LinearMap, Reach]], center: Tensor, outward: bool
+    node: Affine, terms: list[tuple[LinearMap, ValueBounds]], center: Tensor, outward: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Sums of |A| times what moves, half widths, sizes, errors, and |x0| of the Input; the last three for ``outward``."""
+    """|A| times: what can move, half widths, sizes, errors, |x0| of the Input; the last three are 0 without ``outward``."""
     zero = torch.zeros(len(center), *node.shape, dtype=center.dtype, device=center.device)
     sums = [zero] * 5
     for (map, source), i in zip(terms, node.sources, strict=True):
-        parts = [source.moves.to(center.dtype), (source.upper - source.lower) / 2]
+        parts = [source.movable.to(center.dtype), (source.upper - source.lower) / 2]
         if outward:
             assert source.error is not None
             parts += [source.size, source.error, *([center.abs()] if i == 0 else [])]
-        # what roundings are in proportion to, and what seems not to move, are of magnitudes before they cancel
+        # roundings, and whether an entry can move, are judged by magnitudes before they cancel
         act = map.sizes() if outward and map.rounded else map.abs()
-        found = list(act(torch.cat([part.expand(len(center), *map.in_shape) for part in parts])).split(len(center)))
+        images = list(act(torch.cat([part.expand(len(center), *map.in_shape) for part in parts])).split(len(center)))
         if outward and map.rounded:
-            found[1] = map.abs()(parts[1])
-        for k, part in enumerate(found):
+            images[1] = map.abs()(parts[1])
+        for k, part in enumerate(images):
             sums[k] = sums[k] + part
     return tuple(sums)  # type: ignore[return-value]
 
 
 def allowance(region: PlacedRegion) -> Tensor:
-    """What displacements are widened by where bounds are not rounded outward: what rounding makes of x0 in a first layer."""
-    return ALLOWANCE * torch.finfo(region.center.dtype).eps * region.center.abs() * region.moves
+    """How much displacements are widened where bounds are not rounded outward: the rounding of x0 in a first layer."""
+    return ALLOWANCE * torch.finfo(region.center.dtype).eps * region.center.abs() * region.movable
 
 
-def _own(region: PlacedRegion, spare: Tensor) -> Reach:
-    """The displacement d = x - x0 as a node, with room to spare."""
-    down, up = (end.reshape(region.center.shape) for end in region.room)
+def _displacement(region: PlacedRegion, spare: Tensor) -> ValueBounds:
+    """The displacement d = x - x0 as a node, its ends widened by ``spare``."""
+    down, up = (end.reshape(region.center.shape) for end in region.displacement_ends)
     zero = torch.zeros_like(down)
-    return Reach(zero, down - spare, up + spare, region.moves, error=zero)
+    return ValueBounds(zero, down - spare, up + spare, region.movable, error=zero)

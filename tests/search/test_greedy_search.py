@@ -10,12 +10,12 @@ import torch
 from lipreg.budget import Budget
 from lipreg.estimators import ESTIMATORS
 from lipreg.folding import fold
-from lipreg.search.cells import Beside
-from lipreg.search.gather import gather
+from lipreg.search.cells import CellForms
+from lipreg.search.greedy_search import greedy_search
 from tests import oracles
 from tests.sampling import one_in
 from tests.search.cases import REGIONS, analysis, sample
-from tests.search.test_climb import NETS, many_inputs
+from tests.search.test_local_search import NETS, many_inputs
 
 
 @pytest.mark.parametrize("name", NETS)
@@ -28,13 +28,13 @@ def test_gradients_grow_and_points_stay_in_the_region(name: str, region: str, p:
     sampled = sample(net, local, 4)
     before = sampled.folded.gradient_norms(sampled.folded.phases(sampled.d)).amax(-1)
     for d, least in zip(sampled.d, before.tolist(), strict=True):
-        found = gather(sampled.folded, d, lambda: False)
+        found = greedy_search(sampled.folded, d, lambda: False)
         x = sampled.folded.domain.points(found.unsqueeze(0))
         assert local.placed.region.contains(x.unsqueeze(1)).all()
         assert float(sampled.folded.gradient_norms(sampled.folded.phases(found.unsqueeze(0))).amax()) >= least
-        other = gather(sampled.folded, d, lambda: False, torch.Generator().manual_seed(1))
+        other = greedy_search(sampled.folded, d, lambda: False, torch.Generator().manual_seed(1))
         assert local.placed.region.contains(sampled.folded.domain.points(other.unsqueeze(0)).unsqueeze(1)).all()
-    assert torch.equal(gather(sampled.folded, sampled.d[0], lambda: True), sampled.d[0]), "ended before it began"
+    assert torch.equal(greedy_search(sampled.folded, sampled.d[0], lambda: True), sampled.d[0]), "ended before it began"
 
 
 @pytest.mark.parametrize("seed", [1, 3])
@@ -48,7 +48,7 @@ def test_what_is_gathered_comes_near_the_constant(seed: int) -> None:
         300, folded.inputs, generator=torch.Generator().manual_seed(0), dtype=torch.float64
     )
     values = folded.gradient_norms(folded.phases(drawn)).amax(-1)
-    found = torch.stack([gather(folded, d, lambda: False) for d in drawn[:6]])
+    found = torch.stack([greedy_search(folded, d, lambda: False) for d in drawn[:6]])
     reached = float(folded.gradient_norms(folded.phases(found)).amax())
     assert max(0.75 * exact.lower, 1.2 * float(values.max())) <= reached <= exact.upper * (1.0 + 1e-9)
 
@@ -58,7 +58,7 @@ def test_free_signs_ask_nothing() -> None:
     _, local = many_inputs(2, 14, 10)
     folded = fold(local)
     start = torch.zeros(folded.inputs, dtype=torch.float64)
-    beside = Beside.of(folded, start)
+    beside = CellForms.of(folded, start)
     own = (beside.of_points(start.float().unsqueeze(0)) > 0).float() * 2 - 1
     free = torch.zeros_like(own)
     assert torch.equal(beside.into(free, start.float(), 50), start.float().unsqueeze(0))

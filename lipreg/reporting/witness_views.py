@@ -1,4 +1,4 @@
-"""A reference point beside the witness found near it: both, their difference, and the classes, for the page."""
+"""A reference point beside its witness, for the page: both, their difference, and the classes."""
 
 from __future__ import annotations
 
@@ -14,42 +14,42 @@ from lipreg.reporting.pictures import pixels
 from lipreg.reporting.wording import finite
 from lipreg.runs import RecordedRun
 
-ROOM = 1_500_000
-"""Bytes of points, witnesses and differences in a page; the record files have them in full."""
+PAGE_BYTES = 1_500_000
+"""The most bytes of points, witnesses and differences in a page; the record files have them in full."""
 ENTRIES = 8
-"""How many entries that differ are told of a point, those that differ most."""
+"""The most entries of a point that are listed, those that differ most."""
 
 Array = np.ndarray[Any, Any]
 
 
-def beside(records: Sequence[AuditRecord], runs: Iterable[RecordedRun]) -> dict[str, Any]:
-    """What the page shows of points, as far as there is room, the last epochs first.
+def witness_views(records: Sequence[AuditRecord], runs: Iterable[RecordedRun]) -> dict[str, Any]:
+    """The views of points on the page, the last epochs first, as many as ``PAGE_BYTES`` take.
 
     Args:
         records: of the page, by row.
-        runs: whose points are known; two networks that were audited at one point have it from either.
+        runs: those of the page, with recorded points; two networks that were audited at one point have it from either.
 
     Returns:
-        "points": pictures of reference points by their hashes; "views": by row what is beside them; "left": of how many
-        rows there was no room for that.
+        "points": pictures of reference points by their hashes; "views": by row what is beside them; "left": the number of
+        rows without a view for want of space.
     """
-    known = {point.reference: point for run in runs for point in run.points}
-    rows = [(row, r) for row, r in enumerate(records) if r.estimator == EXACT and (r.reference in known or r.witness)]
+    points = {point.reference: point for run in runs for point in run.points}
+    rows = [(row, r) for row, r in enumerate(records) if r.estimator == EXACT and (r.reference in points or r.witness)]
     pictures: dict[str, Any] = {}
     views: dict[int, dict[str, Any]] = {}
     spent = 0
     for row, record in sorted(rows, key=lambda pair: -pair[1].epoch):
-        point = known.get(record.reference)
+        point = points.get(record.reference)
         x = None if point is None else point.x
         shape = None if x is None else x.shape
         view = _view(record, x, shape)
-        own = None if x is None or record.reference in pictures else _picture(x, *_range(record, [x]))
-        spent += _size(view) + _size(own or {})
-        if spent > ROOM:
+        picture = None if x is None or record.reference in pictures else _picture(x, *_range(record, [x]))
+        spent += _size(view) + _size(picture or {})
+        if spent > PAGE_BYTES:
             break
         views[row] = view
-        if own is not None:
-            pictures[record.reference] = own
+        if picture is not None:
+            pictures[record.reference] = picture
     return {"points": pictures, "views": views, "left": len(rows) - len(views)}
 
 
@@ -73,7 +73,7 @@ def _view(record: AuditRecord, x: Array | None, shape: Sequence[int] | None) -> 
 
 
 def _difference(x: Array, witness: Array) -> dict[str, Any]:
-    """How far the witness is, which entries differ most, and the difference as a picture of 127 steps each way."""
+    """The distances of the witness, the entries that differ most, and the difference as a picture of 127 steps each way."""
     apart = witness - x
     most = float(np.abs(apart).max(initial=0.0))
     order = np.argsort(-np.abs(apart).ravel(), kind="stable")[:ENTRIES]
@@ -82,18 +82,18 @@ def _difference(x: Array, witness: Array) -> dict[str, Any]:
         for i in order
         if apart.flat[i] != 0
     ]
-    told = {
+    figures = {
         "differ": int(np.count_nonzero(apart)),
         "linf": finite(most),
         "l2": finite(float(np.linalg.norm(apart.ravel()))),
         "entries": entries,
     }
     picture = _picture(apart, -(most or 1.0), most or 1.0)
-    return told | ({} if picture is None else {"difference": picture})
+    return figures | ({} if picture is None else {"difference": picture})
 
 
 def _range(record: AuditRecord, shown: Sequence[Array]) -> tuple[float, float]:
-    """Black and white: the data range where the question has one, else that of what is shown together."""
+    """The values of black and white: the data range where the question has one, else the range of the arrays shown."""
     region = record.question.get("region", {})
     ends = (
         (region.get("low"), min(a.min(initial=math.inf) for a in shown)),
@@ -115,8 +115,8 @@ def _picture(values: Array, low: float, high: float) -> dict[str, Any] | None:
     return {"width": width, "height": height, "channels": colours[0] if colours else 1, "code": code}
 
 
-def _size(told: Mapping[str, Any]) -> int:
-    """About how many bytes of a page it takes."""
-    if "code" in told:
-        return len(told["code"]) + 60
-    return 160 + 70 * len(told.get("entries", ())) + sum(_size(v) for v in told.values() if isinstance(v, dict))
+def _size(view: Mapping[str, Any]) -> int:
+    """The approximate number of bytes that a view takes in a page."""
+    if "code" in view:
+        return len(view["code"]) + 60
+    return 160 + 70 * len(view.get("entries", ())) + sum(_size(v) for v in view.values() if isinstance(v, dict))

@@ -1,4 +1,4 @@
-"""The record file of one call: each point stands there as soon as it is done, and what stands there is not done again."""
+"""The record file of one call: each point is written as soon as it is done, and what is there already is not done again."""
 
 from __future__ import annotations
 
@@ -10,19 +10,18 @@ from pathlib import Path
 from torch import Tensor
 
 from lipreg.auditing.points import PointAudit
-from lipreg.auditing.run import Progress
+from lipreg.auditing.run import AuditProgress
 from lipreg.graph import CapturedNetwork, Graph
 from lipreg.problem import LocalLipschitz
 from lipreg.records import EXACT, AuditRecord, PointRecord, Record, RecordFile, RunRecord, read_records
 
-Told = Callable[[Progress], None] | None
-
+OnProgress = Callable[[AuditProgress], None] | None
 
 EVERY = 1.0
 """Seconds that the records of a point wait for others: each write waits for the disk, and a kill loses no more than that."""
 
 
-class Kept:
+class CallRecords:
     """Where the records of an audit go while it runs; inside ``with``, at whose end all are written.
 
     Args:
@@ -40,10 +39,10 @@ class Kept:
         self._begun: set[str] = set()
         self._waiting: list[Record] = []
         self._written = time.monotonic()
-        held = [] if self._file is None else read_records(self._file.path)
-        self._held = [record for record in held if isinstance(record, AuditRecord)]
+        before = [] if self._file is None else read_records(self._file.path)
+        self._saved = [record for record in before if isinstance(record, AuditRecord)]
 
-    def __enter__(self) -> Kept:
+    def __enter__(self) -> CallRecords:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -53,7 +52,7 @@ class Kept:
 
     @property
     def folder(self) -> Path | None:
-        """Where the file lies."""
+        """The folder of the record file; None where nothing is kept."""
         return None if self._file is None else self._file.path.parent
 
     def name(self, files: Mapping[int, str]) -> None:
@@ -62,33 +61,44 @@ class Kept:
             self._together[point] = run, replace(record, certificate_file=files.get(point, ""))  # type: ignore[index]
 
     def earlier(self, subject: CapturedNetwork | Graph, problem: LocalLipschitz, x: Tensor) -> list[AuditRecord]:
-        """What the file held before of this network under this question."""
-        asked = problem.describe()
-        held = [record for record in self._held if record.question == asked]
-        if not held:
-            return []
-        own = (subject if isinstance(subject, Graph) else subject.frozen_at(x)).fingerprint()
-        return [record for record in held if record.fingerprint == own]
+        """The records that the file had before of this network under this question.
 
-    def watching(self, run: RunRecord, on_progress: Told, points: Mapping[int, PointRecord] | None = None) -> Told:
-        """What keeps the points of a run as they are done, and passes on how far it is.
+        Args:
+            subject: the network: a frozen graph, or a capture that is frozen at ``x``.
+            problem: the question.
+            x: reference points ``(batch, *shape)``.
+        """
+        question = problem.describe()
+        same_question = [record for record in self._saved if record.question == question]
+        if not same_question:
+            return []
+        fingerprint = (subject if isinstance(subject, Graph) else subject.frozen_at(x)).fingerprint()
+        return [record for record in same_question if record.fingerprint == fingerprint]
+
+    def listener(
+        self, run: RunRecord, on_progress: OnProgress, points: Mapping[int, PointRecord] | None = None
+    ) -> OnProgress:
+        """The callback for an audit's progress that writes the points of a run as they are done.
 
         Args:
             run: its record.
-            on_progress: what is told, too.
-            points: the reference points by index; None keeps what is proved alone.
+            on_progress: called after it, with the same progress; None for nothing.
+            points: the reference points by index, which are written too; None writes what is proved alone.
+
+        Returns:
+            ``on_progress`` itself where nothing is kept.
         """
         if self._file is None:
             return on_progress
 
-        def say(progress: Progress) -> None:
+        def report(progress: AuditProgress) -> None:
             if progress.finished:
-                own = progress.point.point
-                self._take(run, progress.point, [points[own]] if points else [])
+                index = progress.point.point
+                self._take(run, progress.point, [points[index]] if points else [])
             if on_progress is not None:
                 on_progress(progress)
 
-        return say
+        return report
 
     def _take(self, run: RunRecord, point: PointAudit, at: list[PointRecord]) -> None:
         records = point.records(run.run, 0, None, run.id)
@@ -99,7 +109,8 @@ class Kept:
         self.append(run, *at, *records)
 
     def append(self, run: RunRecord, *records: Record) -> None:
-        """Takes records of a run, whose own record is the first: a run of which nothing was proved is not begun."""
+        """Writes records of a run, now or with later ones; the run's own record goes before the first of them, so that a
+        run of which nothing was proved leaves none."""
         self._waiting += [*([] if run.id in self._begun else [run]), *records]
         self._begun.add(run.id)
         if time.monotonic() - self._written >= EVERY:

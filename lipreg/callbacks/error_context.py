@@ -1,4 +1,4 @@
-"""Where in a training an error of lipreg happened."""
+"""The place in a training where an error of lipreg happened."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ from typing import Any
 from lipreg.errors import LipregError
 
 
-class Placed:
-    """A block in which errors of lipreg name ``where``, such as an epoch and a batch, before the place they name."""
+class ErrorContext:
+    """A block in which errors of lipreg name the place in the training before the place that they name themselves.
+
+    Args:
+        where: the place, such as an epoch and a batch.
+    """
 
     def __init__(self, where: str) -> None:
         self.where = where

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from torch import Tensor
 
 from lipreg.folding import FoldedNetwork
-from lipreg.search.cells import Beside, switched
+from lipreg.search.cells import CellForms, neighbour_patterns
 
 TRIED = 16
 """Neighbours that are tried together."""
@@ -21,7 +21,7 @@ GAIN = 1e-9
 """Least relative growth of the gradient that is a step."""
 
 
-def climb(network: FoldedNetwork, displacement: Tensor, steps: int, ended: Callable[[], bool]) -> Tensor:
+def local_search(network: FoldedNetwork, displacement: Tensor, steps: int, is_over: Callable[[], bool]) -> Tensor:
     """From a point to points whose gradients are larger, through the cells beside its own.
 
     Of the patterns that differ from the present one in a single unit, those with the largest gradients are aimed at. A
@@ -31,27 +31,27 @@ def climb(network: FoldedNetwork, displacement: Tensor, steps: int, ended: Calla
         network: the folded network.
         displacement: where to start, ``(m,)``.
         steps: most that are made.
-        ended: asked before every look around; ends it early.
+        is_over: called before every look around; True ends it early.
 
     Returns:
-        The best displacement found, ``(m,)``.
+        The best displacement seen, ``(m,)``.
     """
     phase = network.phases(displacement.unsqueeze(0))
     value = float(network.gradient_norms(phase).amax())
     for _ in range(steps):
-        beside = switched(phase)
+        beside = neighbour_patterns(phase)
         promised = network.gradient_norms(beside).amax(-1)
         order = promised.argsort(descending=True)
         order = order[promised[order] > value * (1.0 + GAIN)]
-        for chosen in order[: 2 * TRIED].split(TRIED):
-            if not len(chosen) or ended():
+        for index in order[: 2 * TRIED].split(TRIED):
+            if not len(index) or is_over():
                 return displacement
-            found = into_cells(network, beside[chosen], displacement)
-            phases = network.phases(found)
+            points = into_cells(network, beside[index], displacement)
+            phases = network.phases(points)
             values = network.gradient_norms(phases).amax(-1)
             best = int(values.argmax())
             if values[best] > value * (1.0 + GAIN):
-                phase, value, displacement = phases[best : best + 1], float(values[best]), found[best]
+                phase, value, displacement = phases[best : best + 1], float(values[best]), points[best]
                 break
         else:
             return displacement
@@ -59,7 +59,13 @@ def climb(network: FoldedNetwork, displacement: Tensor, steps: int, ended: Calla
 
 
 def into_cells(network: FoldedNetwork, phase: Tensor, start: Tensor) -> Tensor:
-    """Points ``(k, m)`` of the region that have, or nearly have, the patterns ``(k, n)``, as near to ``start`` as may be."""
-    beside = Beside.of(network, start)
-    found = beside.into(phase.to(beside.rows), start.float(), ROUNDS)
-    return network.domain.of(network.domain.points(found.to(start)))
+    """Points of the region that have, or nearly have, wanted patterns, as near to ``start`` as may be, ``(k, m)``.
+
+    Args:
+        network: the folded network.
+        phase: the patterns, ``(k, n)``.
+        start: the displacement whose own cell's forms stand for those of the cells beside it, ``(m,)``.
+    """
+    forms = CellForms.of(network, start)
+    points = forms.into(phase.to(forms.rows), start.float(), ROUNDS)
+    return network.domain.of(network.domain.points(points.to(start)))

@@ -1,0 +1,46 @@
+"""The budget that a command's flags mean: what a search may take, read and checked in one place."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+from typing import Any
+
+from lipreg.budget import Budget
+from lipreg.errors import InvalidInput
+
+_UNITS = {"": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+
+
+def budget_of(options: argparse.Namespace, stop: Any = None, networks: int = 1) -> Budget:
+    """The budget of one of so many networks; without a flag a limit has ``Budget``'s own default.
+
+    Args:
+        options: the flags of the command line.
+        stop: set from outside to end the search; None for none.
+        networks: among how many the seconds are shared.
+
+    Raises:
+        InvalidInput: no seconds, no whole number of nodes or bytes, or a gap that is none.
+    """
+    seconds = Budget.seconds if options.seconds is None else options.seconds
+    if not 0 <= seconds < math.inf:
+        raise InvalidInput(f"--seconds {seconds:g}", where="budget", accepted="a finite number of at least 0")
+    if options.nodes is not None and options.nodes < 1:
+        raise InvalidInput(f"--nodes {options.nodes}", where="budget", accepted="a whole number of at least 1")
+    limits = {"nodes": options.nodes, "gap": options.gap, "memory": options.memory and _bytes(options.memory)}
+    return Budget(seconds / networks, stop=stop, **{name: value for name, value in limits.items() if value is not None})
+
+
+def _bytes(text: str) -> int:
+    """A size such as 268435456, 512MiB or 1.5GiB.
+
+    Raises:
+        InvalidInput: it is none.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?) ?(KiB|MiB|GiB|)", text)
+    size = int(float(match[1]) * _UNITS[match[2]]) if match else 0
+    if size < 1:
+        raise InvalidInput(f"--memory {text}", where="budget", accepted="bytes, or a size such as 512MiB or 2GiB")
+    return size

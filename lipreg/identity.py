@@ -11,7 +11,7 @@ from torch import Tensor
 from lipreg.errors import UnsupportedRequest
 from lipreg.words import size
 
-BYTES_PER_NUMBER = 32
+LEAST_ROW_BYTES = 32
 """Bytes for each number of rows that a pass holds at least: of rows, magnitudes, products and what rounding does to them."""
 MANY = 2**12
 """Outputs from which on what needs no rows is computed without them: the identity has 2**24 numbers there."""
@@ -46,7 +46,7 @@ class Identity:
         Raises:
             UnsupportedRequest: this machine has less memory than a pass over them takes.
         """
-        needed, there = BYTES_PER_NUMBER * self.outputs**2, machine_memory()
+        needed, there = LEAST_ROW_BYTES * self.outputs**2, machine_memory()
         if self.like.device.type == "cpu" and needed > there:
             raise UnsupportedRequest(
                 f"a pass that carries a row for each of {self.outputs:,} outputs takes at least {size(needed)}, and this "

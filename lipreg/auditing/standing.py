@@ -9,7 +9,7 @@ from functools import cached_property
 from lipreg.auditing.points import PointAudit
 from lipreg.auditing.tasks import Assignment
 from lipreg.budget import Budget
-from lipreg.estimators.cheap_bounds import multiplied_out, products
+from lipreg.estimators.cheap_bounds import products
 from lipreg.results import Certificate, CertifiedInterval, Status
 
 
@@ -39,8 +39,7 @@ class Standing:
             detail: why.
         """
         proves = self._assignment.estimators[name].certificate not in (Certificate.LOWER, Certificate.ESTIMATE)
-        bare = status is Status.TIME_LIMIT and math.isinf(point.exact.upper)
-        if proves and bare and not multiplied_out(self._assignment.analysis):
+        if proves and status is Status.TIME_LIMIT and math.isinf(point.exact.upper):
             product = replace(self._intervals[point.point], status=status, detail=detail)
             return point.joined(name, product, 0.0)
         return point.without_answer(name, status, detail)

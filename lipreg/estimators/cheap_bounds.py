@@ -14,7 +14,7 @@ from lipreg.bounds import Analysis, InducedNorms
 from lipreg.bounds.pass_cost import BLINK, SHARE, few_passes, points_at_once
 from lipreg.bounds.rounding import FLOOR
 from lipreg.budget import Budget
-from lipreg.estimators.base import ESTIMATORS, Work
+from lipreg.estimators.base import ESTIMATORS, Work, lower_interval
 from lipreg.estimators.naming import cut_name, is_cut
 from lipreg.estimators.rounding import ROUNDING
 from lipreg.results import Certificate, CertifiedInterval, Status
@@ -108,7 +108,12 @@ def by_parts(
 
 
 def products(analysis: Analysis, budget: Budget) -> list[CertifiedInterval]:
-    """The product of the layers' norms at each point: one pass for all points, whatever their regions."""
+    """The product of the layers' norms at each point: one pass for all points, whatever their regions.
+
+    No upper end where layers were multiplied out, whose rounding it does not bound.
+    """
+    if multiplied_out(analysis):
+        return [lower_interval(analysis, i, None) for i in range(analysis.placed.batch)]
     placed, method = analysis.placed, _closed_form("spectral")
     with torch.no_grad(), analysis.norms.within(budget):  # of all points, whatever part of them is bounded
         uppers = (method.bound(analysis) * (1.0 + ROUNDING) + FLOOR).tolist()

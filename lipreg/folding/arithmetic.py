@@ -18,7 +18,7 @@ ENOUGH = 1e-7
 """What float64 may lose of a gradient at the reference point before digits are taken."""
 BLURRED = 1e-4
 """The same of a unit's range: it moves a kink, not the gradients beside it."""
-BYTES_PER_NUMBER = 16
+COLUMN_BYTES = 16
 """Bytes that a pass takes for each number of a column: the number, and another one while the next node is computed."""
 MOST = 2100.0
 """Bits between the largest float64 and the smallest."""
@@ -58,7 +58,7 @@ def column_blocks(analysis: Analysis, width: int, budget: Budget) -> Iterator[sl
         budget: whose memory counts.
     """
     numbers = sum(map(node_size, analysis.graph.nodes))
-    count = max(1, budget.memory // (BYTES_PER_NUMBER * digit_count(analysis) * numbers))
+    count = max(1, budget.memory // (COLUMN_BYTES * digit_count(analysis) * numbers))
     return (slice(first, min(width, first + count)) for first in range(0, width, count))
 
 

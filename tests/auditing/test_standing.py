@@ -10,6 +10,8 @@ from torch import nn
 
 from lipreg.auditing import EXACT, AuditPlan, audit
 from lipreg.budget import Budget
+from lipreg.estimators import frozen_analysis
+from lipreg.estimators.cheap_bounds import products
 from lipreg.outputs import AllLogits
 from lipreg.problem import LocalLipschitz
 from lipreg.regions import LinfBall
@@ -36,3 +38,10 @@ def test_an_audit_of_witnesses_alone_has_no_upper_end() -> None:
     clock, net = Clock(step=60.0), oracles.mlp(2, 4, 3).double()
     plan = AuditPlan(LocalLipschitz(LinfBall(0.1), AllLogits()), ("sampling",), Budget(0.0, clock=clock))
     assert all(math.isinf(point.intervals[EXACT].upper) for point in audit(net, plan, X))
+
+
+def test_layers_that_were_multiplied_out_have_no_product() -> None:
+    net = nn.Sequential(nn.Linear(2, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 3)).eval().double()
+    net[1].running_var.fill_(3.0)  # type: ignore[union-attr]
+    analysis = frozen_analysis(net, LocalLipschitz(LinfBall(0.1), AllLogits()), X, None)
+    assert all(interval.upper == math.inf and not interval.proof for interval in products(analysis, Budget(0.0)))

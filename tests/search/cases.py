@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -55,6 +56,16 @@ def sample(net: nn.Module, local: Analysis, count: int, seed: int = 0) -> Sample
     z = torch.stack(columns, dim=1) if columns else d.new_zeros(count, 0)
     rows = torch.stack([torch.from_numpy(oracles.jacobian(net, point.numpy())) for point in x])
     return Sampled(folded, d, z, folded.norm(rows[..., moves]))
+
+
+def check_ascent(local: Analysis, sampled: Sampled, ascend: Callable[[Tensor], Tensor]) -> None:
+    """From every sampled point a search for a larger gradient ends in the region, at one that is no smaller."""
+    folded = sampled.folded
+    before = folded.gradient_norms(folded.phases(sampled.d)).amax(-1)
+    for d, least in zip(sampled.d, before.tolist(), strict=True):
+        end = ascend(d).unsqueeze(0)
+        assert local.placed.region.contains(folded.domain.points(end).unsqueeze(1)).all()
+        assert float(folded.gradient_norms(folded.phases(end)).amax()) >= least
 
 
 def nodes_around(sampled: Sampled, at: Tensor, known: float, seed: int = 0) -> Nodes:

@@ -14,7 +14,7 @@ from lipreg.search.cells import CellForms
 from lipreg.search.greedy_search import greedy_search
 from tests import oracles
 from tests.sampling import one_in
-from tests.search.cases import REGIONS, analysis, sample
+from tests.search.cases import REGIONS, analysis, check_ascent, sample
 from tests.search.test_local_search import NETS, many_inputs
 
 
@@ -26,12 +26,8 @@ def test_gradients_grow_and_points_stay_in_the_region(name: str, region: str, p:
     net = oracles.network(name)
     local = analysis(net, p, REGIONS[region])
     sampled = sample(net, local, 4)
-    before = sampled.folded.gradient_norms(sampled.folded.phases(sampled.d)).amax(-1)
-    for d, least in zip(sampled.d, before.tolist(), strict=True):
-        found = greedy_search(sampled.folded, d, lambda: False)
-        x = sampled.folded.domain.points(found.unsqueeze(0))
-        assert local.placed.region.contains(x.unsqueeze(1)).all()
-        assert float(sampled.folded.gradient_norms(sampled.folded.phases(found.unsqueeze(0))).amax()) >= least
+    check_ascent(local, sampled, lambda d: greedy_search(sampled.folded, d, lambda: False))
+    for d in sampled.d:
         other = greedy_search(sampled.folded, d, lambda: False, torch.Generator().manual_seed(1))
         assert local.placed.region.contains(sampled.folded.domain.points(other.unsqueeze(0)).unsqueeze(1)).all()
     assert torch.equal(greedy_search(sampled.folded, sampled.d[0], lambda: True), sampled.d[0]), "ended before it began"

@@ -60,7 +60,7 @@ lint: env
 	$(BIN)/lint-imports --no-logo
 
 docs: env ## write the API reference, from the docstrings, to build/reference
-	$(RUN) tools/reference.py
+	$(RUN) -m tools.reference
 
 lock: intact ## write the lock files from the versions installed in .venv
 	$(RUN) tools/lock.py

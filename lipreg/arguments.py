@@ -13,7 +13,8 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, ParamSpec, TypeVar
 
 from lipreg.errors import InvalidInput
-from lipreg.options import Optioned, Registry, constructor_call, import_line, nearest_name
+from lipreg.kinds import constructor_call, import_line
+from lipreg.options import Optioned, Registry, nearest_name
 
 _Params = ParamSpec("_Params")
 _Result = TypeVar("_Result")

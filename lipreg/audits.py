@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ from torch import Tensor
 
 from lipreg.auditing import EXACT, AuditPlan, AuditProgress, PointAudit
 from lipreg.auditing import audit as audit_points
+from lipreg.auditing.budget_notes import budget_notes
 from lipreg.auditing.call_records import CallRecords
 from lipreg.auditing.executors import Executing
 from lipreg.auditing.points import versions
@@ -28,7 +27,7 @@ from lipreg.estimators.settings import DEFAULTS
 from lipreg.population import Sample
 from lipreg.problem import LocalLipschitz
 from lipreg.recorded import Recorded
-from lipreg.records import AuditRecord, PointRecord, Record, RunRecord
+from lipreg.records import AuditRecord, PointRecord, Record, RunRecord, started_now
 from lipreg.results import Certificate
 from lipreg.surveys import FIRST, Population, Survey, survey
 from lipreg.words import aligned, capitalised, counted, written
@@ -116,26 +115,10 @@ class AuditResult(Recorded):
             )
             rows.append((str(point.point), label, margin, *ends, interval.status.value, f"{point.seconds[EXACT]:.1f}"))
         exact = sum(point.exact.certificate is Certificate.EXACT for point in self.points)
-        below = [f"{exact} of {counted(len(self.points), 'point')} exact", *self._short_of_time(), *self._outside()]
+        below = [f"{exact} of {counted(len(self.points), 'point')} exact", *budget_notes(self.points), *self._outside()]
         sentences = [] if self.survey is None else ["", *(f"{capitalised(line)}." for line in self.survey.sentences())]
         sentences = [*([] if self.certificates is None else self.certificates.sentences()), *sentences]
         return "\n".join([self.problem.sentence(), "", *aligned(rows, left_columns=0), "", *below, *sentences])
-
-    def _short_of_time(self) -> list[str]:
-        """What the budget left no time for, or only a part of its time, in words; nothing where it left out nothing."""
-        parts = {
-            "left out for want of time: {}": [point.left_out for point in self.points],
-            "no search was begun, for which the time was too short: {}": [point.not_begun for point in self.points],
-            "cut short for want of time: {}; in so little time it says more than a search": [
-                point.cut_short for point in self.points
-            ],
-        }
-        counts = {words: Counter(name for names in each for name in names) for words, each in parts.items()}
-        return [
-            words.format(", ".join(f"{name} at {counted(count, 'point')}" for name, count in at.items()))
-            for words, at in counts.items()
-            if at
-        ]
 
     def _outside(self) -> list[str]:
         """Which points rounding had put outside of the region, in words; nothing where it had put none there."""
@@ -224,7 +207,7 @@ def audit(
         question=problem.describe(),
         sentence=problem.sentence(),
         id=secrets.token_hex(6),
-        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        started=started_now(),
         versions=versions(),
         of_training=False,
     ).invoked()

@@ -7,14 +7,12 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from numbers import Integral, Real
 from typing import Any, Protocol, TypeVar
 
 from lipreg.errors import InvalidInput
+from lipreg.numbers import LONGEST, number, shown, whole_number
 from lipreg.results import Status
 
-LONGEST = 10**100
-"""Whole seconds from which on a limit is none."""
 MEMORY = 2**28
 """Bytes of what is worked on at once, by default."""
 BYTES_PER_NUMBER = 64
@@ -73,7 +71,8 @@ class Budget:
 
     A budget is a plain value until it is started; from then on its time runs. Parts of a started budget end with it at the
     latest. A copy in another process has the time that is left, a stop of its own and the system's clock. Numbers may be
-    of any type, of numpy too; whole ones may be written with a point, as ``memory=1e9``.
+    of any type, a ``Decimal``, numpy's or a tensor of one number too; whole ones may be written with a point, as
+    ``memory=1e9``.
 
     Attributes:
         seconds: wall-clock time, at least 0, for everything that is done under it; ``math.inf`` for no limit.
@@ -103,11 +102,11 @@ class Budget:
     rate: float | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        seconds, gap = _number(self.seconds), _number(self.gap)
+        seconds, gap = number(self.seconds), number(self.gap)
         if seconds is None or not seconds >= 0:
-            raise InvalidInput(f"seconds={self.seconds!r}", where="Budget", accepted="a number of at least 0")
+            raise InvalidInput(f"seconds={shown(self.seconds)}", where="Budget", accepted="a number of at least 0")
         if gap is None or not 0 <= gap < 1:
-            raise InvalidInput(f"gap={self.gap!r}", where="Budget", accepted="0 <= gap < 1")
+            raise InvalidInput(f"gap={shown(self.gap)}", where="Budget", accepted="a number with 0 <= gap < 1")
         object.__setattr__(self, "seconds", seconds)
         object.__setattr__(self, "gap", gap)
         if self.stop is None:
@@ -127,8 +126,9 @@ class Budget:
             whole = whole_number(limit)
             if whole is None or whole < least:
                 accepted = f"a whole number{unit} of at least 1, such as 2**28 or 1e9{none}"
-                raise InvalidInput(f"{name}={limit!r}", where="Budget", accepted=accepted)
-            object.__setattr__(self, name, whole)
+                raise InvalidInput(f"{name}={shown(limit)}", where="Budget", accepted=accepted)
+            endless = None if none else LONGEST
+            object.__setattr__(self, name, endless if whole >= LONGEST else whole)
 
     def __copy__(self) -> Budget:
         return self  # nothing of it changes
@@ -161,12 +161,12 @@ class Budget:
         if isinstance(user_value, cls):
             if gap is None and nodes is None:
                 return user_value
-            beside = f"gap={gap!r}, nodes={nodes!r} beside {user_value!r}"
+            beside = f"gap={shown(gap)}, nodes={shown(nodes)} beside {user_value!r}"
             raise InvalidInput(beside, where=where, accepted="budget=Budget(seconds=..., gap=..., nodes=...)")
-        seconds = _number(cls.seconds if user_value is None else user_value)
+        seconds = number(cls.seconds if user_value is None else user_value)
         if seconds is None or not seconds >= 0:
             accepted = "seconds, a number of at least 0, or a Budget"
-            raise InvalidInput(f"budget={user_value!r}", where=where, accepted=accepted)
+            raise InvalidInput(f"budget={shown(user_value)}", where=where, accepted=accepted)
         return cls(seconds, nodes, gap=0.0 if gap is None else gap)
 
     def started(self) -> Budget:
@@ -195,6 +195,10 @@ class Budget:
         status = self.stop_reason()
         if status is not None:
             raise OutOfBudget(status)
+
+    def has_more_than(self, seconds: float) -> bool:
+        """Whether work that had so many seconds, and was cut short, has more of them now."""
+        return self.seconds_left > seconds and self.stop_reason() is None
 
     def rows(self, numbers: int) -> int:
         """How many rows of so many numbers each a pass carries at once in this memory, at least 1."""
@@ -258,22 +262,6 @@ class Budget:
     def after(self, nodes: int) -> Budget:
         """The budget with fewer nodes left, when so many are spent."""
         return self if self.nodes is None else replace(self.started(), nodes=max(0, self.nodes - nodes))
-
-
-def _number(value: object) -> float | None:
-    """A number as one of Python's, whole ones from ``LONGEST`` on as infinite; None for what is none."""
-    if not isinstance(value, Real) or isinstance(value, bool) or value != value:
-        return None
-    if isinstance(value, Integral):
-        whole = int(value)
-        return whole if abs(whole) <= LONGEST else math.inf if whole > 0 else -math.inf
-    return float(value)
-
-
-def whole_number(value: object) -> int | None:
-    """A whole number, however it is written; None for what is none."""
-    number = _number(value)
-    return None if number is None or not math.isfinite(number) or number != int(number) else int(number)
 
 
 UNLIMITED = Budget(math.inf)

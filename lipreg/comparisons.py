@@ -6,7 +6,6 @@ import math
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,7 @@ from lipreg.graph import CapturedNetwork, Graph
 from lipreg.points import Inputs, Points
 from lipreg.problem import LocalLipschitz
 from lipreg.recorded import Recorded
-from lipreg.records import Record, RunRecord
+from lipreg.records import Record, RunRecord, started_now
 from lipreg.results import Certificate
 from lipreg.runs import RecordedRun
 from lipreg.transfer import (  # noqa: F401  (documentation reads the types of inherited fields here)
@@ -203,7 +202,7 @@ def _check_same_functionals(graphs: Sequence[Graph], problem: LocalLipschitz, x:
 def _run_records(names: tuple[str, str], problem: LocalLipschitz, recipe: Bound) -> list[RunRecord]:
     """The run of each network, as it is saved: the first one names its twin, and the bound that it is compared with."""
     ids = secrets.token_hex(6), secrets.token_hex(6)
-    started = datetime.now(UTC).isoformat(timespec="seconds")
+    started = started_now()
     about: dict[str, Any] = {"question": problem.describe(), "sentence": problem.sentence(), "of_training": False}
     about |= {"started": started, "versions": versions()}
     comparing = {"bound": recipe.label, "recipe": recipe.describe(), "twin": names[1], "twin_id": ids[1]}

@@ -8,21 +8,35 @@ import importlib.metadata
 import math
 import re
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import MISSING, asdict, fields, is_dataclass
-from typing import Any, ClassVar, TypeVar
+from dataclasses import MISSING, asdict, fields
+from functools import cached_property
+from typing import Any, TypeVar
 
 from lipreg.errors import InvalidInput
+from lipreg.kinds import check_kind, check_options, constructor_call, import_line
 
 
-class Optioned:
-    """A registered kind of thing. Subclasses are frozen dataclasses; their fields fit into a config file.
+class Named(ABC):
+    """A thing of an open set, whose registry holds its name."""
 
-    Attributes:
-        name: what users and records call it; set by its registry.
-    """
+    @staticmethod
+    @abstractmethod
+    def registry() -> Registry[Any]:
+        """The registry of all that is of its kind."""
 
-    name: ClassVar[str]
+    @cached_property
+    def name(self) -> str:
+        """What users and records call it: the name that it was made by, or by which its class was first registered."""
+        name = self.registry().name_of(type(self))
+        if name is None:
+            raise AttributeError(f"{type(self).__name__} has no name: it is not registered")
+        return name
+
+
+class Optioned(Named):
+    """A registered kind of thing. Subclasses are frozen dataclasses; their fields fit into a config file."""
 
     def describe(self) -> dict[str, Any]:
         """Name and options as plain data, for records."""
@@ -43,12 +57,22 @@ class Registry(dict[str, _Entry]):
     Args:
         what: what its entries are, in messages: "penalty".
         entry: makes an entry from a class and its name; by default the class itself, which then is a dataclass.
+        base: what all classes are made of.
+        written: how such a dataclass is declared.
     """
 
-    def __init__(self, what: str, entry: Callable[[Any, str], _Entry] | None = None) -> None:
+    def __init__(
+        self,
+        what: str,
+        entry: Callable[[Any, str], _Entry] | None = None,
+        *,
+        base: type = object,
+        written: str = "@dataclass(frozen=True)",
+    ) -> None:
         super().__init__()
-        self.what, self._entry = what, entry or self._kind
+        self.what, self._entry, self._base, self._written = what, entry or self._kind, base, written
         self._elsewhere: dict[str, str] = {}
+        self._names: dict[type, str] = {}  # those under which classes were first registered
         self._declared = False  # whether what installed packages declare is imported
 
     def register(self, name: str, *, replace: bool = False) -> Callable[[type[_Kind]], type[_Kind]]:
@@ -60,8 +84,8 @@ class Registry(dict[str, _Entry]):
                 runs again does, takes its own.
 
         Raises:
-            InvalidInput: another class has the name already, it is no name, what is to have it is no class, or a kind with
-                options is no dataclass.
+            InvalidInput: another class has the name already, it is no name, or what is to have it is no class of the kind
+                (``check_kind``, ``check_options``).
         """
         if not isinstance(name, str) or not re.fullmatch(r"[\w.-]+", name):
             todo = f'Write @register("...") above the class: the name of a new {self.what}'
@@ -82,17 +106,20 @@ class Registry(dict[str, _Entry]):
                     where=f"{self.what} {name!r}",
                     todo="Choose another name, or register it with replace=True",
                 )
-            self[name] = self._entry(kind, name)  # which names the class, so it is refused before
+            check_kind(kind, self._base, f"{self.what} {name!r}")
+            self[name] = self._entry(kind, name)
+            self._names.setdefault(kind, name)
             return kind
 
         return add
 
     def _kind(self, kind: Any, name: str) -> Any:
-        if not is_dataclass(kind):
-            where = f"{self.what} {name!r}"
-            raise InvalidInput(f"{kind.__name__} is no dataclass", where=where, todo="Add @dataclass(frozen=True)")  # type: ignore[attr-defined]
-        kind.name = name  # type: ignore[attr-defined]
+        check_options(kind, self._written, f"{self.what} {name!r}")
         return kind
+
+    def name_of(self, kind: type) -> str | None:
+        """The name by which a class, or the nearest that it is made of, was first registered; None if none of them was."""
+        return next((self._names[each] for each in kind.__mro__ if each in self._names), None)
 
     def elsewhere(self, module: str, *names: str) -> None:
         """Names the module that registers some names; it is imported when ``find`` first meets one of them."""
@@ -138,6 +165,11 @@ class Registry(dict[str, _Entry]):
         """The entries that messages offer: all but those of ``elsewhere``, whether one of them is loaded or not."""
         return {name: entry for name, entry in self.items() if name not in self._elsewhere}
 
+    def own(self) -> dict[str, _Entry]:
+        """The entries that lipreg itself brings, of those that are loaded."""
+        kinds = {name: entry if isinstance(entry, type) else type(entry) for name, entry in self.items()}
+        return {name: self[name] for name, kind in kinds.items() if kind.__module__.startswith("lipreg.")}
+
     def of(self, user_value: Any, base: type[_Base]) -> _Base:
         """The object that a user means by an object, by a name, or by plain data as ``describe()`` gives it.
 
@@ -152,8 +184,8 @@ class Registry(dict[str, _Entry]):
             return self.build(user_value)
         if isinstance(user_value, Mapping) and "kind" in user_value:
             return self.build(user_value["kind"], {name: value for name, value in user_value.items() if name != "kind"})
-        if isinstance(user_value, base) and "name" in vars(
-            type(user_value)
+        if (
+            isinstance(user_value, base) and type(user_value) in self._names
         ):  # its own, not that of a class it is made of
             return user_value
         got, todo = f"got {user_value!r}", ""
@@ -189,31 +221,17 @@ class Registry(dict[str, _Entry]):
                 accepted=", ".join(listed) or "no options: leave them out",
                 todo=f"Write {self.what}={call} ({import_line(kind)})",
             )
-        return kind(**values)
+        return _called(name, kind(**values))
 
 
 def instance(kind: Any, name: str) -> Any:
-    """An instance that bears its registered name, here and in whatever process it is sent to.
+    """An instance that bears its registered name, here and in whatever process it is sent to."""
+    return _called(name, kind())
 
-    Instances that are made by hand are called as the class was first registered.
-    """
-    made = kind()
-    object.__setattr__(made, "name", name)  # frozen dataclasses too
-    if "name" not in vars(kind):
-        kind.name = name
+
+def _called(name: str, made: Any) -> Any:
+    object.__setattr__(made, "name", name)  # of frozen dataclasses too
     return made
-
-
-def constructor_call(kind: Any, options: Mapping[str, Any] | None = None) -> str:
-    """How an object of a kind with options is written in Python; a required option without a value is three dots."""
-    needed = {f.name: "..." for f in fields(kind) if f.default is MISSING}
-    arguments = needed | {name: repr(value) for name, value in (options or {}).items()}
-    return f"{kind.__name__}({', '.join(f'{name}={value}' for name, value in arguments.items())})"
-
-
-def import_line(kind: Any) -> str:
-    """The line that imports a class."""
-    return f"from {kind.__module__} import {kind.__name__}"
 
 
 def other_owner(before: Any, new: Any) -> str:

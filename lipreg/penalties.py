@@ -15,7 +15,7 @@ with its options as fields. Adding one takes a decorator:
 from __future__ import annotations
 
 import inspect
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -27,8 +27,22 @@ from lipreg.errors import InvalidInput
 from lipreg.options import Optioned, Registry, check_count, check_number
 from lipreg.seen import Seen
 
+__all__ = [
+    "PENALTIES",
+    "Hinge",
+    "LayerSum",
+    "Log",
+    "Mean",
+    "Penalty",
+    "RadiusHinge",
+    "Sum",
+    "WorstK",
+    "get_penalty",
+    "register",
+]
 
-class Penalty(Optioned, ABC):
+
+class Penalty(Optioned):
     """A way to turn the values B_i of a batch of reference points into a scalar loss.
 
     Subclasses are frozen dataclasses: their fields are the options, plain numbers that fit into a config file.
@@ -41,6 +55,10 @@ class Penalty(Optioned, ABC):
 
     layered: ClassVar[bool] = False
     reads_labels: ClassVar[bool] = False
+
+    @staticmethod
+    def registry() -> Registry[Any]:
+        return PENALTIES
 
     def __call__(self, values: Tensor, seen: Seen | None = None) -> Tensor:
         """The penalty of a batch.
@@ -90,7 +108,9 @@ class _Penalties(Registry[Penalty]):
         return super()._kind(kind, name)
 
 
-PENALTIES: Registry[Penalty] = _Penalties("penalty")
+PENALTIES: Registry[Penalty] = _Penalties("penalty", base=Penalty)
+"""The penalties by name."""
+"""The penalties by name."""
 register = PENALTIES.register
 
 

@@ -29,6 +29,7 @@ from lipreg.outputs import AllLogits, AllMargins, Output, functionals
 from lipreg.regions import Box, PlacedRegion, Region
 
 Scope = Literal["regional", "pointed"]
+"""Which of the two constants is meant."""
 APART_OUTPUTS = 10
 """Outputs up to which sign vectors are taken one by one as functionals: 512 of them."""
 
@@ -253,7 +254,8 @@ class PlacedProblem:
 
         Returns:
             ``(batch, ...)``: max_k |c_k^T J|_{p*} for scalar functionals, |J|_{p->q} for ``Vector``; from l_inf to l2 with
-            more than ``SIGNS`` inputs an upper bound, exact without negative entries. Columns count by their ``weights``.
+            too many inputs to try all their signs an upper bound, exact without negative entries. Columns count by
+            their ``weights``.
         """
         return self.combine_flat(self.weighed(gradients))
 

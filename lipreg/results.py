@@ -15,7 +15,7 @@ from lipreg.problem import LocalLipschitz
 
 
 class Certificate(StrEnum):
-    """What a result proves. Nothing in lipreg is called just "value"."""
+    """What a result proves."""
 
     UPPER = "upper"  # the constant is at most ``upper``; backed by a proof
     LOWER = "lower"  # the constant is at least ``lower``; backed by a witness
@@ -32,6 +32,7 @@ class Status(StrEnum):
     ESTIMATED = "estimated"
     TIME_LIMIT = "time limit"
     NODE_LIMIT = "node limit"
+    MEMORY_LIMIT = "memory limit"
     GAP_LIMIT = "gap limit"
     INTERRUPTED = "interrupted"
     UNCONFIRMED = "unconfirmed"
@@ -40,7 +41,13 @@ class Status(StrEnum):
     @property
     def cut(self) -> bool:
         """Whether the work was not done to its end: what a bound proves then may be far above what it proves otherwise."""
-        return self in (Status.TIME_LIMIT, Status.NODE_LIMIT, Status.INTERRUPTED, Status.FAILED)
+        return self in (
+            Status.TIME_LIMIT,
+            Status.NODE_LIMIT,
+            Status.MEMORY_LIMIT,
+            Status.INTERRUPTED,
+            Status.FAILED,
+        )
 
     @property
     def advice(self) -> str:
@@ -51,6 +58,8 @@ class Status(StrEnum):
             Status.ESTIMATED: "A number near the constant, proved on neither side. Compare it with a certified interval.",
             Status.TIME_LIMIT: "The budget ended first; the interval is valid. Raise the budget or shrink the radius.",
             Status.NODE_LIMIT: "The node limit ended the search first; the interval is valid. Raise the limit.",
+            Status.MEMORY_LIMIT: "The method needs more memory than the budget has, so it was not begun; the interval is "
+            "valid, from methods that need less. Raise the budget's memory; the detail says what did not fit.",
             Status.GAP_LIMIT: "The interval is as narrow as was asked for. Ask for a smaller gap to narrow it further.",
             Status.INTERRUPTED: "Stopped from outside; the interval is valid as far as it had been proved.",
             Status.UNCONFIRMED: "The upper end is proved, but no point was found that attains it: the maximising activation "

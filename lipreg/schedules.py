@@ -17,13 +17,25 @@ among it, is handed in. Adding one takes a decorator:
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from lipreg.errors import InvalidInput
 from lipreg.options import Optioned, Registry, check_count, check_number
+
+__all__ = [
+    "SCHEDULES",
+    "Constant",
+    "Cosine",
+    "Linear",
+    "Moment",
+    "Schedule",
+    "Target",
+    "get_schedule",
+    "register",
+]
 
 
 @dataclass(frozen=True)
@@ -44,7 +56,7 @@ class Moment:
     bound: float | None = None
 
 
-class Schedule(Optioned, ABC):
+class Schedule(Optioned):
     """A way to change the weight of a penalty: weight at a batch = ``weight`` * factor.
 
     Attributes:
@@ -53,12 +65,18 @@ class Schedule(Optioned, ABC):
 
     follows_bound: ClassVar[bool] = False
 
+    @staticmethod
+    def registry() -> Registry[Any]:
+        return SCHEDULES
+
     @abstractmethod
     def factor(self, now: Moment) -> float:
         """The factor, >= 0, for the batch that begins."""
 
 
-SCHEDULES: Registry[Schedule] = Registry("schedule")
+SCHEDULES: Registry[Schedule] = Registry("schedule", base=Schedule)
+"""The schedules by name."""
+"""The schedules by name."""
 register = SCHEDULES.register
 
 

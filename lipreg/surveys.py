@@ -14,7 +14,7 @@ from torch import Tensor
 from lipreg.auditing import AuditPlan, AuditProgress, PointAudit
 from lipreg.auditing import audit as audit_points
 from lipreg.auditing.beforehand import every_margin, prior_ends
-from lipreg.auditing.drawn import Drawing, margins_of, population_record
+from lipreg.auditing.drawn import SampleDesign, margins_of, population_record
 from lipreg.auditing.executors import Executing, get_executor
 from lipreg.budget import Budget
 from lipreg.errors import InvalidInput
@@ -205,7 +205,7 @@ class Survey:
     def record(self, run: str, run_id: str) -> PopulationRecord:
         """The draw and the ends at its points, as they are saved."""
         of = self.population
-        drawing = Drawing(of.seed, self.until, self.met, self.figure, of.mark, of.named, of.together)
+        drawing = SampleDesign(of.seed, self.until, self.met, self.figure, of.mark, of.named, of.together)
         return population_record(self.sample, self.points, (run, run_id, 0), drawing, self._margins)
 
 

@@ -116,3 +116,19 @@ def plain(text: str, limit: int = 400) -> str:
     """Text from outside on one line: control and direction characters replaced, cut to ``limit`` characters."""
     clean = "".join(c if c.isprintable() else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text)
     return clean if len(clean) <= limit else clean[: limit - 1] + "\N{HORIZONTAL ELLIPSIS}"
+
+
+def shortened(text: str, limit: int) -> str:
+    """A name from outside on one line, as ``plain`` has it; a long one loses its middle: what tells it apart stands last."""
+    clean = plain(text, len(text))
+    end = limit // 2
+    return clean if len(clean) <= limit else f"{clean[: limit - end - 1]}\N{HORIZONTAL ELLIPSIS}{clean[-end:]}"
+
+
+def shortened_apart(texts: Sequence[str], limit: int) -> list[str]:
+    """The texts as ``shortened`` has them; those that differ, and would then be the same, stay whole."""
+    short = [shortened(text, limit) for text in texts]
+    different = {
+        one: len({text for text, other in zip(texts, short, strict=True) if other == one}) for one in set(short)
+    }
+    return [plain(text, len(text)) if different[one] > 1 else one for text, one in zip(texts, short, strict=True)]

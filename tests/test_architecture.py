@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,28 @@ def test_public_things_say_what_they_are(trees: Trees) -> None:
         and not has_docstring(node)
     ]
     assert not bare, "no docstring: " + ", ".join(bare)
+
+
+def test_no_two_files_need_each_other(trees: Trees) -> None:
+    """Imports for the types alone, and those inside of functions, tell as much of who knows whom."""
+    modules = {".".join(path.with_suffix("").parts).removesuffix(".__init__"): path for path in trees}
+    needs = {name: set(imported_modules(trees[path], set(modules))) - {name} for name, path in modules.items()}
+    left = dict(needs)
+    while free := [name for name, others in left.items() if not others & set(left)]:
+        left = {name: others for name, others in left.items() if name not in free}
+    pairs = sorted(f"{a} <-> {b}" for a, others in left.items() for b in others if a < b and a in left.get(b, ()))
+    assert not left, f"circles of imports: {', '.join(pairs or sorted(left))}"
+
+
+def imported_modules(tree: ast.Module, modules: set[str]) -> Iterator[str]:
+    """The modules of the library that a file imports, wherever in it."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in modules)
+        elif isinstance(node, ast.ImportFrom) and node.module in modules:
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                yield inner if inner in modules else node.module
 
 
 def test_the_library_does_not_import_its_facade(trees: Trees) -> None:

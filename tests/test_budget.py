@@ -6,7 +6,10 @@ import copy
 import math
 import pickle
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -237,6 +240,48 @@ def test_numbers_may_be_of_any_type_that_means_them() -> None:
             Budget(memory=wrong)  # type: ignore[arg-type]
     with pytest.raises(InvalidInput, match=r"nodes=.*or None for no limit"):
         Budget(nodes=2.5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", [Decimal, Fraction, np.array, torch.tensor, np.int8], ids=lambda kind: kind.__name__)
+def test_a_number_is_a_number_whoever_holds_it(kind: Callable[[int], Any]) -> None:
+    two = kind(2)
+    for one in (two, two.reshape(1, 1)) if hasattr(two, "reshape") else (two,):
+        assert Budget(one) == Budget(2.0), "of one number, whatever its axes"
+    assert Budget(two, nodes=two, memory=two) == Budget(2.0, nodes=2, memory=2) and Budget.of(two, "here") == Budget(
+        2.0
+    )
+    assert {type(Budget(two).seconds), type(Budget(nodes=two).nodes)} <= {int, float}
+    assert LinfBall(two) == LinfBall(2.0), "and so in a region"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        Decimal("nan"),
+        Decimal("sNaN"),
+        torch.tensor(True),
+        torch.tensor([1.0, 2.0]),
+        torch.tensor(math.nan),
+        torch.tensor(1.0, device="meta"),
+        1j,
+        -(10**5000),
+    ],
+    ids=lambda value: str(type(value)),
+)
+def test_what_is_none_is_refused_in_few_letters(wrong: Any) -> None:
+    for name in ("seconds", "gap", "nodes", "memory"):
+        with pytest.raises(InvalidInput, match=f"Budget: {name}=.*a (whole )?number") as refused:
+            Budget(**{name: wrong})
+        assert len(str(refused.value)) < 400
+    with pytest.raises(InvalidInput):
+        LinfBall(wrong)
+
+
+def test_limits_that_nothing_reaches_are_none() -> None:
+    for huge in (10**400, 10**5000, 1e300):
+        budget = Budget(1.0, nodes=huge, memory=huge)  # type: ignore[arg-type]
+        assert budget.nodes is None and budget.rows(1) > 10**9 and len(repr(budget)) < 300
+        assert Budget(Fraction(huge) * 10**400).seconds == math.inf  # type: ignore[arg-type]
 
 
 def test_a_copy_in_this_process_is_the_budget_itself() -> None:

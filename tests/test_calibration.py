@@ -68,7 +68,7 @@ def test_what_leaves_t_undefined_is_said() -> None:
     for outputs, targets, why in (
         (-logits, y, "no more than chance"),
         (torch.zeros_like(logits), y, "no more than chance"),
-        (logits, logits.argmax(1), "every point is told rightly"),
+        (logits, logits.argmax(1), "every point is classified correctly"),
         (drawn(99)[1], y, "no more than"),
         (logits, None, "no targets"),
         (logits, y + 3, "no classes of 4 outputs"),
@@ -143,7 +143,7 @@ def test_few_points_that_are_told_wrongly_fix_nothing() -> None:
     for wrong in (1, 2):
         flipped = y.clone()
         flipped[200 : 200 + wrong] = 0
-        assert "T hangs on" in told(logits, x, flipped).why, wrong
+        assert "T depends on" in told(logits, x, flipped).why, wrong
     generator = torch.Generator().manual_seed(0)
     noisy = torch.where(torch.rand(400, generator=generator) < 0.1, 1 - y, y)
     assert told(logits, x, noisy).factor is not None

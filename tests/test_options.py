@@ -8,13 +8,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
+from torch import Tensor
 
+from lipreg.auditing import Executor, register_executor
+from lipreg.auditing.executors import EXECUTORS
 from lipreg.errors import InvalidInput
-from lipreg.estimators import ESTIMATORS, BoundEstimator, register
+from lipreg.estimators import ESTIMATORS, BoundEstimator, Estimator, register
 from lipreg.estimators.products.spectral import Spectral
+from lipreg.milp import SOLVERS, Solver, register_solver
 from lipreg.options import Registry
+from lipreg.penalties import PENALTIES, Penalty, get_penalty
+from lipreg.quantities.base import QUANTITIES
+from lipreg.schedules import SCHEDULES
+from lipreg.seen import Seen
 
 
 class Twice(Spectral):
@@ -93,6 +102,100 @@ def test_kinds_with_options_are_dataclasses() -> None:
         kinds.build("pair")
     with pytest.raises(InvalidInput, match="dataclass"):
         kinds.register("plain")(type("Plain", (), {}))
+
+
+class Nothing:
+    pass
+
+
+@pytest.mark.parametrize(
+    "registry", [ESTIMATORS, SOLVERS, QUANTITIES, PENALTIES, SCHEDULES, EXECUTORS], ids=lambda r: r.what
+)
+def test_a_class_of_no_kind_or_half_of_one_is_refused(registry: Registry[Any]) -> None:
+    base = registry._base
+    before = dict(registry)
+    with pytest.raises(InvalidInput, match=rf"Nothing is no {base.__name__}.*Write class Nothing\({base.__name__}\)"):
+        registry.register("nothing")(dataclass(Nothing))
+    with pytest.raises(InvalidInput, match=r"Half has no (answer|run|values|reduce|factor|begin)"):
+        registry.register("half")(dataclass(type("Half", (base,), {})))
+    assert registry == before
+
+
+@pytest.mark.parametrize(
+    ("told", "says"),
+    [
+        (
+            {"norm": (2.0,)},
+            r"estimator 'mine': Mine\.norm, which nothing reads \(did you mean 'norms'\?\).*Write norms, or _norm",
+        ),
+        ({"weighted": True}, "did you mean 'weighed'"),
+        ({"solver_options": "sdp_solver"}, "did you mean 'solver_option'"),
+    ],
+)
+def test_a_misspelt_attribute_is_refused(told: dict[str, Any], says: str) -> None:
+    with pytest.raises(InvalidInput, match=says):
+        register("mine")(type("Mine", (Spectral,), told))
+    assert "mine" not in ESTIMATORS
+
+
+def test_attributes_of_ones_own_are_fine() -> None:
+    register("mine")(
+        type("Mine", (Spectral,), {"norms": (2.0,), "norm": 2.0, "_weighted": True, "passes": 3, "kind": dict})
+    )
+
+
+def test_what_an_estimator_does_not_say_is_named() -> None:
+    with pytest.raises(InvalidInput, match="Mine has no certificate"):
+        register("mine")(type("Mine", (Estimator,), {"answer": lambda self, work: []}))
+    with pytest.raises(InvalidInput, match="Mine has no package, finest"):
+        register_solver("mine")(type("Mine", (Solver,), {"run": None, "version": None}))
+
+
+def test_options_that_would_be_none_and_what_is_frozen_in_vain_are_refused() -> None:
+    kind = type("More", (Limit,), {"__annotations__": {"least": "float"}, "least": 0.0})
+    with pytest.raises(
+        InvalidInput, match=r"More is no dataclass itself, so that least would be no options.*frozen=True"
+    ):
+        PENALTIES.register("more")(kind)
+    methods = dict.fromkeys(
+        ("begin", "free", "running", "submit", "collect", "stop", "end", "kill", "close"), Limit.reduce
+    )
+    plain = type("Plain", (Executor,), {**methods, "slots": 1})
+    with pytest.raises(InvalidInput, match=r"Plain is no dataclass.*Add @dataclass\(eq=False\)"):
+        register_executor("plain")(plain)
+    with pytest.raises(InvalidInput, match=r"Plain is frozen.*Write @dataclass\(eq=False\)"):
+        register_executor("plain")(dataclass(frozen=True)(plain))
+
+
+@dataclass(frozen=True)
+class Limit(Penalty):
+    """A kind with an option, as others write it."""
+
+    most: float = 1.0
+
+    def reduce(self, values: Tensor, seen: Seen) -> Tensor:
+        return values.clamp(max=self.most).mean()
+
+
+def test_one_kind_under_two_names_is_called_by_the_one_that_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(PENALTIES, "_names", dict(PENALTIES._names))
+        for name in ("limit", "also"):
+            patch.setitem(PENALTIES, name, Limit)  # gone after the test
+            PENALTIES.register(name)(Limit)
+        made = [PENALTIES.build(name, {"most": 2.0}) for name in ("limit", "also")]
+        assert [each.describe()["kind"] for each in made] == ["limit", "also"]
+        assert Limit(3.0).name == "limit", "what is made by hand is called as its class was first registered"
+        assert pickle.loads(pickle.dumps(made[1])).name == "also" and made[0] == made[1] == Limit(2.0)
+        assert "name" not in vars(Limit), "names are of entries and of instances"
+        assert get_penalty(made[1].describe()).name == "also"
+
+
+def test_what_is_not_registered_has_no_name() -> None:
+    with pytest.raises(AttributeError, match="Limit has no name"):
+        _ = Limit().name
+    with pytest.raises(InvalidInput, match="no name of its own"):
+        get_penalty(Limit())
 
 
 @pytest.mark.parametrize("name", ["", "mine@l2", "my bound", None, Twice])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import pickle
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -282,6 +282,9 @@ def test_norms_that_nobody_named_follow_another_region() -> None:
     assert replace(pickle.loads(pickle.dumps(ball)), region=L1Ball(0.1)).p == 1.0
     named = LocalLipschitz(LinfBall(0.1), Vector(), p="inf", q=1)
     assert (replace(named, region=L2Ball(0.1)).p, replace(named, region=L2Ball(0.1)).q) == (math.inf, 1.0)
+    kept = replace(ball, region=L2Ball(0.1), p=math.inf)
+    assert kept.p == math.inf and replace(kept, region=L1Ball(0.1)).p == math.inf, "named from now on"
+    assert asdict(ball)["p"] == asdict(ball)["q"] == math.inf, "and never left out"
     of_another = LocalLipschitz(L2Ball(0.1), AllLogits(), p=ball.p)
     assert of_another.p == math.inf and replace(of_another, region=L1Ball(0.1)).p == math.inf
     assert replace(ball, output=AllLogits()).q is None and replace(ball, p=1, q=None).q == 1.0

@@ -8,7 +8,17 @@ from typing import Any
 import pytest
 
 from lipreg.errors import InvalidInput
-from lipreg.records import AuditRecord, EpochRecord, Record, RecordFile, RunRecord, Source, each_once, read_records
+from lipreg.records import (
+    AuditRecord,
+    EpochRecord,
+    Record,
+    RecordFile,
+    RunRecord,
+    Source,
+    each_once,
+    read_records,
+    started_now,
+)
 from lipreg.reporting.frames import audit_frame
 from lipreg.reporting.html import write_report
 from lipreg.reporting.runs import find_entries
@@ -86,6 +96,16 @@ def test_a_resume_replaces_what_it_left_behind() -> None:
         assert [r.epoch for r in run.epochs] == [1, 2] and run.last_epoch == 3
     frame = audit_frame([*first, *resumed])
     assert frame.fingerprint.tolist() == ["first 0", "first 1", "first 2", "second 3"]
+
+
+def test_a_run_that_begins_twice_within_a_second_is_begun_twice() -> None:
+    """From a damaged checkpoint a restarted run begins anew, at once: what the first attempt recorded is void."""
+    audit = AuditRecord("r", 2, 0, -1, "lp", "upper", "bounded", 0.0, 9.0, 0.1, "f", {}, "w", run_id="x")
+    moments = sorted({started_now() for _ in range(1000)})
+    assert len(moments) > 1
+    first, second = (RunRecord("r", id="x", started=moment) for moment in (moments[0], moments[-1]))
+    (run,) = recorded_runs([first, audit, second, replace(audit, seconds=0.2)])
+    assert [r.seconds for r in run.audits] == [0.2]
 
 
 def test_a_resumed_run_in_two_files_is_one_in_the_report() -> None:

@@ -148,7 +148,7 @@ def test_chance_and_separated_data_leave_the_calibrated_figures_undefined(
     assert found.regularised.margin_over_constant == Interval(0.0, 0.0) and found.regularised.calibrated is None
     x, y = HELD_OUT[0], twin(HELD_OUT[0].double()).argmax(1)
     told = lipreg.compare(net, twin, PROBLEM, *AUDITED, estimators=["affine_relu"], calibration=(x, y))
-    assert "T of the twin is undefined: every point is told rightly" in told.calibrated.movement.note
+    assert "T of the twin is undefined: every point is classified correctly" in told.calibrated.movement.note
     assert told.movement.transfer is not None  # what is raw is as it was
 
 

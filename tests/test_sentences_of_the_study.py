@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from itertools import pairwise
+from itertools import pairwise, permutations
 from statistics import geometric_mean
 from typing import Any
 
@@ -65,6 +65,25 @@ def test_claims_of_the_study_are_those_of_its_tables() -> None:
         "Refuted" not in tables("expected", "linf")
         and "Of the five expectations of the design none was refuted" in page
     )
+
+
+def test_claims_about_l2_balls_are_those_of_their_tables() -> None:
+    of = pairs_of("l2")
+    small, large = of["calibrated constant, radius 0.2"], of["calibrated constant, radius 0.6"]
+    others = {one for one, _ in small} - {"jacobian"}
+    assert "over five seeds of nine penalties so far" in PAGE and "lower than each of the other eight" in PAGE
+    assert len(others) == 8 and all(small["jacobian", other] == "<" for other in others)
+    lowest, certifying = ("jacobian", "spectral", "affine_relu"), ("fastlip", "affine_relu", "spectral")
+    assert "no two of these are told apart" in PAGE
+    assert all(large[pair] == "·" for pair in permutations(lowest, 2))
+    radius = of["certified radius by `jacobian_crown`, radius 0.6"]
+    assert all(radius[one, other] == ">" for one in certifying for other in ("jacobian", "jacobian_frobenius"))
+    assert all(radius[pair] == "·" for pair in permutations(certifying, 2))
+    assert "told apart from the best neither in the constant nor in the radius" in PAGE
+    best = [next(one for one, _ in table) for table in (large, radius)]
+    assert best == ["jacobian", "fastlip"]
+    transfer = of["calibrated transfer, radius 0.2"]
+    assert all(transfer[one, "fastlip"] == ">" for one in ("spectral", "affine_relu"))
 
 
 def test_what_the_study_says_of_witnesses_is_in_its_rows() -> None:

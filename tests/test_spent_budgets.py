@@ -15,7 +15,7 @@ from lipreg import AllLogits, Budget, LinfBall, LocalLipschitz, Vector, certify
 from lipreg.budget import BYTES_PER_NUMBER, OutOfBudget
 from lipreg.estimators import ESTIMATORS, frozen_analysis
 from lipreg.estimators.witnesses import witness
-from lipreg.estimators.witnesses.sampling import RandomPoints, Sampling
+from lipreg.estimators.witnesses.sampling import NO_POINT, RandomPoints, Sampling
 from lipreg.estimators.witnesses.witness import ranked
 from lipreg.folding import fold, unstable_units
 from lipreg.folding.forms import _Forms
@@ -25,8 +25,8 @@ from lipreg.milp import CellStatus, settle_cell, tighten
 from lipreg.problem import Scope
 from lipreg.results import Certificate, CertifiedInterval, Status
 from lipreg.search import branch_and_bound
-from lipreg.search.hunt import Hunt
-from lipreg.search.screen import Screen
+from lipreg.search.hunt import WitnessSearch
+from lipreg.search.screen import PointEvaluator
 from tests import oracles
 from tests.sampling import one_in
 from tests.test_budget import Clock
@@ -197,6 +197,23 @@ def test_random_points_say_how_many_there_was_time_for() -> None:
     assert 1 < int(count) < 512 and words == "for which there was time of 512"
 
 
+@pytest.mark.parametrize("name", ["sampling", "random_points"])
+@pytest.mark.parametrize("seconds", [0.0, 100.0])
+def test_reference_points_without_time_have_no_point_and_say_so(
+    name: str, seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever is begun is finished, so the first of them have one in any case."""
+    monkeypatch.setattr("lipreg.budget.RATE", 1.0)  # no look at a point is judged to cost next to nothing
+    monkeypatch.setattr("lipreg.estimators.witnesses.witness.BATCH_NUMBERS", 1)
+    x = torch.linspace(-0.5, 0.5, 16, dtype=torch.float64).reshape(8, 2)
+    problem, budget = LocalLipschitz(LinfBall(0.8), AllLogits()), Budget(seconds, clock=Clock(step=20.0))
+    results = certify(network(), problem, x, estimator=name, budget=budget)
+    first, last = results[0], results[-1]
+    assert first.witness is not None and first.status is Status.BOUNDED
+    assert last.witness is None and last.lower == 0.0 and last.status is Status.TIME_LIMIT and last.detail == NO_POINT
+    assert all((one.witness is None) == (one.detail == NO_POINT) for one in results)
+
+
 @pytest.mark.parametrize("memory", [1, 2**14, 2**17])
 def test_points_are_looked_at_in_parts_that_fit_into_the_memory(memory: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a point takes is its values at all nodes, and a gradient of each row at the largest; every part has one."""
@@ -216,16 +233,16 @@ def test_points_are_looked_at_in_parts_that_fit_into_the_memory(memory: int, mon
     assert max(seen) == min(fitting, 512) and sum(seen) >= 512
     assert found.lower == whole.lower
 
-    screen = Screen(local, memory)
+    screen = PointEvaluator(local, memory)
     parts = screen._parts(torch.zeros(600, 2), 1 + rows)
     assert max(map(len, parts)) <= max(1, memory // (BYTES_PER_NUMBER * (1 + rows) * sum(sizes)))
 
 
 def test_a_hunt_looks_at_the_time_between_its_parts() -> None:
     local = local_analysis()
-    hunt = Hunt(Screen(local, 2**14), torch.Generator().manual_seed(0))
+    hunt = WitnessSearch(PointEvaluator(local, 2**14), torch.Generator().manual_seed(0))
     before = hunt.looked_at
-    hunt.turn(lambda: True)
+    hunt.round(lambda: True)
     assert 0 < hunt.looked_at - before < 100
 
 
@@ -238,3 +255,16 @@ def test_memory_for_one_point_alone_finds_a_witness_where_the_reference_point_is
     problem = LocalLipschitz(LinfBall(0.1), Vector(), scope=scope)
     (found,) = certify(net, problem, x, estimator="random_points", budget=Budget(0.0, memory=2**10))
     assert found.lower > 0 and found.witness is not None
+
+
+def test_what_is_proved_once_the_time_is_over_is_not_proved_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    analysis = frozen_analysis(network(), LocalLipschitz(LinfBall(0.8), AllLogits()), X, None)
+    points = X.unsqueeze(1)
+    sharp = witness.witnesses(analysis, points)
+    monkeypatch.setattr(witness, "proved_value", lambda *_: pytest.fail("proved again"))
+    late = witness.witnesses(analysis, points, budget=Budget(0.0, clock=Clock()).started())
+    for one, other in zip(late, sharp, strict=True):
+        assert one is not None and other is not None
+        assert 0 < one.attained <= other.attained * (1 + 1e-12) and one.attained == pytest.approx(
+            other.attained, rel=1e-8
+        )

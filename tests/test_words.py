@@ -5,7 +5,18 @@ from __future__ import annotations
 import math
 from decimal import ROUND_CEILING, ROUND_FLOOR
 
-from lipreg.words import counted, listed, natural, rounded, sentences, size, spelled, written
+from lipreg.words import (
+    counted,
+    listed,
+    natural,
+    rounded,
+    sentences,
+    shortened,
+    shortened_apart,
+    size,
+    spelled,
+    written,
+)
 
 
 def test_counts_lists_sizes_and_sentences() -> None:
@@ -62,3 +73,12 @@ def test_names_are_sorted_by_the_numbers_in_them() -> None:
     names = [f"weight={weight},seed={seed}/records.jsonl" for weight in weights for seed in (2, 10)]
     assert sorted(reversed(names), key=natural) == names
     assert sorted(["b1", "2", "a", "a10", "a9", "", "0.5", "0.50"], key=natural) == "|0.5|0.50|2|a|a9|a10|b1".split("|")
+
+
+def test_long_names_lose_their_middle_and_stay_apart() -> None:
+    assert shortened("weight 0.1", 10) == "weight 0.1" and shortened("weight 0.1, id 7f", 10) == "weig…id 7f"
+    assert shortened("a\nb" * 9, 12) == "a ba b…b a b" or len(shortened("a\nb" * 9, 12)) == 12
+    alike = [f"weight 0.1, {middle}{'c' * 40}, id 7f" for middle in "ab"]
+    assert shortened_apart(alike, 20) == alike, "they would be the same"
+    assert shortened_apart([alike[0], alike[0]], 20) == [shortened(alike[0], 20)] * 2, "they are the same"
+    assert shortened_apart([*alike, "c" * 40 + ", id 80"], 20)[2] == shortened("c" * 40 + ", id 80", 20)

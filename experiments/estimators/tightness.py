@@ -158,7 +158,7 @@ def _summary(cells: Sequence[Row]) -> Row:
         "answers": len(answers),
         "closed": sum(cell["certificate"] == "exact" for cell in cells),
         "known": sum(bool(cell["exact"]) for cell in cells),
-        "cut": sum(cell["status"] in ("time limit", "node limit", "interrupted") for cell in cells),
+        "cut": sum(cell["status"] in ("time limit", "node limit", "memory limit", "interrupted") for cell in cells),
         "failed": len(failed),
         "ratio": geometric_mean(ratios),
         "worst": max(ratios, default=math.nan),

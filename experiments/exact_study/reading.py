@@ -215,7 +215,7 @@ def _ends(
 ) -> tuple[Values, Values]:
     """Every figure by seed at the places, with the lower ends of E and with the upper ones: smaller and larger values.
 
-    The twin's constants, which all figures are held against alike, are taken in the middle; what is certified is so by the
+    The twin's constants, which all figures are compared with alike, are taken in the middle; what is certified is so by the
     upper ends alone.
     """
 

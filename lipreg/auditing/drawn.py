@@ -13,7 +13,7 @@ from lipreg.transfer import margin_factor
 
 
 @dataclass(frozen=True)
-class Drawing:
+class SampleDesign:
     """How points were drawn, and what is to be said of the data set.
 
     Attributes:
@@ -33,7 +33,7 @@ def population_record(
     sample: Sample,
     points: Sequence[PointAudit],
     run: tuple[str, str, int],
-    drawing: Drawing,
+    drawing: SampleDesign,
     every_margin: Sequence[float] | None = None,
 ) -> PopulationRecord:
     """The record of a draw.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -13,22 +13,26 @@ import torch
 
 from lipreg.auditing.tasks import Assignment, Event, Task, perform
 from lipreg.errors import InvalidInput
-from lipreg.options import Registry
+from lipreg.options import Named, Registry
 
 
-class Executor(ABC):
+class Executor(Named):
     """Does the tasks of one audit at a time; what it needs for that is started by the first one and kept until ``close``.
 
     Subclasses are dataclasses (``eq=False``): their fields are the options. All calls come from one thread, but for
     ``kill``. A copy, in this process or another, has the same options and nothing that runs.
 
     Attributes:
-        name: what users call it; set by ``register_executor``.
         slots: how many tasks it does at the same time.
+        sends: whether it sends them to other processes; what cannot be sent is then refused before a training begins.
     """
 
-    name: ClassVar[str]
     slots: int
+    sends: ClassVar[bool] = False
+
+    @staticmethod
+    def registry() -> Registry[Any]:
+        return EXECUTORS
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), tuple(getattr(self, field.name) for field in fields(self) if field.init)  # type: ignore[arg-type]
@@ -86,7 +90,9 @@ class Executor(ABC):
         self.close()
 
 
-EXECUTORS: Registry[type[Executor]] = Registry("executor")
+EXECUTORS: Registry[type[Executor]] = Registry("executor", base=Executor, written="@dataclass(eq=False)")
+"""The executors by name."""
+"""The executors by name."""
 register_executor = EXECUTORS.register
 Executing = str | Executor | Mapping[str, Any]
 """What users pass for an executor: a name, an executor with its options, or these as plain data."""

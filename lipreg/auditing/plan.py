@@ -125,7 +125,8 @@ class AuditPlan:
 
     def limits(self) -> dict[str, Any]:
         """The limits of the searches, for records: a later audit with wider ones goes on from there."""
-        return {"budget": self.budget.seconds, "gap": self.budget.gap, "nodes": self.budget.nodes}
+        budget = self.budget
+        return {"budget": budget.seconds, "gap": budget.gap, "nodes": budget.nodes, "memory": budget.memory}
 
     def settings_of(self, estimator: str) -> dict[str, Any]:
         """The settings that an estimator's answer depends on besides question and limits: for records and for resuming."""

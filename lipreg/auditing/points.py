@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,13 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lipreg.auditing.joining import EARLIER, LEFT_OUT, begins_earlier, joined_interval, together
 from lipreg.auditing.plan import AuditPlan
 from lipreg.bounds import Analysis
 from lipreg.budget import Budget
 from lipreg.certificates import PlainCertificate
 from lipreg.certificates.points import NOT_EXACT
-from lipreg.estimators import BoundEstimator
-from lipreg.estimators.usual import LIMITED
 from lipreg.graph import Graph
 from lipreg.graph.accurate import margins
 from lipreg.labels import UNLABELLED, classes_if_any
@@ -27,10 +27,6 @@ from lipreg.records import EXACT, AuditRecord
 from lipreg.results import EXACT_TOLERANCE, Certificate, CertifiedInterval, Status
 from lipreg.search.outcome import NOT_BEGUN
 from lipreg.words import counted
-
-NO_TIME, NOT_REACHED = "not asked: no time was left for it", "not reached before the budget was gone"
-LEFT_OUT = NO_TIME, NOT_REACHED
-"""The details of records of methods that the budget had no time for."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +75,7 @@ class PointAudit:
         return self.intervals[EXACT]
 
     def joined(self, name: str, interval: CertifiedInterval, seconds: float) -> PointAudit:
-        """The point with an estimator's interval, intersected with what the same estimator proved in an earlier round.
+        """The point with an estimator's interval, joined to what the same estimator proved before (``joined_interval``).
 
         Args:
             name: label of the estimator's recipe.
@@ -89,71 +85,48 @@ class PointAudit:
         Raises:
             CrossingBounds: it contradicts what was proved before.
         """
-        before = self.intervals.get(name)
-        if before is not None:
-            both = before.intersect(interval)
-            # the status is that of the last round
-            both = both if both.status is Status.PROVED else replace(both, status=interval.status)
-            interval = replace(both, detail=interval.detail or both.detail, estimate=interval.estimate)
-        intervals = {**self.intervals, name: interval}
-        together = self._together(intervals)
+        certificate = self.plan.method(name).certificate
+        intervals = {**self.intervals, name: joined_interval(self.intervals.get(name), interval, certificate)}
         spent = {**self.seconds, name: self.seconds.get(name, 0.0) + seconds, EXACT: self.seconds[EXACT] + seconds}
-        return replace(self, intervals={**intervals, EXACT: together}, seconds=spent)
+        return replace(self, intervals=self._with_exact(intervals), seconds=spent)
 
-    def _together(self, intervals: Mapping[str, CertifiedInterval]) -> CertifiedInterval:
-        """The intersection of all but the one under ``EXACT``: anew, so that it does not depend on the order of rounds.
-
-        The status of an interval that is not exact is that of the last search of both ends that a limit ended, or else of
-        the last bound that one did, with those that were left out last of all. Where no limit ended anything, a FAILED one
-        becomes BOUNDED: what the others prove is proved all the same.
-        """
-        parts, together = {name: part for name, part in intervals.items() if name != EXACT}, self._nothing()
-        for part in parts.values():
-            together = together.intersect(part)
-        ends = {
-            name: part.certificate is not Certificate.LOWER or part.detail in LEFT_OUT for name, part in parts.items()
-        }
-        limited = [name for name, part in parts.items() if ends[name] and part.status in LIMITED]
-        if together.certificate is Certificate.EXACT or not (limited or together.status is Status.FAILED):
-            return together
-        if not limited:
-            return replace(together, status=Status.BOUNDED)
-        last = parts[sorted(limited, key=lambda name: (parts[name].detail not in LEFT_OUT, name in self._engines))[-1]]
-        return replace(together, status=last.status, detail=last.detail)
+    def _with_exact(self, intervals: Mapping[str, CertifiedInterval]) -> dict[str, CertifiedInterval]:
+        parts = {name: part for name, part in intervals.items() if name != EXACT}
+        return {**intervals, EXACT: together(parts, self.exact, self.engines)}
 
     @property
-    def _engines(self) -> set[str]:
+    def engines(self) -> set[str]:
         """The labels of the plan's methods that search for both ends."""
         return {name for name in self.plan.recipes if self.plan.method(name).certificate is Certificate.BRACKET}
 
     def without_answer(self, name: str, status: Status, detail: str) -> PointAudit:
-        """The point with an estimator that gave no answer: it keeps the ends that it had proved before, if any.
+        """The point with an estimator that gave no answer: it keeps the ends that it had proved before, if any; those of
+        an earlier run with their status and words, unless it failed.
 
         Args:
             name: label of the estimator's recipe.
             status, detail: how its work ended, and why.
         """
-        interval = replace(self.intervals.get(name, self._nothing()), status=status, detail=detail)
-        intervals, seconds = {**self.intervals, name: interval}, {name: 0.0, **self.seconds}
-        together = self._together(intervals)
-        return replace(self, intervals={**intervals, EXACT: together}, seconds=seconds)
+        before, seconds = self.intervals.get(name, self._nothing()), {name: 0.0, **self.seconds}
+        if begins_earlier(before) and status is not Status.FAILED:
+            return replace(self, seconds=seconds)
+        intervals = {**self.intervals, name: replace(before, status=status, detail=detail)}
+        return replace(self, intervals=self._with_exact(intervals), seconds=seconds)
 
     @property
     def left_out(self) -> list[str]:
         """The methods that the budget had no time for."""
-        return [name for name, interval in self.intervals.items() if interval.detail in LEFT_OUT]
+        return [name for name, part in self.intervals.items() if name != EXACT and part.detail in LEFT_OUT]
 
-    @property
-    def not_begun(self) -> list[str]:
-        """The searches that had some time, which was too little to begin."""
-        return [name for name in self.intervals if name in self._engines and NOT_BEGUN in self.intervals[name].detail]
+    def has_answer(self, name: str) -> bool:
+        """Whether a method has answered in this audit, or an earlier one has finished its work."""
+        return name in self.intervals and not self.intervals[name].detail.startswith(EARLIER)
 
-    @property
-    def cut_short(self) -> list[str]:
-        """The bounds of a whole batch of which the budget cut a part."""
-        methods = self.plan.methods()
-        limited = [name for name, interval in self.intervals.items() if interval.status is Status.TIME_LIMIT]
-        return [name for name in limited if name in methods and isinstance(methods[name], BoundEstimator)]
+    def searched(self, name: str) -> bool:
+        """Whether a method that searches for both ends has proved something of its own: it was begun, or had no need to."""
+        part = self.intervals[name]
+        unbegun = part.detail in LEFT_OUT or NOT_BEGUN in part.detail or (part.lower, part.upper) == (0.0, math.inf)
+        return part.certificate is Certificate.EXACT or not unbegun
 
     def _nothing(self) -> CertifiedInterval:
         exact = self.exact

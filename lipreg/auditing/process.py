@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from types import FunctionType
 from typing import IO, Any
 
 from lipreg.auditing.tasks import Task
@@ -147,18 +148,30 @@ def cannot_be_sent(why: object) -> InvalidInput:
     return InvalidInput(
         f"cannot be sent to worker processes: {why}",
         where="audit",
-        accepted="estimators, regions and outputs from modules that can be imported",
+        accepted="estimators, solvers, regions, outputs and curves from modules that can be imported",
         todo='Move the class out of the script into a module, or audit with executor="inline"',
     )
 
 
 class _Pickler(pickle.Pickler):
-    """Refuses what a worker would look for in a script that it does not run."""
+    """Refuses what a worker would look for in a script that it does not run, or in a module that it cannot import."""
 
     def reducer_override(self, obj: Any) -> Any:
-        if isinstance(obj, type) and obj.__module__ == "__main__":
-            raise pickle.PicklingError(f"{obj.__qualname__} is defined in __main__")
+        if isinstance(obj, type | FunctionType):
+            if obj.__module__ == "__main__":
+                raise pickle.PicklingError(f"{obj.__qualname__} is defined in __main__")
+            if not _importable(obj.__module__):
+                raise pickle.PicklingError(
+                    f"{obj.__qualname__} is defined in {obj.__module__}, and no module of that name can be imported"
+                )
         return NotImplemented
+
+
+def _importable(module: str) -> bool:
+    """Whether another interpreter with this one's path finds a module, which may be here without a file of that name."""
+    package = sys.modules.get(module.rpartition(".")[0])
+    path = None if package is None else getattr(package, "__path__", None)
+    return any(finder.find_spec(module, path) is not None for finder in sys.meta_path)
 
 
 def worker_environment() -> dict[str, str]:

@@ -45,6 +45,7 @@ class Processes(Executor):
         ...     audits = [audit(network, plan, x, y, executor=executor) for network in networks]
     """
 
+    sends = True
     count: int | str = "auto"
 
     def __post_init__(self) -> None:

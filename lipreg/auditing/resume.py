@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import torch
 
+from lipreg.auditing.joining import EARLIER
 from lipreg.auditing.plan import AuditPlan
 from lipreg.auditing.points import EXACT, PointAudit, versions
 from lipreg.bounds import Analysis
@@ -56,19 +57,26 @@ def with_earlier(
         if not 0 <= index < len(points):
             refused["there is no such point"] += 1
         elif name not in points[index].plan.recipes:
-            refused[f"the estimator {name} is not asked for"] += 1
+            refused[f"the estimator {name} is not in the plan"] += 1
         elif why := _mismatch(record, points[index]):
             refused[why] += 1
         elif (interval := _interval(record, points[index], analysis)) is None:
             refused["the witness does not attain what the record says"] += 1
         else:
-            point = resumed[index].joined(name, interval, record.seconds)
+            point = resumed[index].joined(name, _of_earlier(interval), record.seconds)
             reopened = point.reopened | {name} if _may_go_on(record, point.plan) else point.reopened
             resumed[index] = replace(point, resumed=point.resumed | {name, EXACT}, reopened=reopened)
     if refused:
         notice = _sentence(refused, len(last))
         warnings.warn(notice, stacklevel=3) if on_unused is None else on_unused(notice)
     return resumed
+
+
+def _of_earlier(interval: CertifiedInterval) -> CertifiedInterval:
+    """A saved interval, whose detail says that it was an earlier run which left it unfinished."""
+    if not interval.status.cut or interval.detail.startswith(EARLIER):
+        return interval
+    return replace(interval, detail=f"{EARLIER}: {interval.detail or interval.status.value}")
 
 
 def _sentence(refused: Counter[str], records: int) -> str:
@@ -107,10 +115,12 @@ def _mismatch(record: AuditRecord, point: PointAudit) -> str:
 
 
 def _may_go_on(record: AuditRecord, plan: AuditPlan) -> bool:
-    """Whether the record ended at a limit on nodes, and the plan's is wider."""
-    if record.status != Status.NODE_LIMIT.value or plan.budget.nodes is None:
-        return record.status == Status.NODE_LIMIT.value
-    return plan.budget.nodes > (record.asked.get("nodes") or 0)
+    """Whether the record ended at a limit on nodes or memory, and the plan's is wider."""
+    name = {Status.NODE_LIMIT.value: "nodes", Status.MEMORY_LIMIT.value: "memory"}.get(record.status)
+    if name is None:
+        return False
+    limit = getattr(plan.budget, name)
+    return limit is None or limit > (record.asked.get(name) or 0)
 
 
 def _difference(saved: Mapping[str, str], ours: Mapping[str, str]) -> str:

@@ -20,7 +20,7 @@ from lipreg.auditing.moved import moved_workers
 from lipreg.auditing.plan import AuditPlan
 from lipreg.auditing.points import PointAudit, begin
 from lipreg.auditing.resume import with_earlier
-from lipreg.auditing.schedule import OVERTIME, Schedule
+from lipreg.auditing.schedule import OVERTIME, AuditScheduler
 from lipreg.auditing.tasks import Assignment
 from lipreg.bounds import Analysis
 from lipreg.budget import AnyOf, Budget, Stop
@@ -184,7 +184,7 @@ class _AuditThread:
             classified = point.classified(assignment.analysis.graph) if finished else point
             self._mail.put(("point", (classified, finished, seconds_left)))
 
-        self._schedule = Schedule(
+        self._schedule = AuditScheduler(
             assignment,
             points,
             only,

@@ -9,10 +9,11 @@ from collections.abc import Callable, Sequence
 
 from lipreg.auditing.blocks import SHARE, Blocks
 from lipreg.auditing.executors import CannotStart, Executor, Inline
+from lipreg.auditing.joining import NO_TIME, NOT_REACHED
 from lipreg.auditing.plan import proves_one_end
-from lipreg.auditing.points import NO_TIME, NOT_REACHED, PointAudit
+from lipreg.auditing.points import PointAudit
 from lipreg.auditing.rounds import Rounds
-from lipreg.auditing.standing import Standing
+from lipreg.auditing.standing import ProductFallback
 from lipreg.auditing.tasks import Assignment, Contradiction, Event, Task, TaskAnswer, TaskDone, TaskLost
 from lipreg.budget import Budget
 from lipreg.errors import CrossingBounds
@@ -31,7 +32,7 @@ may have killed the first, or the machine may be gone."""
 Publish = Callable[[PointAudit, bool, float], None]
 
 
-class Schedule:
+class AuditScheduler:
     """Runs one audit, in a thread of its own.
 
     Args:
@@ -58,7 +59,7 @@ class Schedule:
     ) -> None:
         self._assignment, self._executor, self._searching, self._stop = assignment, executor, searching, stop
         self._publish, self._warn = publish, warn
-        self._points, self._only, self._standing = list(points), only, Standing(assignment)
+        self._points, self._only, self._standing = list(points), only, ProductFallback(assignment)
         ordered = list(assignment.estimators)
         self._searches = [n for n in ordered if assignment.estimators[n].searches]
         self._closed_forms = [n for n in ordered if n not in self._searches]
@@ -105,7 +106,8 @@ class Schedule:
         stopped = (Status.INTERRUPTED, "stopped before it was run")
         why = stopped if self._stop.is_set() else (Status.TIME_LIMIT, NO_TIME)
         for i, p in enumerate(self._points):
-            for name in [n for n in names if n not in p.intervals]:
+            exact = p.exact.certificate is Certificate.EXACT  # nothing more is asked there
+            for name in [n for n in names if n not in p.intervals or not (exact or p.has_answer(n))]:
                 self._points[i] = self._standing.without_answer(self._points[i], name, *why)
 
     def _answered(self, point: PointAudit, name: str) -> bool:
@@ -280,7 +282,7 @@ class Schedule:
     def _close(self, point: int, status: Status, detail: str) -> None:
         """Publishes a point that is not finished; searches that never answered get a status that says why."""
         for name in self._unfinished[point]:
-            if name not in self._points[point].intervals:
+            if not self._points[point].has_answer(name):
                 self._points[point] = self._standing.without_answer(self._points[point], name, status, detail)
         self._done(point)
 

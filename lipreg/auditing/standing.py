@@ -13,7 +13,7 @@ from lipreg.estimators.cheap_bounds import products
 from lipreg.results import Certificate, CertifiedInterval, Status
 
 
-class Standing:
+class ProductFallback:
     """What a point has where a method that proves an upper end had no time and nothing else has proved one.
 
     The product is found of all points together, in one pass that looks at no region, once the first of them asks for it.

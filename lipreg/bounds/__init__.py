@@ -1,21 +1,22 @@
 """Bounds over a region: pre-activations, slopes and Jacobian entries; and where kinks are not in general position."""
 
-from lipreg.bounds.analysis import Analysis, BudgetSource, analyse
+from lipreg.bounds.analysing import analyse
+from lipreg.bounds.analysis import Analysis
 from lipreg.bounds.crown import crown, linear_upper_bound
 from lipreg.bounds.exclusive import Exclusive
 from lipreg.bounds.general_position import Degeneracy, Finding, GeneralPosition, find_degeneracies
-from lipreg.bounds.induced import InducedNorms
+from lipreg.bounds.induced import InducedNorms, rounding_share
 from lipreg.bounds.jacobian import interval_jacobian, jacobian_sizes
 from lipreg.bounds.jacobian_relaxation import LinearJacobian, linear_jacobian
 from lipreg.bounds.kinks import SharedKink, shared_kinks
 from lipreg.bounds.largest_row import largest_row_sum
-from lipreg.bounds.lifted import Vectors, lifted_bound
+from lipreg.bounds.lifted import MixingVectors, lifted_bound
 from lipreg.bounds.lines import Lines, relax, relax_product
 from lipreg.bounds.masks import Masks, regional_masks
 from lipreg.bounds.pairs import LayerPair, PairDifference, layer_pairs, pair_differences
 from lipreg.bounds.pass_cost import ROW_MEMORY
 from lipreg.bounds.pooled import gains, row_bounds_within, shared_row_sums, within_shared
-from lipreg.bounds.pooling import Shares, pool_factor, pool_shares, relax_pool, source_weights
+from lipreg.bounds.pooling import PoolWeights, pool_factor, pool_shares, relax_pool, source_weights
 from lipreg.bounds.preactivations import METHODS, OPTIONAL_METHODS
 from lipreg.bounds.rounding import (
     absolute_chain,
@@ -25,6 +26,7 @@ from lipreg.bounds.rounding import (
     output_gradients,
     underflow,
 )
+from lipreg.bounds.row_norms import linear_row_norms, row_parts
 from lipreg.bounds.signs import gradient_signs
 from lipreg.bounds.slopes import Slopes, slope_bounds
 from lipreg.bounds.switches import Switches
@@ -36,7 +38,6 @@ __all__ = [
     "OPTIONAL_METHODS",
     "ROW_MEMORY",
     "Analysis",
-    "BudgetSource",
     "Degeneracy",
     "Exclusive",
     "Finding",
@@ -46,13 +47,13 @@ __all__ = [
     "LinearJacobian",
     "Lines",
     "Masks",
+    "MixingVectors",
     "PairDifference",
+    "PoolWeights",
     "SharedKink",
-    "Shares",
     "Slopes",
     "Switches",
     "ValueBounds",
-    "Vectors",
     "absolute_chain",
     "analyse",
     "crown",
@@ -67,6 +68,7 @@ __all__ = [
     "layer_pairs",
     "lifted_bound",
     "linear_jacobian",
+    "linear_row_norms",
     "linear_upper_bound",
     "norm_rounding",
     "output_gradients",
@@ -77,7 +79,9 @@ __all__ = [
     "relax",
     "relax_pool",
     "relax_product",
+    "rounding_share",
     "row_bounds_within",
+    "row_parts",
     "shared_kinks",
     "shared_row_sums",
     "slope_bounds",

@@ -2,39 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar, TypeVarTuple
 
 import torch
 from torch import Tensor
 
 from lipreg.bounds.induced import InducedNorms
-from lipreg.bounds.masks import Masks, regional_masks
-from lipreg.bounds.parts import Parts
-from lipreg.bounds.pass_cost import points_at_once
-from lipreg.bounds.pooling import Shares, pool_shares
-from lipreg.bounds.preactivations import METHODS, OPTIONAL_METHODS, BoundPropagation, Preactivations
+from lipreg.bounds.masks import Masks
+from lipreg.bounds.parts import BatchParts
+from lipreg.bounds.pooling import PoolWeights, pool_shares
+from lipreg.bounds.preactivations import METHODS, Preactivations
 from lipreg.bounds.slopes import Slopes, slopes_of
-from lipreg.bounds.unbounded import whole_space_bounds
 from lipreg.bounds.value_bounds import Anchors, ValueBounds
-from lipreg.budget import Budget
-from lipreg.errors import InvalidInput
+from lipreg.budget import UNLIMITED, Budget
 from lipreg.graph import Affine, Graph
-from lipreg.linalg import PowerIteration
-from lipreg.linalg.spectral import WIDTH
 from lipreg.problem import PlacedProblem
 from lipreg.records.subjects import reference_hash, subject_hash
 
-P = ParamSpec("P")
 T = TypeVar("T")
+Key = TypeVarTuple("Key")
 BudgetSource = Budget | Callable[[], Budget]
+"""The budget of an analysis, or what makes one when the analysis first needs it."""
+"""The budget of an analysis, or what makes one when the analysis first needs it."""
+
+
+@dataclass(frozen=True)
+class _Made(Generic[T]):
+    """What was made of an analysis, and the seconds that there were for it: 0 where it was stopped."""
+
+    value: T
+    seconds: float
+
+
+def _whole(value: object) -> bool:
+    return False
 
 
 class Analysis:
     """A placed question about a network with its bounds over the regions; each part is computed when it is first read.
 
-    What is made of an analysis belongs to it and ends with it, see ``derived``. Its bounds go with it to another process.
+    What is made of an analysis belongs to it and ends with it, see ``derived``. Its bounds go with it to another process,
+    its budget does not.
 
     Args:
         parts: finds the pre-activation bounds, and keeps them.
@@ -48,6 +58,7 @@ class Analysis:
         outward: whether the bounds are widened by what rounding may have done.
         memory: bytes that the rows of one node may take, where they are kept for a gradient; None for no limit.
         methods: of the pre-activation bounds.
+        budget: in which anything else is made of the analysis; no limit, but of what ``within`` returns.
     """
 
     def __init__(
@@ -56,22 +67,22 @@ class Analysis:
         placed: PlacedProblem,
         norms: InducedNorms,
         outward: bool,
-        parts: Parts,
+        parts: BatchParts,
         points: range | None = None,
         masks: Callable[[], Masks | None] = lambda: None,
         memory: int | None = None,
         methods: tuple[str, ...] = METHODS,
     ) -> None:
         self.graph, self.placed, self.norms, self.outward, self.memory = graph, placed, norms, outward, memory
-        self.methods = methods
+        self.methods, self.budget = methods, UNLIMITED
         self._parts, self._points, self._find_masks = parts, range(placed.batch) if points is None else points, masks
-        self._derived: dict[Callable[..., Any], Any] = {}
+        self._derived: dict[tuple[Hashable, ...], _Made[Any]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         return {
             "graph": self.graph,
             "placed": self.placed,
-            "norms": self.norms,
+            "norms": self.norms.within(UNLIMITED),
             "outward": self.outward,
             "memory": self.memory,
             "methods": self.methods,
@@ -80,17 +91,23 @@ class Analysis:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         preactivations = state.pop("preactivations")
-        self.__init__(**state, parts=Parts.of(preactivations, state["placed"].batch, state["norms"]))
+        self.__init__(**state, parts=BatchParts.of(preactivations, state["placed"].batch, state["norms"]))
+
+    def within(self, budget: Budget | None) -> Analysis:
+        """This analysis in another budget, which is started; itself for None. Both share whatever is made of either.
+
+        Pre-activation bounds alone have the budget with which the analysis was begun, and are kept as they are.
+        """
+        if budget is None:
+            return self
+        analysis = Analysis.__new__(Analysis)
+        analysis.__dict__ = {**self.__dict__, "budget": budget, "norms": self.norms.within(budget)}
+        return analysis
 
     @property
-    def budget(self) -> Budget:
-        """The budget in whose time bounds are made sharper; ``InducedNorms.within`` sets it."""
-        return self.norms.budget
-
-    @cached_property
     def preactivations(self) -> Preactivations:
         """Bounds on the values of every node, by the methods of the analysis."""
-        return self._parts[self._points]
+        return self.memoised(_preactivations)
 
     def find(self) -> None:
         """Computes slopes and shares now: without gradient under ``torch.no_grad``, within a budget that runs."""
@@ -111,70 +128,65 @@ class Analysis:
         """What there was no time for, for the details of results."""
         return self.preactivations.left_out
 
+    @property
+    def whole(self) -> bool:
+        """Whether its pre-activation bounds are computed already, and nothing was left out of them."""
+        return self._parts.whole(self._points)
+
     def certificate(self) -> str:
         """One line on how the spectral norms behind its bounds were certified, those of pre-activations included."""
         return InducedNorms.certificate_of(list(dict.fromkeys([*self._parts.norms_behind(self._points), self.norms])))
 
-    @cached_property
+    @property
     def masks(self) -> Masks | None:
         """Which entries can move, and slopes, where these are computed without pre-activation bounds; else None."""
-        return self._find_masks()
+        return self.memoised(_masks)
 
-    @cached_property
+    @property
     def movable(self) -> Mapping[int, Tensor]:
         """0/1, which entries of the Input, every Relu, MaxPool and Curved can move, ``(batch, *shape)``."""
-        if self.masks is not None:
-            return self.masks.movable
-        nodes = enumerate(zip(self.graph.nodes, self.value_bounds, strict=True))
-        return {i: bounds.movable.to(bounds.value.dtype) for i, (node, bounds) in nodes if not isinstance(node, Affine)}
+        return self.memoised(_movable)
 
-    @cached_property
+    @property
     def columns(self) -> Mapping[int, Tensor]:
         """What the columns of every map count in a norm: ``movable``, and of the Input the question's own weights."""
         if self.placed.problem.plain:
             return self.movable
         return {**self.movable, 0: self.placed.weights.to(self.movable[0])}
 
-    @cached_property
+    @property
     def upper_slopes(self) -> Mapping[int, Tensor]:
         """The largest magnitudes of ``slopes``, for bounds that read nothing else of them: of a Relu their upper ends."""
-        if self.masks is not None:
-            return self.masks.upper
-        relus = dict(self.graph.relus())
-        return {i: slopes.upper if i in relus else slopes.size for i, slopes in self.slopes.items()}
+        return self.memoised(_upper_slopes)
 
-    @cached_property
+    @property
     def slopes(self) -> dict[int, Slopes]:
         """Bounds on the slopes of the units of every Relu and Curved in the question's scope."""
-        if self.masks is not None:
-            return self.masks.slopes
-        scope = self.placed.problem.scope
-        return {i: slopes_of(node, self.value_bounds[node.source], scope) for i, node in self.graph.entrywise()}
+        return self.memoised(_slopes)
 
-    @cached_property
-    def shares(self) -> dict[int, Shares]:
+    @property
+    def shares(self) -> dict[int, PoolWeights]:
         """The weights that the members of every MaxPool's windows can have."""
-        if self.masks is not None:
-            return self.masks.shares
-        shares = {}
-        for i, node in self.graph.pools():
-            z = self.value_bounds[node.source]
-            shares[i] = pool_shares(node, z.lower, z.upper, z.movable)
-        return shares
+        return self.memoised(_shares)
 
-    def derived(self, make: Callable[Concatenate[Analysis, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """What a function makes of this analysis, made once, with the arguments of the first time.
+    def memoised(self, make: Callable[[Analysis, *Key], T], *key: *Key, is_cut: Callable[[T], bool] = _whole) -> T:
+        """What a function makes of this analysis in its ``budget``: made once, as soon as it is whole.
 
         It is part of the analysis and ends with it. A table beside the analyses could not do this: an entry that refers to
-        its own analysis would keep both for good.
+        its own analysis would keep both for good. What was cut short is kept until there is more time for it than it had.
 
         Args:
-            make: the function, which is the key as well.
-            *args, **kwargs: its further arguments.
+            make: the function.
+            *key: its further arguments, which are hashable: each of their values has its own.
+            is_cut: whether what it made is less than it would be with more time. Nothing is, unless this is passed: a
+                function that makes all or nothing raises ``OutOfBudget``, and then nothing is kept.
         """
-        if make not in self._derived:
-            self._derived[make] = make(self, *args, **kwargs)
-        return self._derived[make]
+        old: _Made[T] | None = self._derived.get((make, *key))
+        if old is not None and not (is_cut(old.value) and self.budget.has_more_than(old.seconds)):
+            return old.value
+        seconds, value = self.budget.seconds_left, make(self, *key)
+        self._derived[make, *key] = _Made(value, 0.0 if self.budget.stop.is_set() else seconds)
+        return value
 
     def __getitem__(self, index: slice) -> Analysis:
         """The analysis of some of the points; itself when that is all of them."""
@@ -182,7 +194,7 @@ class Analysis:
             return self
         points = self._points[index]
         arguments = (self.graph, self.placed[index], self._parts.norms(points), self.outward, self._parts, points)
-        return Analysis(*arguments, memory=self.memory, methods=self.methods)
+        return Analysis(*arguments, memory=self.memory, methods=self.methods).within(self.budget)
 
     def for_question(self, placed: PlacedProblem) -> Analysis:
         """The analysis of another question about the same regions, which shares the bounds."""
@@ -191,15 +203,17 @@ class Analysis:
             return self.masks if placed.problem.scope == self.placed.problem.scope else None
 
         arguments = (self.norms, self.outward, self._parts, self._points, masks, self.memory, self.methods)
-        analysis = Analysis(self.graph, placed, *arguments)
+        analysis = Analysis(self.graph, placed, *arguments).within(self.budget)
         same = placed.problem.scope == self.placed.problem.scope
         if same and self.outward:  # without gradients, which may be off here
-            analysis.__dict__ |= {name: self.__dict__[name] for name in ("slopes", "shares") if name in self.__dict__}
+            analysis._derived |= {
+                (make,): self._derived[make,] for make in (_slopes, _shares) if (make,) in self._derived
+            }
         return analysis
 
     def subject(self, index: int) -> str:
         """A hash of the network and reference point ``index``: what a result is about."""
-        return subject_hash(self._fingerprint, self._point(index))
+        return subject_hash(self.memoised(_fingerprint), self._point(index))
 
     def reference(self, index: int) -> str:
         """A hash of reference point ``index`` alone: equal for audits of two networks at the same point."""
@@ -208,88 +222,50 @@ class Analysis:
     def _point(self, index: int) -> bytes:
         return self.placed.region.center[index].detach().cpu().contiguous().numpy().tobytes()
 
-    @cached_property
-    def _fingerprint(self) -> str:
-        return self.graph.fingerprint()
-
     def unstable_units(self) -> Tensor:
         """How many ReLUs each point leaves unstable, ``(batch,)``."""
         counts = [self.value_bounds[node.source].unstable.flatten(1).sum(-1) for _, node in self.graph.relus()]
         return torch.stack(counts).sum(0) if counts else torch.zeros(self.placed.batch, dtype=torch.int64)
 
 
-def analyse(
-    graph: Graph,
-    placed: PlacedProblem,
-    methods: Sequence[str] | None = None,
-    prior_bounds: Mapping[int, tuple[Tensor, Tensor]] | None = None,
-    width: float = WIDTH,
-    power: PowerIteration | None = None,
-    outward: bool = True,
-    budget: BudgetSource | None = None,
-    constant: bool = False,
-    memory: int | None = None,
-    once: bool = False,
-) -> Analysis:
-    """The analysis of a graph over the regions of a batch.
+def _preactivations(analysis: Analysis) -> Preactivations:
+    return analysis._parts[analysis._points]
 
-    Its bounds are of the function that the graph's float64 weights define in real arithmetic: rounded outward, by what each
-    step may have lost (``bounds/value_bounds.py``).
 
-    Args:
-        graph: live (differentiable) or frozen.
-        placed: the question; its region is taken in the graph's dtype and on its device.
-        methods: any of "ball", "interval", "crown", "alpha", intersected. Default: the first three.
-        prior_bounds: lower and upper bounds of Affine nodes by index, proved elsewhere; intersected with the methods' own.
-        width: relative width at which a certified spectral norm is narrow enough.
-        power: estimates spectral norms in their place; what follows from them is then no bound.
-        outward: False leaves rounding out, for training, where bounds are not certified. Only float64 on the CPU is
-            rounded outward.
-        budget: of CROWN, or what makes it when the bounds are read. As many points are taken together as its memory and
-            time allow. Of their share of the remaining time each layer has its own, its widest entries first; what it
-            does not reach keeps the other methods' bounds, and ``left_out`` says so. None for no limit.
-        constant: in regional scope, for bounds that read of pre-activations only slopes and which entries can move: these
-            without gradient, and no more of interval bounds than they need. Slopes of curves have one, and keep it.
-        memory: bytes that the rows of CROWN, and of linear forms of the Jacobian, may take at one node, for graphs whose
-            rows are kept for a gradient: nodes that need more keep the other methods' bounds. None for no limit.
-        once: whether points will be read one after the other and not again, so that nothing is kept of those before.
+def _fingerprint(analysis: Analysis) -> str:
+    return analysis.graph.fingerprint()
 
-    Returns:
-        The analysis, of which nothing is computed yet; its bounds are differentiable in the graph's parameters.
 
-    Raises:
-        InvalidInput: an unknown or no method.
-    """
-    selected_methods = METHODS if methods is None else tuple(methods)
-    if not selected_methods or set(selected_methods) - {*METHODS, *OPTIONAL_METHODS}:
-        accepted = f"some of {', '.join((*METHODS, *OPTIONAL_METHODS))}"
-        raise InvalidInput(f"methods {selected_methods}", where="pre-activation bounds", accepted=accepted)
-    region = placed.region.to(graph.dtype, graph.device)
-    # elsewhere sums may be taken by transforms (FFT, Winograd), for whose rounding these bounds do not hold
-    outward = outward and graph.dtype == torch.float64 and graph.device.type == "cpu"
-    norms = InducedNorms(graph, width, power)
-    constant = constant and not graph.curves()
+def _masks(analysis: Analysis) -> Masks | None:
+    return analysis._find_masks()
 
-    def current_budget() -> Budget | None:
-        return budget() if callable(budget) else budget
 
-    def at_once() -> int:
-        limit = current_budget()
-        return placed.batch if limit is None else points_at_once(graph, placed, limit)
+def _movable(analysis: Analysis) -> Mapping[int, Tensor]:
+    if analysis.masks is not None:
+        return analysis.masks.movable
+    nodes = enumerate(zip(analysis.graph.nodes, analysis.value_bounds, strict=True))
+    return {i: bounds.movable.to(bounds.value.dtype) for i, (node, bounds) in nodes if not isinstance(node, Affine)}
 
-    def find(points: slice, norms: InducedNorms, share: float) -> Preactivations:
-        some = region if points == slice(0, placed.batch) else region[points]
-        if not some.bounded:
-            return whole_space_bounds(graph, some)
-        limit = current_budget()
-        proved = {i: (low[points], high[points]) for i, (low, high) in (prior_bounds or {}).items()}
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not constant):
-            part = limit if limit is None or share == 1.0 else limit.share(share)
-            return BoundPropagation(graph, some, selected_methods, norms, proved, outward, part, memory).run()
 
-    def masks() -> Masks | None:
-        alone = constant and selected_methods == ("interval",) and not prior_bounds and not outward and region.bounded
-        return regional_masks(graph, region) if alone else None
+def _upper_slopes(analysis: Analysis) -> Mapping[int, Tensor]:
+    if analysis.masks is not None:
+        return analysis.masks.upper
+    relus = dict(analysis.graph.relus())
+    return {i: slopes.upper if i in relus else slopes.size for i, slopes in analysis.slopes.items()}
 
-    parts = Parts(placed.batch, at_once, find, norms, once)
-    return Analysis(graph, placed, norms, outward, parts, None, masks, memory, selected_methods)
+
+def _slopes(analysis: Analysis) -> dict[int, Slopes]:
+    if analysis.masks is not None:
+        return analysis.masks.slopes
+    scope = analysis.placed.problem.scope
+    return {i: slopes_of(node, analysis.value_bounds[node.source], scope) for i, node in analysis.graph.entrywise()}
+
+
+def _shares(analysis: Analysis) -> dict[int, PoolWeights]:
+    if analysis.masks is not None:
+        return analysis.masks.shares
+    shares = {}
+    for i, node in analysis.graph.pools():
+        z = analysis.value_bounds[node.source]
+        shares[i] = pool_shares(node, z.lower, z.upper, z.movable)
+    return shares

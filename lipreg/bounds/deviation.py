@@ -149,7 +149,7 @@ def middle_slopes(analysis: Analysis) -> dict[int, Tensor]:
     """The middle of every slope interval, and equal weights for the candidates of every window; without a batch axis."""
     centres = {i: ((s.lower + s.upper) / 2)[0] for i, s in analysis.slopes.items()}
     for i, share in analysis.shares.items():
-        contending = share.contending[0].to(share.upper.dtype)
+        contending = share.candidates[0].to(share.upper.dtype)
         centres[i] = contending / contending.sum(-1, keepdim=True)
     return centres
 
@@ -163,7 +163,7 @@ def deviating_units(analysis: Analysis) -> dict[int, DeviatingUnits]:
         units[index] = DeviatingUnits(at, at.unsqueeze(1), half[at].unsqueeze(1))
     for index, node in analysis.graph.pools():
         share = analysis.shares[index]
-        contending = share.contending[0].to(share.upper.dtype)
+        contending = share.candidates[0].to(share.upper.dtype)
         count = contending.sum(-1, keepdim=True)
         contested = (share.upper[0].amax(-1) > 0) & (count.squeeze(-1) > 1)
         window, member = (contending * contested.unsqueeze(-1)).nonzero(as_tuple=True)

@@ -27,21 +27,25 @@ MOST = 4.0
 
 @dataclass(frozen=True)
 class Exclusive:
-    """Pairs of sides in each of N networks of u switches: side i < u is w_i, side u + i is y_i - w_i.
+    """Pairs of sides, of which one is 0, in each of N networks of u switches: side i < u is w_i, side u + i is y_i - w_i.
+
+    A switch is w_i = a_i y_i, 0 <= a_i <= 1, of a network y = P w + Q c from k numbers c (``Switches``). Pair e has
+    the sides p_e and q_e, and a multiplier nu_e of either sign on their product. A relaxation has vectors in R^r for w_i,
+    y_i and c.
 
     Attributes:
         first, second: the sides, ``(N, e)``.
-        real: which pairs there are, ``(N, e)``; the others fill rows up.
+        valid: which pairs there are, ``(N, e)``; the others fill rows up.
     """
 
     first: Tensor
     second: Tensor
-    real: Tensor
+    valid: Tensor
 
     def __getitem__(self, index: Tensor) -> Exclusive:
-        return Exclusive(self.first[index], self.second[index], self.real[index])
+        return Exclusive(self.first[index], self.second[index], self.valid[index])
 
-    def pull(self, multipliers: Tensor, y: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
+    def constraint_gradients(self, multipliers: Tensor, y: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
         """Gradients of sum nu <p, q> by the vectors w and by y, ``(N, u, r)`` each.
 
         Args:
@@ -56,31 +60,33 @@ class Exclusive:
         on, off = sides.chunk(2, 1)
         return on - off, off
 
-    def moved(self, multipliers: Tensor, own: Tensor, y: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
+    def multiplier_step(
+        self, multipliers: Tensor, switch_multipliers: Tensor, y: Tensor, w: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """The multipliers after a step downhill, ``(N, e)``, and sum nu <p, q> before it, ``(N,)``.
 
         Args:
             multipliers: nu, ``(N, e)``.
-            own: lambda, the multipliers of the switches, ``(N, u)``.
+            switch_multipliers: lambda, the multipliers of the switches, ``(N, u)``.
             y, w: the vectors, ``(N, u, r)``.
         """
         one, other = self._sides(y, w)
         product = (one * other).sum(-1)
-        size, own = y.norm(dim=-1), torch.cat([own, own], 1)
+        size, switch_multipliers = y.norm(dim=-1), torch.cat([switch_multipliers, switch_multipliers], 1)
         size = torch.cat([size, size], 1)
         lengths = (size.gather(1, self.first) * size.gather(1, self.second)).clamp(min=1e-300)
-        unit = (own.gather(1, self.first) * own.gather(1, self.second)).sqrt()
+        unit = (switch_multipliers.gather(1, self.first) * switch_multipliers.gather(1, self.second)).sqrt()
         value = (multipliers * product).sum(-1)
         most = MOST * unit
         after = torch.minimum(torch.maximum(FADING * multipliers - STEP * unit * product / lengths, -most), most)
-        return torch.where(self.real, after, 0.0), value
+        return torch.where(self.valid, after, 0.0), value
 
     def form(self, multipliers: Tensor, unit_unit: Tensor, unit_free: Tensor) -> Tensor:
         """sum nu p q as a symmetric matrix over w and c, ``(N, u + k, u + k)``.
 
         Args:
             multipliers: nu, ``(N, e)``.
-            unit_unit, unit_free: P and Q of the switches, as of ``Switches``.
+            unit_unit, unit_free: P and Q, ``(N, u, u)`` and ``(N, u, k)``.
         """
         return self._form(multipliers, _off(unit_unit, unit_free))
 
@@ -95,7 +101,7 @@ class Exclusive:
     def _form(self, multipliers: Tensor, off: Tensor) -> Tensor:
         """With y - w as rows over w and c; those of w are unit vectors, so their products are entries."""
         u, size = off.shape[1], 2 * off.shape[1]
-        half = torch.where(self.real, multipliers / 2, 0.0)
+        half = torch.where(self.valid, multipliers / 2, 0.0)
         flat = off.new_zeros(len(off), size * size)
         flat.scatter_add_(1, self.first * size + self.second, half)
         weights = flat.reshape(len(off), size, size)

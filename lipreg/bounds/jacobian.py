@@ -17,6 +17,7 @@ from lipreg.linalg import LinearMap
 
 LOST = 1e-6
 """Share of a bound that may be rounding before digits are taken."""
+NO_DIGITS = "There was no time for more digits of the gradients, of whose bounds rounding is a good part"
 
 
 def interval_jacobian(analysis: Analysis, tighten: Tighten | None = None) -> dict[int, Ends]:
@@ -34,24 +35,33 @@ def interval_jacobian(analysis: Analysis, tighten: Tighten | None = None) -> dic
     Returns:
         For the Input, every Relu, MaxPool and Curved: lower and upper, ``(batch, rows, *shape)``.
     """
-    bounds = _one_by_one(analysis, tighten)
-    return {**bounds, 0: joint_jacobian(analysis, bounds)} if layer_pairs(analysis) else bounds
+    return timed_interval_jacobian(analysis, tighten)[0]
 
 
-def _one_by_one(analysis: Analysis, tighten: Tighten | None) -> dict[int, Ends]:
+def timed_interval_jacobian(analysis: Analysis, tighten: Tighten | None = None) -> tuple[dict[int, Ends], str]:
+    """``interval_jacobian``, and what there was no time for in the budget of the analysis, in words."""
+    bounds, left_out = _one_by_one(analysis, tighten)
+    return ({**bounds, 0: joint_jacobian(analysis, bounds)} if layer_pairs(analysis) else bounds), left_out
+
+
+def _one_by_one(analysis: Analysis, tighten: Tighten | None) -> tuple[dict[int, Ends], str]:
     losses = gradient_rounding(analysis) if analysis.outward else None
     budget = analysis.budget
     began = budget.clock()
     bounds = _swept(Float64Intervals(analysis, tighten, losses))
-    if losses is None or not has_time(budget, DEARER * (budget.clock() - began)):
-        return bounds
+    if losses is None:
+        return bounds, ""
+    seconds = DEARER * (budget.clock() - began)
     lost, size = (analysis.placed.combine(part) for part in (losses[0], torch.maximum(*map(torch.abs, bounds[0]))))
     if not bool((lost > LOST * size).any()):
-        return bounds
+        return bounds, ""
+    if not has_time(budget, seconds):
+        return bounds, NO_DIGITS
     sharper = _swept(DigitIntervals(analysis, tighten))
-    return {
+    both = {
         i: (torch.maximum(low, sharper[i][0]), torch.minimum(high, sharper[i][1])) for i, (low, high) in bounds.items()
     }
+    return both, ""
 
 
 def _swept(rules: Intervals[C]) -> dict[int, Ends]:

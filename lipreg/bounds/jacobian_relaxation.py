@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from lipreg.bounds.analysis import Analysis
-from lipreg.bounds.jacobian import interval_jacobian
+from lipreg.bounds.jacobian import timed_interval_jacobian
 from lipreg.bounds.layer_names import layers_named
 from lipreg.bounds.lines import Lines, chord, relax_product
 from lipreg.bounds.pass_cost import TimeShares, fits, slots
@@ -32,10 +32,10 @@ from lipreg.bounds.pooled import shared_row_sums
 from lipreg.bounds.pooling import PoolLines
 from lipreg.bounds.rounding import gradient_rounding
 from lipreg.bounds.unit_bounds import in_parts, unit_bounds
-from lipreg.budget import UNLIMITED, Budget
+from lipreg.budget import Budget
 from lipreg.graph import Affine, Forward, MaxPool, UnitsAlike, node_size
 from lipreg.linalg import Rows, WholeRows, entries
-from lipreg.words import counted
+from lipreg.words import counted, sentences
 
 
 @dataclass(frozen=True)
@@ -106,19 +106,19 @@ def linear_jacobian(analysis: Analysis, budget: Budget | None = None) -> LinearJ
 
     Batched over points and rows, and differentiable. Costs a forward pass through the graph for each entry bounded, of each
     row at each point, as many at once as the budget's memory allows. Nodes whose forms are more than ``analysis.memory``
-    keep their intervals. It is computed once for an analysis, in the budget of the first call.
+    keep their intervals. It is computed once for an analysis, and again where it was cut short and there is more time.
 
     Args:
         analysis: live or frozen.
         budget: each node has its share of the remaining time, its widest entries first; entries for which there is none
-            keep their intervals, and ``left_out`` says so. None for no limit of time.
+            keep their intervals, and ``left_out`` says so. None for that of the analysis.
     """
-    return analysis.derived(_linear_jacobian, budget)
+    return analysis.within(budget).memoised(_linear_jacobian, is_cut=lambda jacobian: bool(jacobian.left_out))
 
 
-def _linear_jacobian(analysis: Analysis, budget: Budget | None) -> LinearJacobian:
+def _linear_jacobian(analysis: Analysis) -> LinearJacobian:
     lines: dict[int, Lines | PoolLines] = {}
-    whole = budget or UNLIMITED
+    whole = analysis.budget
     nodes, unfinished = analysis.graph.nodes, set[int]()
     bounded = (0, *analysis.slopes, *analysis.shares)
     time_shares = TimeShares({i: nodes[i:] for i in bounded}, nodes)
@@ -133,13 +133,14 @@ def _linear_jacobian(analysis: Analysis, budget: Budget | None) -> LinearJacobia
         _add_lines(analysis, lines, index, low, high)
         return low, high
 
-    bounds = interval_jacobian(analysis, tighten)
-    left_out = ""
+    bounds, left_out = timed_interval_jacobian(analysis, tighten)
     if unfinished:
         where = (
             f"{len(unfinished)} of {counted(len(bounded), 'layer')}: {layers_named(analysis.graph, sorted(unfinished))}"
         )
-        left_out = f"There was no time{in_parts(whole)} for linear bounds on the gradients at {where}"
+        left_out = sentences(
+            f"There was no time{in_parts(whole)} for linear bounds on the gradients at {where}", left_out
+        )
     return LinearJacobian(analysis, bounds, lines, left_out)
 
 

@@ -48,7 +48,7 @@ class _Together:
 
     position: Tensor
     half: Tensor
-    apart: Tensor
+    half_difference: Tensor
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class _Rows:
     """The rows of the unstable units of one node, at the inputs and at all earlier units; units of pairs come first."""
 
     at: dict[int, Sized]
-    own: Sized
+    input_rows: Sized
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class _Plan:
 
 def joint_count(analysis: Analysis) -> int:
     """The number of deviations that ``joint_deviations`` carries for a single-point analysis; 0 without pairs."""
-    return analysis.derived(_plan).count if layer_pairs(analysis) else 0
+    return analysis.memoised(_plan).count if layer_pairs(analysis) else 0
 
 
 def joint_deviations(analysis: Analysis, budget: Budget | None = None) -> Deviations:
@@ -124,7 +124,7 @@ class _JointDeviations:
 
     def __init__(self, analysis: Analysis, budget: Budget) -> None:
         self.analysis, self.graph, self.budget = analysis, analysis.graph, budget
-        self.plan = analysis.derived(_plan)
+        self.plan = analysis.memoised(_plan)
         self.share = lengths(self.graph) * EPS if analysis.outward else 0.0
         self.firsts = {i: pair.first for pair in self.plan.pairs.values() for i in (pair.first, pair.second)}
         self.rows: dict[int, _Rows] = {}
@@ -149,7 +149,7 @@ class _JointDeviations:
         none = output.new_zeros(0, len(weights))
         self.deviations.append((output.new_zeros(len(output), 0), none, none))
         bounds, rows, errors = (torch.cat([part[i] for part in self.deviations], int(i == 0)) for i in range(3))
-        centre, error = self.output.own[0], self.share * self.output.own[1]
+        centre, error = self.output.input_rows[0], self.share * self.output.input_rows[1]
         lost = placed.combine_flat((error + bounds @ errors) * weights) + underflow(self.analysis).amax()
         return Deviations(centre * weights, rows * weights, bounds, float(lost) if self.share else 0.0)
 
@@ -165,7 +165,7 @@ class _JointDeviations:
         bound = first[:, :count]
         self._deviate(both * together.half, others, other_lost)
         self._deviate(bound * together.half, rows - others, lost + other_lost)
-        self._deviate(bound * together.apart, rows, lost)
+        self._deviate(bound * together.half_difference, rows, lost)
 
     def _deviate(self, bounds: Tensor, rows: Tensor, errors: Tensor) -> None:
         used = bounds.amax(0) > 0
@@ -195,7 +195,7 @@ class _JointDeviations:
         between = first[0] - second[0], first[1] + second[1]
         near = (sums * together.half) @ self._size(second) + (g * together.half) @ self._size(between)
         one_by_one = (g * together.half) @ self._size(first) + (others * together.half) @ self._size(second)
-        return torch.minimum(near, one_by_one) + (g * together.apart) @ self._size(first)
+        return torch.minimum(near, one_by_one) + (g * together.half_difference) @ self._size(first)
 
     def _size(self, value: Sized) -> Tensor:
         return value[0].abs() + self.share * value[1]
@@ -210,11 +210,11 @@ class _JointDeviations:
         return (values[some, :count] + more[0][some, :count]), (sizes[some, :count] + more[1][some, :count])
 
     def _nothing(self, rows: _Rows, index: int) -> Sized:
-        zero = rows.own[0].new_zeros(len(rows.own[0]), len(self.plan.units[index].position))
+        zero = rows.input_rows[0].new_zeros(len(rows.input_rows[0]), len(self.plan.units[index].position))
         return zero, zero
 
     def _own(self, index: int, some: slice) -> Sized:
-        values, sizes = self.rows[index].own
+        values, sizes = self.rows[index].input_rows
         return values[some], self.share * sizes[some]
 
     def _node_rows(self, index: int) -> _Rows:
@@ -228,7 +228,7 @@ class _JointDeviations:
             empty = torch.zeros(0, inputs, dtype=self.graph.dtype, device=self.graph.device)
             return _Rows({}, (empty, empty))
         at = {i: _stacked([block.at[i] for block in blocks]) for i in blocks[0].at}
-        return _Rows(at, _stacked([block.own for block in blocks]))
+        return _Rows(at, _stacked([block.input_rows for block in blocks]))
 
     def _carried(self, index: int, rows: Tensor) -> _Rows:
         centres, units = self.plan.centres, self.plan.units

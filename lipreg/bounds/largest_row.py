@@ -14,7 +14,7 @@ from lipreg.linalg import LinearMap
 
 
 def largest_row_sum(map: LinearMap, rows: Tensor, columns: Tensor) -> Tensor:
-    """|diag(rows) A diag(columns)|_{inf->inf} for each point: ``map.induced_norm``, whose gradient goes through all rows.
+    """|diag(rows) A diag(columns)|_{inf->inf} for each point: ``map.largest_sum``, whose gradient goes through all rows.
 
     Args:
         map: A.
@@ -27,7 +27,7 @@ def largest_row_sum(map: LinearMap, rows: Tensor, columns: Tensor) -> Tensor:
     trained = torch.is_grad_enabled() and any(entries.requires_grad for entries in map.entries)
     layer = layer_of(map, None) if trained and not rows.requires_grad else None
     if layer is None:
-        return map.induced_norm(math.inf, rows, columns)
+        return map.largest_sum(math.inf, rows, columns)
     return _LargestRow.apply(layer.weight, layer, rows, columns)  # type: ignore[return-value]
 
 

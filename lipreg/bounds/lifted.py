@@ -57,31 +57,33 @@ class Lifted:
     Attributes:
         bound: on the largest |x|, ``(N,)``, infinite where nothing was proved.
         multipliers: of the switches, ``(N, u)``: of |x|_2 over |c|_2 <= 1 the proof.
-        between: how much hangs on each switch that stands between its ends, |h_i| |y_i| sin(h_i, y_i), ``(N, u)``; 0 where
-            its vector is that of a number a in {0, 1}. For branching.
+        branching_scores: how much hangs on each switch that stands between its ends, |h_i| |y_i| sin(h_i, y_i), ``(N, u)``;
+            0 where its vector is that of a number a in {0, 1}. For branching.
     """
 
     bound: Tensor
     multipliers: Tensor
-    between: Tensor
+    branching_scores: Tensor
 
 
 @dataclass
-class Vectors:
-    """The vectors from which an iteration may start.
+class MixingVectors:
+    """The vectors from which an iteration may start, for N networks of u switches w_i = a_i y_i from k numbers c.
+
+    The relaxation has vectors in R^r in place of the numbers: w_i = (y_i + |y_i| u_i) / 2 with a unit vector u_i, and c_j.
 
     Attributes:
-        along: unit vectors of the switches, ``(N, u, r)``.
-        free: vectors of c, ``(N, k, r)``.
+        directions: the u_i, ``(N, u, r)``.
+        input_vectors: the c_j, ``(N, k, r)``.
         exclusive: multipliers of sides that exclude each other, ``(N, e)``; None where there are none.
     """
 
-    along: Tensor
-    free: Tensor
+    directions: Tensor
+    input_vectors: Tensor
     exclusive: Tensor | None = None
 
     @classmethod
-    def start(cls, count: int, u: int, k: int, like: Tensor) -> Vectors:
+    def start(cls, count: int, u: int, k: int, like: Tensor) -> MixingVectors:
         """Vectors in general position, the same ones each time.
 
         Args:
@@ -93,22 +95,25 @@ class Vectors:
         drawn = _unit(torch.randn(u + k, RANK, generator=generator, dtype=torch.float64)).to(like)
         return cls(drawn[:u].repeat(count, 1, 1), (drawn[u:] / k**0.5).repeat(count, 1, 1))
 
-    def put(self, at: Tensor, state: _State) -> None:
+    def store(self, at: Tensor, state: _State) -> None:
         """Keeps the vectors of a state for some of the networks."""
-        self.along[at], self.free[at] = state.along.to(self.along).clone(), state.free.to(self.free).clone()
+        self.directions[at], self.input_vectors[at] = (
+            state.along.to(self.directions).clone(),
+            state.free.to(self.input_vectors).clone(),
+        )
         if self.exclusive is not None:
             self.exclusive[at] = state.exclusive.to(self.exclusive)
 
 
 def lifted_bound(
     network: Switches,
-    vectors: Vectors,
+    vectors: MixingVectors,
     absolute: bool,
     signs: bool,
-    enough: float,
-    thorough: Tensor,
+    target: float,
+    to_convergence: Tensor,
     budget: Budget = UNLIMITED,
-    close: float = CLOSE,
+    relative_tolerance: float = CLOSE,
 ) -> Lifted:
     """Upper bounds on the largest |x| over c and all switches.
 
@@ -117,31 +122,33 @@ def lifted_bound(
         vectors: where the iteration starts and, after it, where it ended: in place, in a dtype of their own.
         absolute: |x|_1; else |x|_2.
         signs: over c in [-1, 1]^k; else over |c|_2 <= 1. The same for one column.
-        enough: the bound at or below which nothing smaller is needed.
-        thorough: which are bounded as tightly as the relaxation allows, ``(N,)``; for the others two rounds have to do, and
-            one where the relaxation lies above what is enough.
+        target: the bound at or below which nothing smaller is needed.
+        to_convergence: which are bounded as tightly as the relaxation allows, ``(N,)``; for others two rounds have to do,
+            and one where the relaxation lies above what is enough.
         budget: started; rounds for which there is no time are left out.
-        close: how close to the relaxation, relatively, thorough bounds come.
+        relative_tolerance: how close to the relaxation, relatively, bounds to convergence come.
     """
     network, unit, switch = _in_units(network)
     state = _State.at(network, vectors)
     bounds = torch.full((len(network.out_free),), torch.inf, dtype=torch.float64, device=network.out_free.device)
     multipliers, active = torch.zeros_like(state.multipliers), torch.arange(len(bounds), device=bounds.device)
-    between, aim = torch.zeros_like(multipliers), enough / unit
+    between, aim = torch.zeros_like(multipliers), target / unit
     for turn, (sweeps, factors) in budget.paced(enumerate(ROUNDS), lambda each: each[1][0]):
         value = _sweep(network, state, absolute, signs, sweeps)
         bound, proving = proved(network, state.weights(absolute, signs), state.multipliers, state.exclusive, factors)
         multipliers[active] = torch.where((bound > bounds[active]).unsqueeze(-1), multipliers[active], proving)
         bounds[active], between[active] = torch.minimum(bounds[active], bound), state.between
         settled = torch.where(
-            thorough[active], bounds[active] <= value * (1.0 + close), (value > aim[active]) | (turn > 0)
+            to_convergence[active],
+            bounds[active] <= value * (1.0 + relative_tolerance),
+            (value > aim[active]) | (turn > 0),
         )
         continuing = (bounds[active] > aim[active]) & ~settled
         if not continuing.any():
             break
-        vectors.put(active, state)
+        vectors.store(active, state)
         active, network, state = active[continuing], network[continuing], state[continuing]
-    vectors.put(active, state)
+    vectors.store(active, state)
     bound, multipliers = bounds * unit * (1.0 + 4 * EPS), multipliers * (unit.unsqueeze(-1) / switch).square()
     return Lifted(bound, multipliers, between * unit.square().unsqueeze(-1))
 
@@ -160,13 +167,13 @@ class _State:
     exclusive: Tensor
 
     @classmethod
-    def at(cls, network: Switches, vectors: Vectors) -> _State:
+    def at(cls, network: Switches, vectors: MixingVectors) -> _State:
         """The state at some vectors."""
         (count, u, k), m = network.unit_free.shape, network.out_free.shape[1]
         like, ones = network.out_free, network.out_free.new_ones
         return cls(
-            vectors.free.to(like),
-            vectors.along.to(like),
+            vectors.input_vectors.to(like),
+            vectors.directions.to(like),
             ones(count, u),
             ones(count, m),
             ones(count, k),
@@ -233,7 +240,7 @@ def _sweep(network: Switches, state: _State, absolute: bool, signs: bool, sweeps
         else:
             value = x.flatten(1).norm(dim=1)
         upright = y / size.clamp(min=1e-300)
-        onto_w, onto_y = (none, none) if exclusive is None else exclusive.pull(state.exclusive, y, w)
+        onto_w, onto_y = (none, none) if exclusive is None else exclusive.constraint_gradients(state.exclusive, y, w)
         h = fixed = 2.0 * r.mT @ x + onto_w
         for _ in range(network.depth):  # the last one is for c
             carried = (h + h.norm(dim=-1, keepdim=True) * upright) / 2 + onto_y
@@ -244,7 +251,7 @@ def _sweep(network: Switches, state: _State, absolute: bool, signs: bool, sweeps
         state.multipliers = pull.squeeze(-1) / size
         if exclusive is not None:  # in units of multipliers without them, which do not grow with them
             bare = (h - onto_w).norm(dim=-1) / size
-            state.exclusive, beside = exclusive.moved(state.exclusive, bare, y, w)
+            state.exclusive, beside = exclusive.multiplier_step(state.exclusive, bare, y, w)
         state.along = h / pull.clamp(min=1e-300)
         cosine = (state.along * upright).sum(-1)
         state.between = pull.squeeze(-1) * size * (1.0 - cosine.square()).clamp(min=0.0).sqrt()

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lipreg.curves import Curve, relaxed
-from lipreg.linalg import Entries, Rows, entries
+from lipreg.linalg import NodeEntries, Rows, entries
 from lipreg.linalg.floats import EPS, SPARE
 
 R = TypeVar("R", bound=Rows)
@@ -73,11 +73,11 @@ class Lines:
         return rows.replaced(slope), rows.sums(offset)
 
     @cached_property
-    def _slopes(self) -> Entries:
+    def _slopes(self) -> NodeEntries:
         return entries(self.lower_slope, self.upper_slope)
 
     @cached_property
-    def _offsets(self) -> Entries:
+    def _offsets(self) -> NodeEntries:
         return entries(*(offset for offset in (self.upper_offset, self.lower_offset) if offset is not None))
 
 

@@ -14,7 +14,7 @@ from functools import cached_property, reduce
 import torch
 from torch import Tensor
 
-from lipreg.bounds.pooling import Shares, pool_shares
+from lipreg.bounds.pooling import PoolWeights, pool_shares
 from lipreg.bounds.slopes import Slopes
 from lipreg.bounds.value_bounds import allowance
 from lipreg.graph import Affine, Forward, Graph, MaxPool, Relu, WithoutCurves, read_nodes
@@ -48,7 +48,7 @@ class Masks:
         }
 
     @cached_property
-    def shares(self) -> dict[int, Shares]:
+    def shares(self) -> dict[int, PoolWeights]:
         """The weights that the members of every MaxPool's windows can have; ``pooled``, their source, is emptied."""
         return {i: pool_shares(node, *self.pooled.pop(i)) for i, node in self.graph.pools()}
 

@@ -127,7 +127,7 @@ def _size(maps: Iterable[LinearMap]) -> float:
 
 def layer_pairs(analysis: Analysis) -> dict[int, LayerPair]:
     """The pairs of an analysis's graph, searched for once; none where the region is unbounded, as bounds are then."""
-    return analysis.derived(_pairs) if analysis.placed.region.bounded else {}
+    return analysis.memoised(_pairs) if analysis.placed.region.bounded else {}
 
 
 def pair_differences(analysis: Analysis) -> dict[int, PairDifference]:
@@ -136,7 +136,7 @@ def pair_differences(analysis: Analysis) -> dict[int, PairDifference]:
     The bounds are in the analysis's own arithmetic, rounded outward where its bounds are. They cost a pass with a few
     columns for each pair.
     """
-    return analysis.derived(_apart)
+    return analysis.memoised(_apart)
 
 
 def _pairs(analysis: Analysis) -> dict[int, LayerPair]:
@@ -232,9 +232,9 @@ def _activated(analysis: Analysis, pair: LayerPair, lower: Tensor, upper: Tensor
     return low.masked_fill(same, 0.0), high.masked_fill(same, 0.0)
 
 
-def _less(analysis: Analysis, own: Ends, other: Ends) -> Ends:
+def _less(analysis: Analysis, first: Ends, other: Ends) -> Ends:
     """The interval of own - other."""
-    lower, upper = own[0] - other[1], own[1] - other[0]
+    lower, upper = first[0] - other[1], first[1] - other[0]
     if not analysis.outward:
         return lower, upper
     return lower - EPS * lower.abs() - TINY, upper + EPS * upper.abs() + TINY

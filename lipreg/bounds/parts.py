@@ -20,7 +20,7 @@ Find = Callable[[slice, InducedNorms, float], Preactivations]
 """Points, the norms to take, and these points' share of the remaining time -> their bounds."""
 
 
-class Parts:
+class BatchParts:
     """The bounds of the points of a batch, part by part.
 
     The bounds of many points of a large network together take more than the memory, and more time than may pass between two
@@ -48,7 +48,7 @@ class Parts:
         self._ahead: set[range] | None = None
 
     @classmethod
-    def of(cls, preactivations: Preactivations, batch: int, norms: InducedNorms) -> Parts:
+    def of(cls, preactivations: Preactivations, batch: int, norms: InducedNorms) -> BatchParts:
         """One part whose bounds are computed already.
 
         Args:
@@ -71,8 +71,8 @@ class Parts:
         if points == range(self.batch):
             return self._whole
         if "ranges" not in vars(self) or points not in self.ranges:
-            return InducedNorms(self._whole.graph, self._whole.width, self._whole.power)
-        return self._norms.setdefault(points, InducedNorms(self._whole.graph, self._whole.width, self._whole.power))
+            return self._whole.afresh()
+        return self._norms.setdefault(points, self._whole.afresh())
 
     def norms_behind(self, points: range) -> list[InducedNorms]:
         """The norms with which any of these points were computed."""
@@ -80,6 +80,11 @@ class Parts:
             return [self._whole]
         wanted = (part for part in self.ranges if part.start < points.stop and points.start < part.stop)
         return [self._norms[part] for part in wanted if part in self._norms]
+
+    def whole(self, points: range) -> bool:
+        """Whether bounds of all of these points are computed already, and nothing was left out of them."""
+        computed = {i for part, bounds in self._found.items() if not bounds.left_out for i in part}
+        return computed.issuperset(points)
 
     def __getitem__(self, points: range) -> Preactivations:
         """The bounds of these points, in their order."""

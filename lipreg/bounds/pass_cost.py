@@ -51,8 +51,12 @@ def points_at_once(graph: Graph, placed: PlacedProblem, budget: Budget) -> int:
         budget: started.
     """
     fitting = budget.rows(2 * max(map(node_size, graph.nodes)))
-    seconds = max(BLINK, SHARE * budget.seconds_left)
-    return max(1, int(min(placed.batch, fitting, budget.pace * seconds / few_passes(graph, placed))))
+    return max(1, int(min(placed.batch, fitting, budget.pace * blink(budget) / few_passes(graph, placed))))
+
+
+def blink(budget: Budget) -> float:
+    """The seconds that may pass between two looks at the clock of a started budget."""
+    return max(BLINK, SHARE * budget.seconds_left)
 
 
 def few_passes(graph: Graph, placed: PlacedProblem) -> float:

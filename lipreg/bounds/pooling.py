@@ -44,31 +44,31 @@ def source_weights(node: MaxPool, like: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Shares:
+class PoolWeights:
     """lower <= weight <= upper for each member of each window, ``(batch, outputs, window)``; each end is made when read.
 
     Members that cannot move pass nothing on: their weights are 0.
 
     Attributes:
-        contending: which members can be the largest, whether they can move or not.
+        candidates: which members can be the largest, whether they can move or not.
         movable: which members can move.
         dtype: of the weights.
     """
 
-    contending: Tensor
+    candidates: Tensor
     movable: Tensor
     dtype: torch.dtype
 
     @cached_property
     def lower(self) -> Tensor:
         """The lower ends: 1 for a member that is the largest all over X and can move, else 0."""
-        alone = self.contending & (self.contending.sum(-1, keepdim=True) == 1)
+        alone = self.candidates & (self.candidates.sum(-1, keepdim=True) == 1)
         return (alone & self.movable).to(self.dtype)
 
     @cached_property
     def upper(self) -> Tensor:
         """The upper ends: 1 for members that can be the largest and can move, else 0."""
-        return (self.contending & self.movable).to(self.dtype)
+        return (self.candidates & self.movable).to(self.dtype)
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def _twice(part: Tensor, windows: Tensor) -> Tensor:
     return picked.expand(*picked.shape[:-1], 2)
 
 
-def sorting(node: MaxPool, shares: Shares) -> Sorting | None:
+def sorting(node: MaxPool, shares: PoolWeights) -> Sorting | None:
     """How the partners of a pool pass gradients on, where it has any; else None."""
     if not node.mirrored:
         return None
@@ -123,7 +123,7 @@ def sorting(node: MaxPool, shares: Shares) -> Sorting | None:
     first = (node.partners > places).nonzero().squeeze(1)
     if not len(first):
         return None
-    contending, movable = (part.index_select(1, first) for part in (shares.contending, shares.movable))
+    contending, movable = (part.index_select(1, first) for part in (shares.candidates, shares.movable))
     dtype, alone = shares.dtype, (node.partners < 0).unsqueeze(1)
     least, most = (contending & ~contending.flip(-1)).to(dtype), contending.to(dtype)
     pairs = replace(node, windows=node.windows[first], shape=(len(first),))
@@ -144,11 +144,11 @@ class PoolLines:
 
     low: Tensor
     high: Tensor
-    shares: Shares
+    shares: PoolWeights
 
     def above(self, form: Tensor) -> tuple[Tensor, Tensor]:
         """Slopes and offsets ``(batch, rows, k, outputs)`` from forms ``(batch, rows, k, outputs, window)``."""
-        contending, movable = (part.unsqueeze(1).unsqueeze(1) for part in (self.shares.contending, self.shares.movable))
+        contending, movable = (part.unsqueeze(1).unsqueeze(1) for part in (self.shares.candidates, self.shares.movable))
         passed = contending & movable
         free = ~(contending & ~movable).any(-1)  # every member that can pass it on can move
         most = form.masked_fill(~passed, -torch.inf).amax(-1)
@@ -158,7 +158,7 @@ class PoolLines:
         return chord(self.low.unsqueeze(2), self.high.unsqueeze(2), least, most)
 
 
-def pool_shares(node: MaxPool, lower: Tensor, upper: Tensor, movable: Tensor) -> Shares:
+def pool_shares(node: MaxPool, lower: Tensor, upper: Tensor, movable: Tensor) -> PoolWeights:
     """The weights that the members of each window can take.
 
     Args:
@@ -168,7 +168,7 @@ def pool_shares(node: MaxPool, lower: Tensor, upper: Tensor, movable: Tensor) ->
     """
     low, high = node.members(lower), node.members(upper)
     contending = (high >= low.amax(-1, keepdim=True)) & _first(node.windows)
-    return Shares(contending, node.members(movable), lower.dtype)
+    return PoolWeights(contending, node.members(movable), lower.dtype)
 
 
 def relax_pool(node: MaxPool, lower: Tensor, upper: Tensor) -> Lines:

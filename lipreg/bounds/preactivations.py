@@ -30,6 +30,8 @@ from lipreg.regions import PlacedRegion
 from lipreg.words import counted, sentences, size
 
 METHODS = ("ball", "interval", "crown")
+"""Methods that are run by default, the cheapest first: by norms, by intervals, by linear bounds."""
+"""Methods that are run by default, the cheapest first: by norms, by intervals, by linear bounds."""
 OPTIONAL_METHODS = ("alpha",)
 """Methods that are not run by default: "alpha" is CROWN with lower lines chosen for each bound, in CROWN's place."""
 
@@ -75,8 +77,9 @@ class BoundPropagation(Forward[ValueBounds]):
         budget: Budget | None,
         memory: int | None,
     ) -> None:
-        self.graph, self.region, self.methods, self.norms = graph, region, methods, norms
+        self.graph, self.region, self.methods = graph, region, methods
         self.prior_bounds, self.outward, self.budget, self.memory = prior_bounds, outward, budget or UNLIMITED, memory
+        self.norms = norms.within(self.budget)
         self.digits = Digits(graph, region.center, self.budget)
         self.anchors: dict[int, Anchored] = {}
         self.lines = LazyLines()
@@ -100,14 +103,14 @@ class BoundPropagation(Forward[ValueBounds]):
         start = ValueBounds(region.center, region.lower, region.upper, region.movable, distance, error)
         bounds, layers = self.graph.forward({0: start}, self), len(self.graph.affines()) - 1
         cut = [
-            f"There was no {what} for CROWN in {len(some)} of {counted(layers, 'layer')}: {layers_named(self.graph, some)}"
+            f"There was {what} for CROWN in {len(some)} of {counted(layers, 'layer')}: {layers_named(self.graph, some)}"
             for what, some in (
-                (f"time{in_parts(self.budget)}", self.unfinished),
-                (f"room {self._memory_text}", self.large),
+                (f"no time{in_parts(self.budget)}", self.unfinished),
+                (f"too little memory {self._memory_text}", self.large),
             )
             if some
         ]
-        left_out = sentences(*cut)
+        left_out = sentences(*cut, self.norms.left_out)
         return Preactivations(tuple(bounds.values()), self.anchors, left_out)
 
     def affine(self, index: int, node: Affine, values: Mapping[int, ValueBounds]) -> ValueBounds:
@@ -188,8 +191,7 @@ class BoundPropagation(Forward[ValueBounds]):
             source = self._sources[index][i]
             assert source.distance is not None
             movable = source.movable.to(slopes.dtype)
-            with self.norms.within(self.budget):
-                total = total + self.norms(index, term, self.region.norm, slopes, movable) * source.distance
+            total = total + self.norms(index, term, self.region.norm, slopes, movable) * source.distance
         return total
 
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from lipreg.bounds.analysis import Analysis
+from lipreg.bounds.induced import rounding_share
 from lipreg.graph import Affine, Backward, Curved, Graph, MaxPool, Relu, magnitudes
 from lipreg.linalg import LinearMap
 from lipreg.linalg.floats import EPS, SPARE, TINY
@@ -39,8 +40,7 @@ def output_gradients(analysis: Analysis) -> list[tuple[int, Tensor, Tensor | Non
     rows = analysis.placed.rows.to(analysis.graph.dtype)
     gradients = []
     for source, map in analysis.graph.output.terms():
-        share = (map.lengths + SPARE) * EPS
-        loss = share * map.sizes().transpose(rows.abs()) if analysis.outward else None
+        loss = rounding_share(map) * map.sizes().transpose(rows.abs()) if analysis.outward else None
         gradients.append((source, map.transpose(rows), loss))
     return gradients
 
@@ -105,7 +105,7 @@ def absolute_chain(analysis: Analysis) -> Tensor:
 
 def gradient_rounding(analysis: Analysis) -> dict[int, Tensor]:
     """Bounds on the rounding of the gradients at the Input, every Relu, MaxPool and Curved, ``(batch, rows, *shape)``."""
-    return analysis.derived(_gradient_rounding)
+    return analysis.memoised(_gradient_rounding)
 
 
 def form_rounding(analysis: Analysis) -> dict[int, Tensor]:
@@ -113,7 +113,7 @@ def form_rounding(analysis: Analysis) -> dict[int, Tensor]:
 
     They hold for forms multiplied out through units of any phases, at any point of X, ``(batch, *shape)``.
     """
-    return analysis.derived(_form_rounding)
+    return analysis.memoised(_form_rounding)
 
 
 def norm_rounding(analysis: Analysis) -> Tensor:
@@ -122,11 +122,11 @@ def norm_rounding(analysis: Analysis) -> Tensor:
 
 
 def underflow(analysis: Analysis) -> Tensor:
-    """Bounds on underflow in the gradients of each row, ``(batch, rows)``: FLOOR, and 0 where no path reaches an input.
+    """Bounds on underflow in the gradients of each row, ``(batch, rows)``: ``FLOOR``, and 0 where no path reaches an input.
 
     Where there are so many outputs that nothing is computed for each, they are ``(batch, 1)``.
     """
-    return analysis.derived(_underflow)
+    return analysis.memoised(_underflow)
 
 
 def _underflow(analysis: Analysis) -> Tensor:
@@ -137,10 +137,13 @@ def _underflow(analysis: Analysis) -> Tensor:
 
 def _gradient_rounding(analysis: Analysis) -> dict[int, Tensor]:
     rows = analysis.placed.rows.to(analysis.graph.dtype).abs()
+    count = rows.shape[1]
+    if bool((rows == rows[:, :1]).all()):  # as of all signed sums of the outputs
+        rows = rows[:, :1]
     start = ((source, map.sizes().transpose(rows)) for source, map in analysis.graph.output.terms())
     chains = carried(analysis, start, LinearMap.sizes, lambda slopes: slopes)
     share = lengths(analysis.graph) * EPS
-    return {index: share * gradient for index, gradient in chains.items()}
+    return {index: (share * gradient).expand(-1, count, *gradient.shape[2:]) for index, gradient in chains.items()}
 
 
 def _has_path(analysis: Analysis) -> Tensor:

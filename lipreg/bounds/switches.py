@@ -11,7 +11,10 @@ from lipreg.bounds.exclusive import Exclusive
 
 @dataclass(frozen=True)
 class Switches:
-    """A batch of N networks with u switches, k numbers in c and m in x.
+    """A batch of N networks from c, k numbers, to x, m numbers, with u switches w_i = a_i y_i, 0 <= a_i <= 1.
+
+        y = P w + Q c        (a switch reads those before it)
+        x = R w + S c
 
     Attributes:
         unit_unit, unit_free: P and Q, ``(N, u, u)`` and ``(N, u, k)``.

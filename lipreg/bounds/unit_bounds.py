@@ -24,11 +24,11 @@ IMAGE = 2**10
 SHARED = 1.25
 """How many times as many rows may be carried where these share their windows, and what is read there."""
 
-Bound = Callable[[Rows], tuple[Tensor, int]]
+UnitBounder = Callable[[Rows], tuple[Tensor, int]]
 
 
 def unit_bounds(
-    wanted: Tensor, like: Tensor, largest: int, bound: Bound, budget: Budget
+    wanted: Tensor, like: Tensor, largest: int, bound: UnitBounder, budget: Budget
 ) -> tuple[Tensor, Tensor, Tensor, bool]:
     """Lower and upper bounds on the entries of a node that are worth most.
 

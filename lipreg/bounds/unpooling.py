@@ -9,37 +9,42 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from lipreg.bounds.analysis import Analysis, BudgetSource, analyse
+from lipreg.bounds.analysing import analyse
+from lipreg.bounds.analysis import Analysis
 from lipreg.bounds.pooling import pool_shares
+from lipreg.budget import Budget
 from lipreg.graph import Affine, Copying, Curved, Graph, MaxPool, Relu, Symbol
 from lipreg.linalg import Diagonal, gather
 from lipreg.linalg.floats import add_above, add_below
 
 
-def without_pools(local: Analysis, budget: BudgetSource | None = None) -> Analysis:
+def without_pools(local: Analysis, budget: Budget | None = None) -> Analysis:
     """The analysis of the same function over a single point's region as a network without MaxPool nodes.
 
     Its graph equals the network inside the region alone, and carries the network's fingerprint: what is proved of it is
-    about the network. Witnesses are to be evaluated on the network. It is kept for as long as the analysis lives, and is the
-    analysis itself where there is nothing to write out.
+    about the network. Witnesses are to be evaluated on the network. It is kept for as long as the analysis lives, or until
+    there is more time for pre-activation bounds that were cut short. It is the analysis itself where there is nothing to
+    write out.
 
     Args:
         local: of a single point.
-        budget: of its pre-activation bounds, where these are not computed yet, or what makes it when they are read.
+        budget: started; half of its remaining time is for pre-activation bounds, once they are read. None for that of the
+            analysis.
     """
     if not local.graph.pools():
         return local
-    return local.derived(_written_out, budget)
+    return local.within(budget).memoised(_written_out, is_cut=lambda plain: not plain.whole)
 
 
-def _written_out(local: Analysis, budget: BudgetSource | None) -> Analysis:
+def _written_out(local: Analysis) -> Analysis:
     with torch.no_grad():
         graph, prior_bounds = _Writer(local).write()
-        return analyse(graph, local.placed, prior_bounds=prior_bounds, budget=budget)
+        return analyse(graph, local.placed, prior_bounds=prior_bounds, budget=partial(local.budget.share, 0.5))
 
 
 class _Writer(Copying):
@@ -96,13 +101,13 @@ class _Writer(Copying):
         bounds = self.local.value_bounds[node.source if relu is None else relu.source]
         # a ReLU may have another shape than the pool's input: a reshape is no node
         lower, upper, movable = (end.reshape(1, *node.in_shape) for end in (bounds.lower, bounds.upper, bounds.movable))
-        contending = pool_shares(node, lower, upper, movable).contending[0]
+        contending = pool_shares(node, lower, upper, movable).candidates[0]
         if relu is not None and relu.slope == 0:
             contending = contending & (node.members(upper)[0] > 0)  # below 0 the ReLU makes them all the same
         windows = _contested(node.windows, contending)
         lower, upper = lower.flatten(1)[:, windows], upper.flatten(1)[:, windows]
         members = self._read(symbol, windows)
-        name = f"max pool {index}" if relu is None else f"max pool of {relu.name}"
+        name = f"max pool {node.name or index}" if relu is None else f"max pool of {relu.name}"
         columns, among = _places(windows), windows.unsqueeze(-1) == windows.unsqueeze(1)
         while members.shape[1] > 1:
             half = members.shape[1] // 2

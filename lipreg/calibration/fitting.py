@@ -18,7 +18,7 @@ from lipreg.records import CalibrationRecord
 LARGEST_ERROR = 0.5
 """A factor is undefined where its relative standard error is larger: it is not known to be different from 0."""
 HOLDING = 3.0
-"""A factor is undefined where it hangs on fewer points: its standard error is then no measure of what others would give."""
+"""A factor is undefined where it depends on fewer points: its standard error then says little about others."""
 FEW = 5.0
 """So many points that hold a factor make its standard error sqrt(2) times as large: they say little of others."""
 SMALLEST = 1e-150
@@ -38,7 +38,7 @@ class FitTarget:
         loss: of the divided logits.
         scale: the largest of what the loss reads.
         at_infinity: each point's loss over T, as T grows without bound.
-        right: which share of a point is told rightly.
+        right: which share of a point is classified correctly.
         frequencies: the loss of what tells nothing but how frequent the labels are.
     """
 
@@ -67,7 +67,7 @@ def of_classes(logits: Tensor, y: Tensor) -> FitTarget:
 
 def of_labels(logits: Tensor, targets: Tensor) -> FitTarget:
     """NLL of sigmoids, summed over the labels of a point."""
-    signed = (1 - 2 * targets) * logits  # > 0 where the label is told wrongly
+    signed = (1 - 2 * targets) * logits  # > 0 where the label is missed
     scale = float(signed.abs().max())
     signed = signed / (scale or 1.0)
 
@@ -95,25 +95,23 @@ def fitted(record: CalibrationRecord, task: FitTarget) -> CalibrationRecord:
     if float(loss(0.0)[1].mean()) >= 0:
         return replace(record, why="the outputs tell no more than chance: no factor above 0 is better than 0")
     if float(task.at_infinity.mean()) <= 0:
-        return replace(record, why="every point is told rightly, or tied, so that no finite factor is best")
+        return replace(record, why="every point is classified correctly, or tied, so that no finite factor is best")
     best = _least(lambda factor: float(loss(factor)[1].mean()))
     losses, slopes, bends = loss(best)
     gain, count = task.frequencies - losses, len(losses)
     if float(gain.mean()) <= 2 * float(gain.std(correction=0)) / math.sqrt(count):
         return replace(record, why="the outputs tell no more than how frequent the labels are")
-    # those that are told wrongly hold the factor down: so many points of equal weight would do as much
+    # those that are misclassified hold the factor down: so many points of equal weight would do as much
     down = slopes.clamp(min=0)
     holding = float(down.sum().square() / down.square().sum())
     if holding < HOLDING:
-        return replace(
-            record, why=f"T hangs on {holding:.1f} points that are told wrongly, where {HOLDING:g} are wanted"
-        )
+        return replace(record, why=f"T depends on {holding:.1f} misclassified points, where {HOLDING:g} are wanted")
     # of the minimiser of a mean over so many drawn points, as if each had been left out; few that hold it say less of others
     left_out = -slopes / ((bends.sum() - bends) * best) * math.sqrt(1 + FEW / holding)
     error, factor = float(left_out.square().sum().sqrt()), best / task.scale
     if not error <= LARGEST_ERROR:
         return replace(
-            record, why=f"{count} points leave T unknown to {error:.0%}" if error < 1e6 else "nothing fixes T"
+            record, why=f"{count} points determine T only to {error:.0%}" if error < 1e6 else "nothing fixes T"
         )
     if not SMALLEST <= factor <= 1 / SMALLEST:
         return replace(record, why="T is beyond the range of numbers")

@@ -75,7 +75,7 @@ def calibrate(
         inputs: the points and their targets.
         problem: its p and q measure the scales of regression.
         run, epoch, fingerprint: for the record.
-        ignore_index: as for ``Calibrating``.
+        ignore_index: a label that, like -1, leaves a point out.
     """
     x, y = inputs
     outputs = outputs.reshape(len(outputs), -1)

@@ -76,7 +76,7 @@ class LipschitzAudit(Callback):
         folder: where ``records.jsonl`` is written; default: the trainer's ``default_root_dir``, the folder of its logger, or
             that of the Hydra program, whichever is set (``lipreg.callbacks.folders``).
         module: path of the submodule that is the network; None for the LightningModule's own ``forward``.
-        executor: where searches run, as for ``audit``: "inline", the default, or ``Processes(4)``, ``Ray()``, whose
+        executor: where searches run, as for ``lipreg.audit``: "inline", the default, or ``Processes(4)``, ``Ray()``, whose
             processes start with the first audit and stay; or ``Beside(...)``, beside the training, or "beside" for its
             defaults.
         settings: the engines, and the seed of sampling.
@@ -197,7 +197,7 @@ class LipschitzAudit(Callback):
         ranks.together(lambda: self._take_up(trainer))
         self._audited = ranks.by_first(lambda: self._audited)
         if self._audited != self._epochs_done and self.epochs.due_at_start(self._epochs_done, resumed):
-            self._audit(trainer, pl_module)
+            self._audit(trainer)
         self._agree(trainer)  # on those of a checkpoint that is resumed, too
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -214,12 +214,12 @@ class LipschitzAudit(Callback):
         names = [audit.name for audit in audits(trainer, self)]
         self._runs.append(epoch_record(trainer, self.run, self.run_id, names))
         if self._epochs_done % self.every_n_epochs == 0:
-            self._audit(trainer, pl_module)
+            self._audit(trainer)
         self._agree(trainer)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.epochs.at_end and self._audited != self._epochs_done and not averages(trainer):
-            self._audit(trainer, pl_module, last=True)
+            self._audit(trainer, last=True)
         self._runs.warn_of_metric()
         self._runs.ranks.together(lambda: self._conclude(trainer, self.place.drained()))
         self._agree(trainer)
@@ -228,7 +228,7 @@ class LipschitzAudit(Callback):
         audited = self.last if self._finished == self._epochs_done else []
         needs_audit = self._runs.needs_final_audit(trainer, pl_module, self._captured, audited)
         if needs_audit and self.epochs.at_end:
-            self._audit(trainer, pl_module, last=True)
+            self._audit(trainer, last=True)
             self.on_train_end(trainer, pl_module)
         elif needs_audit:
             withdraw(trainer, f"{self.name}/")  # they are of weights that are not in the model any more
@@ -268,7 +268,7 @@ class LipschitzAudit(Callback):
         self._conclude(trainer, self.place.take_up(self._captured, self._reference(), snapshots))
         self._audited = max([self._audited, *(snapshot.epoch for snapshot in self.place.pending)])
 
-    def _audit(self, trainer: pl.Trainer, pl_module: pl.LightningModule, last: bool = False) -> None:
+    def _audit(self, trainer: pl.Trainer, last: bool = False) -> None:
         """One audit of the weights as they are now."""
         assert self._captured is not None
         request = self._captured, self._reference(), self._epochs_done, steps_taken(trainer)

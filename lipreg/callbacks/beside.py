@@ -6,7 +6,7 @@ import math
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytorch_lightning as pl
 
@@ -17,14 +17,11 @@ from lipreg.auditing.journal import Journal
 from lipreg.auditing.process import packed
 from lipreg.callbacks.background import BackgroundAudits, BackgroundResult
 from lipreg.callbacks.finished import FinishedAudit
-from lipreg.callbacks.places import BlockingPlace, Place
+from lipreg.callbacks.places import BlockingPlace, Place, TrainingAudits
 from lipreg.callbacks.snapshots import Snapshot
 from lipreg.errors import InvalidInput, LipregError
 from lipreg.graph import CapturedNetwork, Graph, untouched_random_state
 from lipreg.points import Inputs
-
-if TYPE_CHECKING:
-    from lipreg.callbacks.audit_runs import AuditRuns
 
 
 def get_place(executor: Place | Executing | None, where: str) -> Place:
@@ -61,7 +58,7 @@ class Beside(Place):
     trained network alone, at the end.
 
     Args:
-        executor: where that process has the searches done, as for ``audit``.
+        executor: where that process has the searches done, as for ``lipreg.audit``.
         waiting: how many audits may wait for the one that runs.
         when_busy: what becomes of one more: "delay" training until it may wait, or "drop" it.
         end_limit: seconds that the end of ``fit`` waits for them; then they end with what they have proved.
@@ -83,7 +80,7 @@ class Beside(Place):
         self._executor = get_executor(self.executor, "Beside")
         self.queue = BackgroundAudits(self.waiting, self.when_busy, "Beside")
 
-    def open(self, runs: AuditRuns) -> None:
+    def open(self, runs: TrainingAudits) -> None:
         super().open(runs)
         self._written = Journal(runs.journal.path, runs.run, PART)
 

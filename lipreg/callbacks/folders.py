@@ -10,6 +10,7 @@ from typing import Any
 import pytorch_lightning as pl
 
 RECORDS = "records.jsonl"
+"""The name of a record file in its folder."""
 
 
 def record_file(trainer: pl.Trainer, folder: str | None, program: Path | None = None) -> Path:

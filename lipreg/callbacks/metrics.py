@@ -36,8 +36,9 @@ def summary(
 
     ``audit/exact_lower`` and ``audit/exact_upper`` bracket the mean true constant, and a search (``mip``) has both ends
     too; every other estimator has its mean upper end (``audit/lp``) or, for lower bounds, lower end (``audit/sampling``).
-    Of a bound that was cut short at some points, for want of time, say, it is the mean over the others, and
-    ``audit/lp_points`` is their number.
+    Of a bound that was cut short at some points, for want of time, say, of a search that was not begun there, and of lower
+    bounds without a witness there, it is the mean over the others, and ``audit/lp_points`` is their number; nothing else
+    where there are none.
     ``audit/bound`` is the mean penalised bound, whatever its name; ``audit/tightness`` is the lower end of the tightness of
     tables and pages, the geometric mean over the points of bound / exact upper end, where it is defined at all of them;
     ``audit/share_exact`` is the share of points at which both ends meet. All are numbers of float32, ends rounded outwards.
@@ -51,11 +52,8 @@ def summary(
     figures, means = _figures(audits, penalised, calibration), dict[str, float]()
     short = dict[str, int]()
     for name in audits[0].intervals:
-        intervals = [a.intervals[name] for a in audits]
-        if _bounds(audits[0].plan, name):
-            whole = [interval for interval in intervals if not interval.status.cut]
-            short |= {name: len(whole)} if len(whole) < len(intervals) else {}
-            intervals = whole
+        intervals = [a.intervals[name] for a in audits if _has_mean(a, name)]
+        short |= {name: len(intervals)} if len(intervals) < len(audits) else {}
         if not intervals:
             continue
         mean = mean_of([Interval(i.lower, i.upper) for i in intervals])  # rounded outwards
@@ -75,9 +73,15 @@ def summary(
     return outward(finite, *_one_sided(audits[0].plan, prefix))
 
 
-def _bounds(plan: AuditPlan, label: str) -> bool:
-    """Whether a method proves upper ends alone, so that one which was cut short is left out of its mean."""
-    return label != EXACT and plan.method(label).certificate is Certificate.UPPER
+def _has_mean(audit: PointAudit, label: str) -> bool:
+    """Whether a method's interval at a point enters its mean: upper ends that were not cut short, lower ends that time was
+    left for, searches that ran."""
+    if label == EXACT:
+        return True
+    certificate, interval = audit.plan.method(label).certificate, audit.intervals[label]
+    if certificate is Certificate.BRACKET:
+        return audit.searched(label)
+    return not interval.status.cut or (certificate is Certificate.LOWER and interval.witness is not None)
 
 
 def _one_sided(plan: AuditPlan, prefix: str) -> tuple[list[str], list[str]]:

@@ -6,20 +6,50 @@ import time
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar, Protocol
 
 import pytorch_lightning as pl
 
-from lipreg.auditing import AuditProgress, Executing, PointAudit, audit, get_executor
+from lipreg.auditing import AuditPlan, AuditProgress, Executing, PointAudit, audit, get_executor
+from lipreg.auditing.journal import Journal
+from lipreg.auditing.process import packed
 from lipreg.callbacks.finished import FinishedAudit
 from lipreg.callbacks.progress import audit_bar
+from lipreg.callbacks.ranks import Ranks
 from lipreg.callbacks.snapshots import Snapshot
 from lipreg.errors import CrossingBounds, LipregError
 from lipreg.graph import CapturedNetwork, Graph
 from lipreg.points import Inputs
 
-if TYPE_CHECKING:
-    from lipreg.callbacks.audit_runs import AuditRuns
+
+class TrainingAudits(Protocol):
+    """What a place reads of a training whose audits it does: see ``AuditRuns``.
+
+    Attributes:
+        run: the label of the run.
+        plan: of each audit.
+        penalised: the label of the bound that is penalised; None where none is.
+        progress: show a bar, on a terminal.
+    """
+
+    run: str
+    plan: AuditPlan
+    penalised: str | None
+    progress: bool
+
+    @property
+    def journal(self) -> Journal:
+        """The journal of the training."""
+        ...
+
+    @property
+    def ranks(self) -> Ranks:
+        """The processes of the training."""
+        ...
+
+    def notify(self, point: PointAudit, points: int) -> None:
+        """Hands on a point that is done, and the number of points."""
+        ...
 
 
 class Place(ABC):
@@ -31,9 +61,9 @@ class Place(ABC):
     """
 
     later: ClassVar[bool]
-    runs: AuditRuns
+    runs: TrainingAudits
 
-    def open(self, runs: AuditRuns) -> None:
+    def open(self, runs: TrainingAudits) -> None:
         """Gets ready before a training, when its processes have met."""
         self.runs = runs
 
@@ -121,7 +151,8 @@ class BlockingPlace(Place):
         pass
 
     def check(self, graph: Graph, points: Inputs) -> None:
-        pass
+        if self.executor.sends:
+            packed((graph, self.runs.plan, self.runs.plan.methods()))
 
     def request_audit(
         self, trainer: pl.Trainer, captured: CapturedNetwork, points: Inputs, epoch: int, step: int, last: bool

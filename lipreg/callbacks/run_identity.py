@@ -9,7 +9,6 @@ import socket
 import uuid
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 import pytorch_lightning as pl
@@ -19,7 +18,7 @@ from lipreg.callbacks.neighbours import regularizers_of
 from lipreg.callbacks.regularizer import LipschitzRegularizer
 from lipreg.callbacks.trained_by import training_settings
 from lipreg.problem import LocalLipschitz
-from lipreg.records import EpochRecord, RunRecord
+from lipreg.records import EpochRecord, RunRecord, started_now
 
 _VERSIONS = ("lipreg", "torch", "pytorch-lightning", "lightning")
 
@@ -56,7 +55,7 @@ def run_record(
         sentence=problem.sentence(),
         start_epoch=trainer.current_epoch,
         metric=metric or record.metric,
-        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        started=started_now(),
         process=f"pid {os.getpid()} on {socket.gethostname()}",
         versions=_versions(),
     ).invoked()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lipreg.auditing import PointAudit
-from lipreg.auditing.drawn import Drawing, population_record
+from lipreg.auditing.drawn import SampleDesign, population_record
 from lipreg.callbacks.reference_points import drawn_indices, first_loader
 from lipreg.errors import InvalidInput
 from lipreg.points import Inputs, Points
@@ -51,7 +51,7 @@ class WholeData:
         sample = Sample(self.size, list(self.indices), low, high, confidence=self.confidence)
         labelled = (f"{point.reference} {point.label}" for point in points)
         data = digest(text.encode() for text in (str(self.size), *labelled))  # of those that were read
-        drawing = Drawing(self.seed, f"{len(points)} points are drawn", data=data)
+        drawing = SampleDesign(self.seed, f"{len(points)} points are drawn", data=data)
         return population_record(sample, points, (run, run_id, epoch), drawing)
 
 

@@ -24,7 +24,6 @@ from lipreg.checking.rounded import Cell, below, exceeding, gradient
 from lipreg.checking.squares import exceeding as exceeding_exactly
 from lipreg.checking.squares import limit
 from lipreg.checking.trees import parted
-from lipreg.milp.depth import Depths
 
 TRIES, PAYS = 12, 0.02
 """Empty sides of units are sought while this share of the tries beyond the first ones finds one."""
@@ -38,7 +37,6 @@ class Tree:
         norm: of gradients, as in ``lipreg.checking``.
         upper: what is to be proved.
         whole: makes the whole region's cell in whole numbers, when one is needed.
-        solver: of linear programs.
         spare: share of ``upper`` that squares leave to rounding.
         nodes: written so far.
         kinds: of what is written, counted.
@@ -48,7 +46,6 @@ class Tree:
     norm: int
     upper: Fraction
     whole: Callable[[], exact.Cell]
-    solver: Depths
     spare: float
     nodes: list[list[Any]] = field(default_factory=list)
     kinds: Counter[str] = field(default_factory=Counter)
@@ -101,7 +98,7 @@ class Tree:
         if not entries:
             return ["gradient"]
         squares = self._squared(cell, bounds, most, entries)
-        return ["square", squares] if squares is not None else part.emptied(sampler, self.solver)
+        return ["square", squares] if squares is not None else part.emptied(sampler)
 
     def _closed_exactly(self, part: _Part) -> list[Any]:
         """The leaf of a part with no unstable unit, where rounding stands in the way."""
@@ -139,9 +136,9 @@ class Tree:
             return None
         part.points = sampler.more(part.cell, part.points)
         sought = part.points.one_sided(part.cell.unstable)
-        sides = Sides.of(part.cell, self.solver) if sought else None
-        if sides is None:
+        if not sought:
             return None
+        sides = Sides.of(part.cell)
         for unit, side in sought:
             self.attempts += 1
             result = sides.missing(unit, side)
@@ -180,13 +177,13 @@ class _Part:
         step = _Step(self.cell.units.number[unit], side, implied=True)
         return _Part(self.cell.with_side(unit, side), self.points, (*self.path, step))
 
-    def emptied(self, sampler: Sampler, solver: Depths) -> list[Any] | None:
+    def emptied(self, sampler: Sampler) -> list[Any] | None:
         """The leaf that shows it to be empty; where there is none, a point of it that the program ends at is kept."""
         if self.cell.empty:
             return ["bounds"]
         if len(self.points) or not self.cell.phase.any():
             return None
-        result = emptied(self.cell, solver)
+        result = emptied(self.cell)
         if isinstance(result, list):
             return result
         if result is not None:

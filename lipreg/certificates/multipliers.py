@@ -13,7 +13,7 @@ from lipreg.checking.emptiness import Kind, Term
 from lipreg.checking.integers import Array
 from lipreg.checking.rounded import Cell, empties, flattens, implies, implies_by_far
 from lipreg.checking.rounded.region import FloatRegion
-from lipreg.milp.depth import Depths
+from lipreg.milp.depth import RowSet, deepest
 
 LEAST = 1e-12
 """Multipliers below this share of the largest are left out."""
@@ -79,7 +79,7 @@ class Rows:
         return tuple(short(*self.which[i], float(multipliers[i] / self.size[i]), digits) for i in index)
 
 
-def emptied(cell: Cell, solver: Depths) -> list[Any] | Array | None:
+def emptied(cell: Cell) -> list[Any] | Array | None:
     """The leaf of a cell without points, with multipliers of as few digits as empty it, or of one inside a hyperplane.
 
     max s such that every row is at least s: it is below 0 where no point satisfies them, and 0 on a hyperplane.
@@ -92,7 +92,7 @@ def emptied(cell: Cell, solver: Depths) -> list[Any] | Array | None:
     middle, half = (region.low + region.high) / 2, (region.high - region.low) / 2
     matrix, levels, real = rows.matrix, rows.constant, np.ones(ways)
     for _ in range(TANGENTS if region.norm else 1):
-        solution = solver.deepest(matrix, levels, real)
+        solution = deepest(matrix, levels, real)
         if solution is None:
             return None
         depth, point, y = solution
@@ -118,19 +118,19 @@ class Sides:
 
     Attributes:
         cell: the cell.
-        solver: that has taken the cell's rows.
         rows: of the cell.
+        points: that satisfy the rows, and tangents of a ball that are added on the way.
     """
 
     cell: Cell
-    solver: Depths
     rows: Rows
+    points: RowSet
 
     @staticmethod
-    def of(cell: Cell, solver: Depths) -> Sides | None:
-        """Those of a cell; None where the solver does not take its rows. One cell at a time has a solver."""
+    def of(cell: Cell) -> Sides:
+        """Those of a cell."""
         rows = Rows.of(cell)
-        return Sides(cell, solver, rows) if solver.within(rows.matrix, rows.constant) else None
+        return Sides(cell, rows, RowSet(rows.matrix, rows.constant))
 
     def missing(self, unit: int, side: int) -> tuple[Term, ...] | Array | None:
         """Multipliers that show that z of a unit is nowhere above 0 (side 1), or nowhere below it (-1).
@@ -143,7 +143,7 @@ class Sides:
         own = int(np.searchsorted(self.cell.unstable, unit))
         way, constant = side * rows.z[own], side * float(rows.z_constant[own])
         for _ in range(TANGENTS if region.norm else 1):
-            solution = self.solver.farthest(way)
+            solution = self.points.farthest(way)
             if solution is None:
                 return None
             value, point, y = solution
@@ -158,7 +158,7 @@ class Sides:
             size = float(np.linalg.norm(d, ord=region.norm)) if region.norm else 0.0
             if size <= region.radius * (1.0 + 1e-12):
                 return d
-            self.solver.cut(*tangent(region, d, size, len(point)))
+            self.points.cut(*tangent(region, d, size, len(point)))
         return None
 
 

@@ -29,7 +29,6 @@ from lipreg.checking.witness import measured, reaches
 from lipreg.disks import FullDisk
 from lipreg.errors import InvalidInput
 from lipreg.graph import Graph
-from lipreg.milp.depth import Depths
 from lipreg.problem import PlacedProblem
 from lipreg.records.claims import name_of
 from lipreg.results import CertifiedInterval
@@ -130,12 +129,12 @@ def certificate_of(
         return PlainCertificate(plain | proofs[0], lower, interval.upper, proofs[1])
     upper, refused = Fraction(interval.upper), Refused("nothing was tried")
     rows = functionals(claimed.question.rows, claimed.question.signs)
-    question, solver = (claimed.nodes, region.center, placed_region, rows), Depths()
+    question = claimed.nodes, region.center, placed_region, rows
     exactly, begun = cache(lambda: list(exact.roots(*question))), rounded_roots(*question)
     for spare in SPARES:
         plain["upper"], kinds = [], Counter[str]()
         for number, root in enumerate(begun):
-            tree = Tree(claimed.question.norm, upper, lambda number=number: exactly()[number], solver, spare)
+            tree = Tree(claimed.question.norm, upper, lambda number=number: exactly()[number], spare)
             tree.grow(root, _budget_check(budget))
             plain["upper"].append(tree.nodes)
             kinds += tree.kinds

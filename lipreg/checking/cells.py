@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from lipreg.checking.integers import Array, shifted, zeros
 from lipreg.checking.network import Decider, Forms, Node, walk
+from lipreg.checking.parts import SplitCell
 from lipreg.checking.region import IntegerRegion
 
 SLOPE_BITS = 48
@@ -55,7 +56,7 @@ class Units:
 
 
 @dataclass
-class Cell:
+class Cell(SplitCell):
     """The part of the region in which z >= 0 for the units that are on, and z <= 0 for those that are off.
 
     Attributes:
@@ -84,29 +85,7 @@ class Cell:
         """The bits of J as it is measured."""
         return self.out_bits - self.units.region.bits + self.units.region.shift
 
-    @property
-    def unstable(self) -> Array:
-        """The units that are not decided here, by their places."""
-        return np.flatnonzero(self.phase == 0)
-
-    def child(self, unit: int, side: int) -> Cell:
-        """The part where a unit is on (1) or off (-1): of a decided unit the whole cell on its side, else nothing."""
-        if self.phase[unit]:
-            return replace(self, empty=self.empty or self.phase[unit] != side)
-        cell = self._copied()
-        cell.strict[unit] = side > 0
-        cell._put(unit, side)
-        return cell
-
-    def with_side(self, unit: int, side: int) -> Cell:
-        """The same part, in which z of a unit is seen to be nowhere below 0 (1), or nowhere above it (-1)."""
-        if self.phase[unit]:
-            return self
-        cell = self._copied()
-        cell._put(unit, side)
-        return cell
-
-    def _copied(self) -> Cell:
+    def _copied(self) -> Self:
         parts = (self.phase, self.strict, self.rows, self.out, self.low, self.high)
         phase, strict, rows, out, low, high = (part.copy() for part in parts)
         return replace(self, phase=phase, strict=strict, rows=rows, out=out, low=low, high=high)

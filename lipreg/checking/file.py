@@ -21,6 +21,7 @@ from lipreg.checking.region import Region
 from lipreg.checking.squares import Square
 
 FORMAT, VERSION = "lipreg certificate", 3
+"""The first words of every certificate, and the version of its format that is written."""
 LARGEST_EXPONENT, LARGEST_MANTISSA = 4096, 1 << 256
 LARGEST_TEXT = 1 << 30
 

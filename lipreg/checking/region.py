@@ -34,10 +34,10 @@ class Region:
 
     def __post_init__(self) -> None:
         if self.counts is not None and (self.counts < 0).any():
-            raise Refused("a gradient's entry that counts less than nothing", "counts")
+            raise Refused("a gradient's entry that has a negative weight", "counts")
         middle = [Fraction(float(x)) for x in self.center]
         if not any(low < high for low, high in zip(self.lower, self.upper, strict=True)):
-            raise Refused("no coordinate has room", "region")
+            raise Refused("no coordinate can move", "region")
         if any(not low <= x <= high for low, x, high in zip(self.lower, middle, self.upper, strict=True)):
             raise Refused("the box is empty, or its center lies outside", "region")
 

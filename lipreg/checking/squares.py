@@ -11,14 +11,15 @@ magnitudes: that of an entry from -t on is at most itself and 2 t. Of the larges
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from lipreg.checking.cells import Cell, Gradient
+from lipreg.checking.cells import Cell, Gradient, gradient
 from lipreg.checking.emptiness import Term
 from lipreg.checking.integers import Array, floor_at, shifted, zeros
 from lipreg.checking.refusal import Refused
@@ -162,6 +163,18 @@ def dominates(norm: int, cell: Cell, bounds: Gradient, upper: Fraction, square: 
         form[at] -= times * g
         form[:, at] -= times * g
     return nowhere_negative(form)
+
+
+def steep(norm: int, cell: Cell, upper: Fraction) -> tuple[list[int], Callable[[Square], bool]]:
+    """The entries of J that bounds leave above the upper end, and whether a square shows of its entry that it is not.
+
+    Args:
+        norm: of gradients, as in ``Question``.
+        cell: the cell.
+        upper: the upper end.
+    """
+    bounds = gradient(cell)
+    return exceeding(norm, bounds, limit(norm, cell, upper)), partial(dominates, norm, cell, bounds, upper)
 
 
 def nowhere_negative(form: Array) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_FLOOR, ROUND_HALF_EVEN
 from fractions import Fraction
@@ -14,16 +14,17 @@ from typing import Any
 import numpy as np
 
 from lipreg.checking import rounded
-from lipreg.checking.cells import Cell, gradient, roots
+from lipreg.checking.cells import Cell, roots
 from lipreg.checking.emptiness import empties, implies
-from lipreg.checking.file import Certificate, Leaf
+from lipreg.checking.file import Certificate
 from lipreg.checking.flat import flat_at
 from lipreg.checking.integers import Array, integers
+from lipreg.checking.leaves import Proofs, check_leaf
 from lipreg.checking.network import Node
 from lipreg.checking.plain import digits
 from lipreg.checking.refusal import NotShown, Refused
 from lipreg.checking.region import IntegerRegion
-from lipreg.checking.squares import dominates, exceeding, limit
+from lipreg.checking.squares import steep
 from lipreg.checking.trees import check_tree
 from lipreg.checking.witness import measured, reaches
 
@@ -91,9 +92,7 @@ def check(
         with np.errstate(over="ignore", invalid="ignore"):
             return _checked(certificate, progress, mode)
     except (OverflowError, MemoryError) as error:
-        raise Refused(
-            f"numbers or sizes beyond what there is room for: {error or type(error).__name__}", "file"
-        ) from None
+        raise Refused(f"numbers or sizes beyond what memory holds: {error or type(error).__name__}", "file") from None
 
 
 def _checked(certificate: Certificate, progress: Callable[[CheckProgress], None] | None, mode: str) -> Verdict:
@@ -104,13 +103,13 @@ def _checked(certificate: Certificate, progress: Callable[[CheckProgress], None]
     rows = functionals(question.rows, question.signs)
     _check_lower(certificate, rows)
     reporter = _Reporter(progress, sum(map(len, certificate.trees)))
-    whole, closes, implied, refusal = MODES[mode]
+    whole, proofs, refusal = MODES[mode]
     cells = whole(nodes, question.region.center, question.region.placed(), rows)
     leaves, units = Counter[str](), (0, 0)
     for number, (cell, tree) in enumerate(zip(cells, certificate.trees, strict=True)):
         units = cell.units.count, len(cell.phase)
-        leaf = partial(closes, question.norm, upper=certificate.upper)
-        leaves += check_tree(leaf, implied, cell, tree, f"tree {number}", refusal, reporter.advance)
+        closes = partial(check_leaf, proofs, question.norm, upper=certificate.upper)
+        leaves += check_tree(closes, proofs.implies, cell, tree, f"tree {number}", refusal, reporter.advance)
     kinds = {kind: leaves[kind] for kind in sorted(leaves)}
     return Verdict(
         certificate.lower, certificate.upper, question.norm, len(rows[0]), units, kinds, reporter.checked, mode
@@ -175,38 +174,9 @@ def crossing(lower: Fraction, upper: Fraction) -> str:
     return f"the lower end {shown[0]} is above the upper end {shown[1]}"
 
 
-def check_leaf(norm: int, cell: Cell, leaf: Leaf, upper: Fraction, index: dict[int, int]) -> None:
-    """Checks that a leaf closes a cell.
-
-    Args:
-        norm: of gradients, as in ``Question``.
-        cell: the cell.
-        leaf: that closes it.
-        upper: the claim.
-        index: of the units that the region leaves unstable, by their numbers.
-
-    Raises:
-        Refused: it is not shown to.
-    """
-    if cell.empty:
-        return
-    if leaf.kind == "bounds":
-        raise Refused("bounds do not contradict each other", leaf.kind)
-    squares = [square.over(index, cell.units.decided) for square in leaf.squares]
-    if leaf.kind == "empty":
-        if not empties(cell, squares[0].terms):
-            raise Refused("the multipliers leave points in the cell", leaf.kind)
-        return
-    if leaf.kind == "flat":
-        units = [term.unit for term in squares[0].terms if cell.phase[term.unit]]
-        if not flat_at(cell.rows[units] * cell.phase[units].astype(object)[:, None], cell.units.first):
-            raise Refused("the units leave room on their sides", leaf.kind)
-        return
-    bounds = gradient(cell)
-    above = set(exceeding(norm, bounds, limit(norm, cell, upper)))
-    needed = [square for square in squares if square.entry in above]
-    if above - {square.entry for square in needed if dominates(norm, cell, bounds, upper, square)}:
-        raise Refused("the gradient is not kept at or below the upper end", leaf.kind)
+def _flattens(cell: Cell, units: Sequence[int]) -> bool:
+    places = list(units)
+    return flat_at(cell.rows[places] * cell.phase[places].astype(object)[:, None], cell.units.first)
 
 
 def rounded_roots(
@@ -227,8 +197,12 @@ def rounded_roots(
     return list(rounded.roots(nodes, center, region, functionals, whole.units.decided))
 
 
-Mode = tuple[Callable[..., Iterable[Any]], Callable[..., None], Callable[..., bool], type[Refused]]
+Mode = tuple[Callable[..., Iterable[Any]], Proofs, type[Refused]]
 MODES: dict[str, Mode] = {
-    "exact": (roots, check_leaf, implies, Refused),
-    "rounded": (rounded_roots, rounded.check_leaf, rounded.implies, NotShown),
+    "exact": (roots, Proofs(empties, _flattens, steep, implies), Refused),
+    "rounded": (
+        rounded_roots,
+        Proofs(rounded.empties, rounded.flattens, rounded.steep, rounded.implies),
+        NotShown,
+    ),
 }

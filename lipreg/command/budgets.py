@@ -17,7 +17,7 @@ def budget_of(options: argparse.Namespace, stop: Any = None, networks: int = 1) 
     """The budget of one of so many networks; without a flag a limit has ``Budget``'s own default.
 
     Args:
-        options: the flags of the command line.
+        options: the flags of the command line; of methods without a search some are not there.
         stop: set from outside to end the search; None for none.
         networks: among how many the seconds are shared.
 
@@ -27,9 +27,10 @@ def budget_of(options: argparse.Namespace, stop: Any = None, networks: int = 1) 
     seconds = Budget.seconds if options.seconds is None else options.seconds
     if not 0 <= seconds < math.inf:
         raise InvalidInput(f"--seconds {seconds:g}", where="budget", accepted="a finite number of at least 0")
-    if options.nodes is not None and options.nodes < 1:
-        raise InvalidInput(f"--nodes {options.nodes}", where="budget", accepted="a whole number of at least 1")
-    limits = {"nodes": options.nodes, "gap": options.gap, "memory": options.memory and _bytes(options.memory)}
+    nodes, gap = getattr(options, "nodes", None), getattr(options, "gap", None)
+    if nodes is not None and nodes < 1:
+        raise InvalidInput(f"--nodes {nodes}", where="budget", accepted="a whole number of at least 1")
+    limits = {"nodes": nodes, "gap": gap, "memory": options.memory and _bytes(options.memory)}
     return Budget(seconds / networks, stop=stop, **{name: value for name, value in limits.items() if value is not None})
 
 

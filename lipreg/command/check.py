@@ -263,6 +263,6 @@ def _shown(path: Path) -> Path:
 
 def _about(records: Iterable[AuditRecord]) -> str:
     """The runs, epochs and points of records, in words."""
-    from lipreg.words import plain
+    from lipreg.words import shortened
 
-    return "; ".join(dict.fromkeys(f"{plain(r.run, 80)}, epoch {r.epoch}, point {r.point}" for r in records))
+    return "; ".join(dict.fromkeys(f"{shortened(r.run, 80)}, epoch {r.epoch}, point {r.point}" for r in records))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 
 def network(parser: argparse.ArgumentParser) -> None:
@@ -60,17 +61,23 @@ def estimators(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--estimators", metavar="NAME,NAME", type=_names, help="default the usual ones")
 
 
-def budget(parser: argparse.ArgumentParser) -> None:
-    """Adds the flags for what a search may spend, as a ``lipreg.Budget`` has it: the defaults are its own."""
+def time_and_memory(parser: argparse.ArgumentParser) -> Any:
+    """Adds the flags of a ``lipreg.Budget`` that bounds without a search have, and returns their group."""
     group = parser.add_argument_group("budget", "where it ends, what is proved by then is a result like any other")
     seconds = "for everything after loading, shared by all points, and by both networks of a comparison (default 60)"
     group.add_argument("--seconds", type=float, metavar="S", help=seconds)
-    nodes = "of branch and bound at each point, in all (default no limit)"
-    group.add_argument("--nodes", type=int, metavar="N", help=nodes)
     memory = (
         "of what is worked on at once, in bytes, or as 512MiB, 2GiB (default 256MiB); what needs more is done in parts"
     )
     group.add_argument("--memory", metavar="SIZE", help=memory)
+    return group
+
+
+def budget(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags for what a search may spend, as a ``lipreg.Budget`` has it: the defaults are its own."""
+    group = time_and_memory(parser)
+    nodes = "of branch and bound at each point, in all (default no limit)"
+    group.add_argument("--nodes", type=int, metavar="N", help=nodes)
     group.add_argument(
         "--gap", type=float, metavar="G", help="(upper - lower) / upper at which a search may end (default 0)"
     )

@@ -79,7 +79,7 @@ def parser() -> argparse.ArgumentParser:
     asking = flags.network, flags.data, flags.question
     keeping = flags.search, flags.records, flags.name
     add("audit", "the constant at each point, as a proved interval", *asking, flags.population, *keeping, flags.kept)
-    add("bounds", "upper bounds without a search, beside each other", *asking, flags.estimators)
+    add("bounds", "upper bounds without a search, beside each other", *asking, flags.estimators, flags.time_and_memory)
     add("radius", "how far each point can move before its class can change", *asking[:2], flags.radius)
     add(
         "compare",

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,6 @@ from typing import Any
 from lipreg.auditing.interrupts import StopOnSignal
 from lipreg.audits import AuditResult
 from lipreg.audits import audit as audit_network
-from lipreg.budget import Budget
 from lipreg.command.budgets import budget_of
 from lipreg.command.destinations import check_writable
 from lipreg.command.networks import captured, own_weights, points_for, read_network
@@ -26,6 +27,7 @@ from lipreg.errors import InvalidInput
 from lipreg.estimators import Settings, certify, get_estimator, usual_estimators
 from lipreg.outputs import AllMargins
 from lipreg.records import EXACT, AuditRecord
+from lipreg.results import Status
 from lipreg.surveys import FIRST
 from lipreg.words import aligned, counted
 
@@ -33,6 +35,12 @@ TOGETHER = 16
 """Points of which closed forms are evaluated at once; after a Ctrl-C those that are done are printed."""
 NAMED = 10
 """So many of what a page leaves out are printed."""
+_ENDED = {
+    Status.TIME_LIMIT: "cut short for want of time",
+    Status.MEMORY_LIMIT: "not begun for want of memory, the bound of a method that needs less",
+    Status.FAILED: "failed, the bound of another method",
+}
+"""What is said of bounds that are not what their method proves otherwise."""
 _CUT = "its last line is cut off and left out: it is being written, or the file is a copy that is not whole"
 
 
@@ -81,6 +89,7 @@ def bounds(options: argparse.Namespace) -> int:
     Raises:
         InvalidInput, UnsupportedRequest, UnsupportedModel: as ``lipreg.certify``, or no method without a search.
     """
+    budget_of(options)
     problem, network = question_of(options), read_network(options)
     x, y = points_for(options, network, problem.output)
     subject = captured(options, network, x)
@@ -91,22 +100,37 @@ def bounds(options: argparse.Namespace) -> int:
         raise InvalidInput("no method without a search covers the question", where="bounds", todo="Take lipreg audit")
     for name in names:
         get_estimator(name).check(problem, graph)
-    rows, line = [("point", *names)], ProgressLine(len(x))
+    rows, line, ended = [("point", *names)], ProgressLine(len(x)), Counter[tuple[Status, str]]()
     with StopOnSignal(line.stopping) as stopping:
+        budget = budget_of(options, stopping.event).started()
         for first in range(0, len(x), TOGETHER):
-            part = slice(first, first + TOGETHER)
+            part, share = slice(first, first + TOGETHER), budget.share(min(1.0, TOGETHER / (len(x) - first)))
             labels = None if y is None else y[part]
-            budget = Budget(stop=stopping.event)
             network = subject if first == 0 else graph  # which is compared with the module's hooks once
-            columns = [certify(network, problem, x[part], labels, estimator=name, budget=budget) for name in names]
+            columns = [
+                certify(network, problem, x[part], labels, estimator=name, budget=share.share(1 / (len(names) - k)))
+                for k, name in enumerate(names)
+            ]
             if stopping.signal:
                 break
             rows += [(str(first + i), *(number(column[i].upper) for column in columns)) for i in range(len(columns[0]))]
-            line.at(len(rows) - 1)
+            ended.update((each.status, name) for name, column in zip(names, columns, strict=True) for each in column)
+            line.at(len(rows) - 1, budget.seconds_left)
     line.end()
-    print("\n".join([f"upper bounds on the {problem.sentence()}", "", *aligned(rows, left_columns=0)]))
+    notes = _what_ended({status: {n: count for (s, n), count in ended.items() if s is status} for status in _ENDED})
+    print("\n".join([f"upper bounds on the {problem.sentence()}", "", *aligned(rows, left_columns=0), *notes]))
     _print_own_weights(options)
     return _exit_code(stopping)
+
+
+def _what_ended(counts: Mapping[Status, Mapping[str, int]]) -> list[str]:
+    """The lines below a table about bounds that are not what their methods prove otherwise; an empty one before them."""
+    lines = [
+        f"{_ENDED[status]}: " + ", ".join(f"{name} at {counted(count, 'point')}" for name, count in at.items())
+        for status, at in counts.items()
+        if at
+    ]
+    return ["", *lines] if lines else []
 
 
 def radius(options: argparse.Namespace) -> int:

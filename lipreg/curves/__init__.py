@@ -1,6 +1,6 @@
 """Functions of one number that are not piecewise linear: their ranges, those of their slopes, and lines around them."""
 
-from lipreg.curves.curve import Curve, Extreme
+from lipreg.curves.curve import Curve, Extreme, Kind
 from lipreg.curves.functions import Elu, Erf, Softplus, Softsign, Tanh, Tanhshrink
 from lipreg.curves.gated import BentHardswish, Gelu, Hardswish, Mish, Silu
 from lipreg.curves.gelu_tanh import CUBE, GeluTanh
@@ -18,6 +18,7 @@ __all__ = [
     "Gelu",
     "GeluTanh",
     "Hardswish",
+    "Kind",
     "Mish",
     "Ramp",
     "Relaxation",

@@ -22,7 +22,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from lipreg.linalg import Places
+from lipreg.linalg import DecimalArithmetic
 
 Ends = tuple[Tensor, Tensor]
 """A lower and an upper bound, or a computed value and a bound on its error, entry by entry."""
@@ -44,16 +44,16 @@ class Extreme:
     """A place at which a function has a value that its ends need not have: a least or largest one, or one side of a jump.
 
     Attributes:
-        at: the place, within ``ROUNDED`` of the true one.
+        location: the place, within ``ROUNDED`` of the true one.
         value: the value there, within ``ROUNDED`` of itself.
     """
 
-    at: float
+    location: float
     value: float
 
     def within(self, lower: Tensor, upper: Tensor) -> Tensor:
         """Whether the true place may lie in [lower, upper], entry by entry."""
-        return (lower <= self.at + ROUNDED) & (upper >= self.at - ROUNDED)
+        return (lower <= self.location + ROUNDED) & (upper >= self.location - ROUNDED)
 
     @property
     def ends(self) -> tuple[float, float]:
@@ -99,11 +99,11 @@ class Curve(ABC):
         """f''(z), where f is twice differentiable."""
 
     @abstractmethod
-    def value_in(self, z: Decimal, places: Places) -> Decimal:
+    def value_in(self, z: Decimal, places: DecimalArithmetic) -> Decimal:
         """f(z) within 10^-promised (|f(z)| + min(|z|, 1)), called inside the decimal context of ``places``."""
 
     @abstractmethod
-    def slope_in(self, z: Decimal, places: Places) -> Decimal:
+    def slope_in(self, z: Decimal, places: DecimalArithmetic) -> Decimal:
         """f'(z) within 10^-promised (|f'(z)| + 1), exactly on straight pieces; at a jump the one of one side."""
 
     @property
@@ -114,7 +114,7 @@ class Curve(ABC):
     @property
     def places(self) -> tuple[float, ...]:
         """The places of the bends from left to right, each once."""
-        return tuple(dict.fromkeys(bend.at for bend in self.bends))
+        return tuple(dict.fromkeys(bend.location for bend in self.bends))
 
     @property
     def slopes_everywhere(self) -> tuple[float, float]:
@@ -186,7 +186,7 @@ class Curve(ABC):
         """A value for f' at a number that is within ``error`` of z, and a bound on the error of that value."""
         return self._enclosed(self.slope(z), self.slopes(z - error, z + error))
 
-    def in_places(self, z: Sequence[Decimal], places: Places) -> list[Decimal]:
+    def in_places(self, z: Sequence[Decimal], places: DecimalArithmetic) -> list[Decimal]:
         """f at each number, as ``value_in`` computes it."""
         return [self.value_in(number, places) for number in z]
 
@@ -207,7 +207,7 @@ class Curve(ABC):
         """Whether f is differentiable at all numbers within ``error`` of z."""
         whole = torch.ones_like(z, dtype=torch.bool)
         for first, second in zip(self.bends, self.bends[1:], strict=False):
-            if first.at == second.at:
+            if first.location == second.location:
                 whole = whole & ~first.within(z - error, z + error)
         return whole
 
@@ -253,7 +253,7 @@ class Derivative:
         """A value for f' at a number that is within ``error`` of z, and a bound on its error; see ``Curve.enclosed``."""
         return self.curve.slope_enclosed(z, error)
 
-    def in_places(self, z: Sequence[Decimal], places: Places) -> list[Decimal]:
+    def in_places(self, z: Sequence[Decimal], places: DecimalArithmetic) -> list[Decimal]:
         """f' at each number, as ``Curve.slope_in`` computes it."""
         return [self.curve.slope_in(number, places) for number in z]
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lipreg.curves.curve import Curve, Extreme, Kind
-from lipreg.linalg import Places
+from lipreg.linalg import DecimalArithmetic
 from lipreg.linalg.places import ONE, ZERO
 
 _S_SHAPED: tuple[Kind, ...] = ("convex", "concave")
@@ -24,13 +24,13 @@ def bell(z: Tensor) -> Tensor:
     return small / (1.0 + small).square()
 
 
-def bell_in(z: Decimal, places: Places) -> Decimal:
+def bell_in(z: Decimal, places: DecimalArithmetic) -> Decimal:
     """sigmoid'(z) in decimals; see ``bell``."""
     small = places.exp(-abs(z))
     return small / (1 + small) ** 2
 
 
-def sigmoid_in(z: Decimal, places: Places) -> Decimal:
+def sigmoid_in(z: Decimal, places: DecimalArithmetic) -> Decimal:
     """sigmoid(z) = 1 / (1 + e^-z) in decimals, by e^-|z| alone."""
     small = places.exp(-abs(z))
     return (small if z < 0 else 1) / (1 + small)
@@ -52,11 +52,11 @@ class Tanh(Curve):
     def curvature(self, z: Tensor) -> Tensor:
         return -2.0 * torch.tanh(z) * self.slope(z)
 
-    def value_in(self, z: Decimal, places: Places) -> Decimal:
+    def value_in(self, z: Decimal, places: DecimalArithmetic) -> Decimal:
         below = places.expm1(-2 * abs(z))
         return (-below / (2 + below)).copy_sign(z)
 
-    def slope_in(self, z: Decimal, places: Places) -> Decimal:
+    def slope_in(self, z: Decimal, places: DecimalArithmetic) -> Decimal:
         return 4 * bell_in(2 * z, places)
 
 
@@ -76,10 +76,10 @@ class Tanhshrink(Curve):
     def curvature(self, z: Tensor) -> Tensor:
         return 8.0 * torch.tanh(z) * bell(2.0 * z)
 
-    def value_in(self, z: Decimal, places: Places) -> Decimal:
+    def value_in(self, z: Decimal, places: DecimalArithmetic) -> Decimal:
         return z - Tanh().value_in(z, places)
 
-    def slope_in(self, z: Decimal, places: Places) -> Decimal:
+    def slope_in(self, z: Decimal, places: DecimalArithmetic) -> Decimal:
         return Tanh().value_in(z, places) ** 2
 
 
@@ -99,10 +99,10 @@ class Erf(Curve):
     def curvature(self, z: Tensor) -> Tensor:
         return -2.0 * z * self.slope(z)
 
-    def value_in(self, z: Decimal, places: Places) -> Decimal:
+    def value_in(self, z: Decimal, places: DecimalArithmetic) -> Decimal:
         return places.erf(abs(z)).copy_sign(z)
 
-    def slope_in(self, z: Decimal, places: Places) -> Decimal:
+    def slope_in(self, z: Decimal, places: DecimalArithmetic) -> Decimal:
         return 2 * places.exp(-z * z) / places.root_pi
 
 
@@ -122,10 +122,10 @@ class Softsign(Curve):
     def curvature(self, z: Tensor) -> Tensor:
         return -2.0 * z.sign() * self.slope(z) / (1.0 + z.abs())
 
-    def value_in(self, z: Decimal, places: Places) -> Decimal:
+    def value_in(self, z: Decimal, places: DecimalArithmetic) -> Decimal:
         return z / (1 + abs(z))
 
-    def slope_in(self, z: Decimal, places: Places) -> Decimal:
+    def slope_in(self, z: Decimal, places: DecimalArithmetic) -> Decimal:
         return 1 / (1 + abs(z)) ** 2
 
 
@@ -144,10 +144,10 @@ class Softplus(Curve):
     def curvature(self, z: Tensor) -> Tensor:
         return bell(z)
 
-    def value_in(self, z: Decimal, places: Places) -> Decimal:
+    def value_in(self, z: Decimal, places: DecimalArithmetic) -> Decimal:
         return max(z, ZERO) + places.log1p(places.exp(-abs(z)))
 
-    def slope_in(self, z: Decimal, places: Places) -> Decimal:
+    def slope_in(self, z: Decimal, places: DecimalArithmetic) -> Decimal:
         return sigmoid_in(z, places)
 
 
@@ -187,8 +187,8 @@ class Elu(Curve):
     def curvature(self, z: Tensor) -> Tensor:
         return torch.where(z > 0, 0.0, self.scale * torch.exp(z.clamp(max=0.0)))
 
-    def value_in(self, z: Decimal, places: Places) -> Decimal:
+    def value_in(self, z: Decimal, places: DecimalArithmetic) -> Decimal:
         return z if z > 0 else Decimal(self.scale) * places.expm1(z)
 
-    def slope_in(self, z: Decimal, places: Places) -> Decimal:
+    def slope_in(self, z: Decimal, places: DecimalArithmetic) -> Decimal:
         return ONE if z > 0 else Decimal(self.scale) * places.exp(z)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lipreg.curves.curve import Curve, Extreme, Kind
 from lipreg.curves.functions import bell, sigmoid_in
-from lipreg.linalg import Places
+from lipreg.linalg import DecimalArithmetic
 from lipreg.linalg.places import ZERO
 
 FLAT = 40.0
@@ -41,10 +41,10 @@ class Silu(Curve):
     def curvature(self, z: Tensor) -> Tensor:
         return bell(z) * (2.0 - z * torch.tanh(0.5 * z))
 
-    def value_in(self, z: Decimal, places: Places) -> Decimal:
+    def value_in(self, z: Decimal, places: DecimalArithmetic) -> Decimal:
         return z * sigmoid_in(z, places)
 
-    def slope_in(self, z: Decimal, places: Places) -> Decimal:
+    def slope_in(self, z: Decimal, places: DecimalArithmetic) -> Decimal:
         small = places.exp(-abs(z))
         return ((small if z < 0 else 1) + z * small / (1 + small)) / (1 + small)
 
@@ -68,14 +68,14 @@ class Gelu(Curve):
     def curvature(self, z: Tensor) -> Tensor:
         return torch.exp(-0.5 * z.square()) / math.sqrt(2.0 * math.pi) * (2.0 - z.square())
 
-    def _share_in(self, z: Decimal, places: Places) -> Decimal:
+    def _share_in(self, z: Decimal, places: DecimalArithmetic) -> Decimal:
         """Phi(z) in decimals."""
         return (1 + places.erf(abs(z) / places.root_2).copy_sign(z)) / 2
 
-    def value_in(self, z: Decimal, places: Places) -> Decimal:
+    def value_in(self, z: Decimal, places: DecimalArithmetic) -> Decimal:
         return z * self._share_in(z, places)
 
-    def slope_in(self, z: Decimal, places: Places) -> Decimal:
+    def slope_in(self, z: Decimal, places: DecimalArithmetic) -> Decimal:
         density = places.exp(-z * z / 2) / (places.root_2 * places.root_pi)
         return self._share_in(z, places) + z * density
 
@@ -119,11 +119,11 @@ class Mish(Curve):
         # and d^2 share / dz^2 = 4 w (1 + 2 w) / d^2 - 16 w^2 (1 + w)^2 / d^3
         return 2.0 * once * more + z * once * ((1.0 + 2.0 * w) / below - 4.0 * more * (w * more))
 
-    def value_in(self, z: Decimal, places: Places) -> Decimal:
+    def value_in(self, z: Decimal, places: DecimalArithmetic) -> Decimal:
         w = places.exp(-abs(z))
         return z * ((1 + 2 * w) / (1 + 2 * w + 2 * w * w) if z > 0 else (w * w + 2 * w) / (w * w + 2 * w + 2))
 
-    def slope_in(self, z: Decimal, places: Places) -> Decimal:
+    def slope_in(self, z: Decimal, places: DecimalArithmetic) -> Decimal:
         w = places.exp(-abs(z))
         if z > 0:
             all = 1 + 2 * w + 2 * w * w
@@ -150,10 +150,10 @@ class Hardswish(Curve):
     def curvature(self, z: Tensor) -> Tensor:
         return (z.abs() <= 3.0).to(z) / 3.0
 
-    def value_in(self, z: Decimal, places: Places) -> Decimal:
+    def value_in(self, z: Decimal, places: DecimalArithmetic) -> Decimal:
         return z * min(max(z + 3, ZERO), Decimal(6)) / 6
 
-    def slope_in(self, z: Decimal, places: Places) -> Decimal:
+    def slope_in(self, z: Decimal, places: DecimalArithmetic) -> Decimal:
         return (2 * z + 3) / 6 if abs(z) <= 3 else Decimal(z > 0)
 
 
@@ -177,9 +177,9 @@ class BentHardswish(Curve):
     def curvature(self, z: Tensor) -> Tensor:
         return (z.abs() <= 3.0).to(z) / 3.0
 
-    def value_in(self, z: Decimal, places: Places) -> Decimal:
+    def value_in(self, z: Decimal, places: DecimalArithmetic) -> Decimal:
         inner = min(max(z, Decimal(-3)), Decimal(3))
         return inner * (inner + 3) / 6 + (2 * inner + 3) * (z - inner) / 6
 
-    def slope_in(self, z: Decimal, places: Places) -> Decimal:
+    def slope_in(self, z: Decimal, places: DecimalArithmetic) -> Decimal:
         return (2 * min(max(z, Decimal(-3)), Decimal(3)) + 3) / 6

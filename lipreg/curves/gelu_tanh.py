@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lipreg.curves.curve import Curve, Extreme
 from lipreg.curves.functions import bell, bell_in, sigmoid_in
-from lipreg.linalg import Places
+from lipreg.linalg import DecimalArithmetic
 
 CUBE = 0.044715
 """The coefficient of z^3 in GELU as it is published."""
@@ -82,15 +82,15 @@ class GeluTanh(Curve):
         third = 12.0 * math.sqrt(2.0 / math.pi) * self.cube * z
         return density * (2.0 * rate + z * (third - torch.tanh(0.5 * inner) * rate.square()))
 
-    def _inner_in(self, z: Decimal, places: Places) -> tuple[Decimal, Decimal]:
+    def _inner_in(self, z: Decimal, places: DecimalArithmetic) -> tuple[Decimal, Decimal]:
         """Twice the argument of tanh, and the derivative of that, in decimals."""
         square, factor = Decimal(self.cube) * z * z, 2 * places.root_2 / places.root_pi
         return factor * z * (1 + square), factor * (1 + 3 * square)
 
-    def value_in(self, z: Decimal, places: Places) -> Decimal:
+    def value_in(self, z: Decimal, places: DecimalArithmetic) -> Decimal:
         return z * sigmoid_in(self._inner_in(z, places)[0], places)
 
-    def slope_in(self, z: Decimal, places: Places) -> Decimal:
+    def slope_in(self, z: Decimal, places: DecimalArithmetic) -> Decimal:
         inner, rate = self._inner_in(z, places)
         return sigmoid_in(inner, places) + z * bell_in(inner, places) * rate
 

@@ -35,7 +35,7 @@ class EndState:
 
 
 @dataclass
-class Entries:
+class EntryBounds:
     """Proved and attained bounds on every entry, ``(rows, inputs)`` each.
 
     Attributes:
@@ -59,9 +59,9 @@ class Entries:
     def __post_init__(self) -> None:
         self.least, self.largest = torch.full_like(self.low, torch.inf), torch.full_like(self.low, -torch.inf)
         self.points: dict[tuple[Entry, int], Tensor] = {}
-        self.work: dict[tuple[Entry, int], EndState] = {}
+        self.end_states: dict[tuple[Entry, int], EndState] = {}
 
-    def offer(self, x: Tensor, budget: Budget) -> None:
+    def evaluate_at(self, x: Tensor, budget: Budget) -> None:
         """Evaluates all entries at points x ``(k, *shape)``, as many at once as the memory allows, and keeps the best."""
         low, high = derivatives_at(self.local, x, budget)
         least, at_least = high.min(0)
@@ -82,7 +82,7 @@ class Entries:
         """A lower bound on what ``end`` times the entry attains at a point; -inf where no point is evaluated."""
         return float(self.largest[entry] if end == LARGEST else -self.least[entry])
 
-    def prove(self, entry: Entry, end: int, above: float, proof: str) -> None:
+    def tighten(self, entry: Entry, end: int, above: float, proof: str) -> None:
         """Enters a bound on ``end`` times the entry where it is smaller than the present one.
 
         Args:
@@ -93,18 +93,18 @@ class Entries:
         if above < self.proved(entry, end):
             side = self.high if end == LARGEST else self.low
             side[entry] = end * above
-            self.of(entry, end).proof = proof
+            self.end_state(entry, end).proof = proof
 
-    def of(self, entry: Entry, end: int) -> EndState:
+    def end_state(self, entry: Entry, end: int) -> EndState:
         """How far an end is."""
-        return self.work.setdefault((entry, end), EndState(proof=self.proof, detail=self.left_out))
+        return self.end_states.setdefault((entry, end), EndState(proof=self.proof, detail=self.left_out))
 
     def size(self, entry: Entry) -> float:
         """The larger magnitude that the entry attains, 0 where no point is evaluated."""
         magnitudes = [abs(self.attained(entry, end)) for end in (LEAST, LARGEST)]
         return max((value for value in magnitudes if value < torch.inf), default=0.0)
 
-    def met(self, entry: Entry, end: int, gap: float = 0.0) -> bool:
+    def converged(self, entry: Entry, end: int, gap: float = 0.0) -> bool:
         """Whether the proved and the attained bound of an end meet.
 
         Args:
@@ -114,7 +114,7 @@ class Entries:
         width = self.proved(entry, end) - self.attained(entry, end)
         return width <= max(EXACT_TOLERANCE, gap) * self.size(entry) or width <= EXACT_ZERO
 
-    def decided(self, entry: Entry) -> bool:
+    def sign_known(self, entry: Entry) -> bool:
         """Whether the sign of an entry is proved, or both signs are attained."""
         return bool(
             self.low[entry] >= 0 or self.high[entry] <= 0 or (self.least[entry] < 0 and self.largest[entry] > 0)
@@ -122,13 +122,13 @@ class Entries:
 
     def end(self, entry: Entry, end: int) -> RangeEnd:
         """One end as a result."""
-        work, point = self.of(entry, end), self.points.get((entry, end))
+        work, point = self.end_state(entry, end), self.points.get((entry, end))
         side, attained_ends = (self.high, self.largest) if end == LARGEST else (self.low, self.least)
         other = self.low if end == LARGEST else self.high
         proved, attained = float(side[entry]), float(attained_ends[entry])
         if point is not None:  # what is proved of every point holds at the witness too
             attained = end * max(end * attained, end * float(other[entry]))
         witness = None if point is None else Witness(tuple(point.flatten().tolist()), attained)
-        status = Status.PROVED if self.met(entry, end) else work.status
+        status = Status.PROVED if self.converged(entry, end) else work.status
         low, high = (attained, proved) if end == LARGEST else (proved, attained)
         return RangeEnd(low, high, status, work.proof, witness, work.detail)

@@ -15,7 +15,7 @@ from lipreg.bounds import Analysis, analyse
 from lipreg.budget import Budget
 from lipreg.derivatives.answers import DerivativeRanges
 from lipreg.derivatives.closed_forms import ClosedFormBounds, closed_forms
-from lipreg.derivatives.entries import LARGEST, LEAST, Entries
+from lipreg.derivatives.entries import LARGEST, LEAST, EntryBounds
 from lipreg.derivatives.questions import (
     WHERE,
     derivative_question,
@@ -131,15 +131,17 @@ def _beside(analysis: Analysis, sign: bool, budget: Budget) -> Analysis:
     return analyse(graph, replace(placed, problem=problem, coefficients=rows), budget=partial(budget.share, 0.5))
 
 
-def _narrowed(local: Analysis, closed: ClosedFormBounds, index: int, options: RangeOptions, budget: Budget) -> Entries:
+def _narrowed(
+    local: Analysis, closed: ClosedFormBounds, index: int, options: RangeOptions, budget: Budget
+) -> EntryBounds:
     """The entries of one point, narrowed within a budget."""
-    entries = Entries(local, closed.low[index].clone(), closed.high[index].clone(), closed.proof, closed.left_out)
+    entries = EntryBounds(local, closed.low[index].clone(), closed.high[index].clone(), closed.proof, closed.left_out)
     region = local.placed.region
     points = [region.center.unsqueeze(1)]
     if budget.stop_reason() is None:
         points.append(region.sample(POINTS - 1, region.generators(options.settings.seed)))
     with torch.no_grad():
-        entries.offer(torch.cat(points, 1)[0], budget)
+        entries.evaluate_at(torch.cat(points, 1)[0], budget)
     # both engines maximise over linear pieces, and curves have none
     if options.engine in (SEARCH, PROGRAM) and not local.graph.curves():
         wanted = [(row, column) for row in range(local.placed.rows.shape[1]) for column in _inputs(local)]
@@ -152,7 +154,7 @@ def _inputs(local: Analysis) -> list[int]:
     return local.placed.weights[0].flatten().nonzero().flatten().tolist()
 
 
-def _ranges(analysis: Analysis, entries: Entries, problem: LocalLipschitz, index: int) -> list[DerivativeRange]:
+def _ranges(analysis: Analysis, entries: EntryBounds, problem: LocalLipschitz, index: int) -> list[DerivativeRange]:
     """The ranges of one point."""
     local, units = analysis[index : index + 1], analysis.placed.counts.flatten()
     outputs = local.placed.rows.shape[2] - math.prod(analysis.graph.input_shape)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lipreg.bounds import without_pools
 from lipreg.budget import AnyOf, Budget, OutOfBudget
-from lipreg.derivatives.entries import LARGEST, LEAST, Entries, Entry
+from lipreg.derivatives.entries import LARGEST, LEAST, Entry, EntryBounds
 from lipreg.derivatives.tilt import Tilt, tilted
 from lipreg.estimators import get_estimator
 from lipreg.estimators.base import Watch
@@ -25,8 +25,8 @@ from lipreg.linalg.rationals import above
 from lipreg.results import Status
 from lipreg.search import branch_and_bound
 from lipreg.search.base import TOLERANCE
-from lipreg.search.hunt import Hunt
-from lipreg.search.screen import Screen
+from lipreg.search.hunt import WitnessSearch
+from lipreg.search.screen import PointEvaluator
 from lipreg.words import counted, sentences
 
 SEARCH, PROGRAM = "branch_and_bound", "mip"
@@ -61,13 +61,11 @@ class RangeSearch:
         budget: started; its nodes are those of all of the point's searches.
     """
 
-    def __init__(self, entries: Entries, options: RangeOptions, budget: Budget) -> None:
+    def __init__(self, entries: EntryBounds, options: RangeOptions, budget: Budget) -> None:
         self.entries, self.options, self.budget = entries, options, budget
         network = entries.local
         self.rays = not network.placed.region.bounded
-        self.searched = without_pools(
-            over_rays(network, budget.share(0.5)) if self.rays else network, budget.share(0.5)
-        )
+        self.searched = without_pools(over_rays(network, budget) if self.rays else network, budget)
 
     def narrow(self, entry: Entry, budget: Budget) -> int:
         """Narrows both ends of an entry, or goes on until its sign is decided; returns how many nodes that took.
@@ -85,7 +83,7 @@ class RangeSearch:
             share = _part(budget.after(spent), remaining)
             status = share.stop_reason()
             if status is not None:
-                self.entries.of(entry, end).status = status
+                self.entries.end_state(entry, end).status = status
                 continue
             spent += (
                 self._program(entry, end, share) if self.options.engine == PROGRAM else self._search(entry, end, share)
@@ -94,12 +92,12 @@ class RangeSearch:
 
     def _done(self, entry: Entry, end: int) -> bool:
         if not self.options.sign:
-            return self.entries.met(entry, end, self.budget.gap)
+            return self.entries.converged(entry, end, self.budget.gap)
         # the sign that this end would prove is refuted
-        return self.entries.decided(entry) or self.entries.attained(entry, end) > 0
+        return self.entries.sign_known(entry) or self.entries.attained(entry, end) > 0
 
     def _search(self, entry: Entry, end: int, budget: Budget) -> int:
-        entries, work = self.entries, self.entries.of(entry, end)
+        entries, work = self.entries, self.entries.end_state(entry, end)
         tilt, sign_refuted = tilted(self.searched, entries, entry, end), threading.Event()
         budget = replace(budget.started(), stop=AnyOf((budget.stop, sign_refuted)), gap=0.0)
 
@@ -117,7 +115,7 @@ class RangeSearch:
         def attain(points: Tensor) -> float:
             points = off_ray(entries.local, points) if self.rays else points
             if len(points):
-                entries.offer(points, budget)
+                entries.evaluate_at(points, budget)
             if self.options.sign and entries.attained(entry, end) > 0:
                 sign_refuted.set()
             return max(attained(), lowest)
@@ -144,7 +142,7 @@ class RangeSearch:
                 start=start,
                 tolerance=tolerance,
             )
-        entries.prove(entry, end, tilt.lowered(outcome.upper), "branch and bound")
+        entries.tighten(entry, end, tilt.lowered(outcome.upper), "branch and bound")
         work.status = self._status(entry, end, outcome.status, sign_refuted.is_set())
         spent = f"{counted(outcome.nodes, 'node')}, {counted(outcome.cells, 'cell')} settled by LP"
         work.detail = sentences(outcome.left_out or spent, entries.left_out)
@@ -153,7 +151,7 @@ class RangeSearch:
     def _hunted(self, tilt: Tilt, budget: Budget) -> Tensor:
         """The best points of a hunt."""
         (generator,) = tilt.question.placed.region.generators(self.options.settings.seed)
-        hunt = Hunt(Screen(tilt.question, budget.memory), generator)
+        hunt = WitnessSearch(PointEvaluator(tilt.question, budget.memory), generator)
         hunt.go(lambda: budget.stop_reason() is not None, TURNS)
         return hunt.best_points(OFFERED)
 
@@ -171,24 +169,24 @@ class RangeSearch:
         if status is not Status.PROVED:
             return status
         if self.options.sign:
-            return Status.BOUNDED if self.entries.decided(entry) else Status.UNCONFIRMED
-        return Status.GAP_LIMIT if self.entries.met(entry, end, self.budget.gap) else Status.UNCONFIRMED
+            return Status.BOUNDED if self.entries.sign_known(entry) else Status.UNCONFIRMED
+        return Status.GAP_LIMIT if self.entries.converged(entry, end, self.budget.gap) else Status.UNCONFIRMED
 
     def _program(self, entry: Entry, end: int, budget: Budget) -> int:
-        entries, work = self.entries, self.entries.of(entry, end)
+        entries, work = self.entries, self.entries.end_state(entry, end)
         tilt = tilted(entries.local, entries, entry, end)
         method, options = get_estimator(PROGRAM), self.options
         assert isinstance(method, ExactEstimator)
         result, nodes = method.at_point(tilt.question, replace(budget, gap=0.0), options.settings, options.progress)
         if result.witness is not None:
             point = torch.tensor(result.witness.point, dtype=torch.float64)
-            entries.offer(point.reshape(1, *entries.local.placed.region.shape), budget)
-        entries.prove(entry, end, tilt.lowered(result.upper), result.proof)
+            entries.evaluate_at(point.reshape(1, *entries.local.placed.region.shape), budget)
+        entries.tighten(entry, end, tilt.lowered(result.upper), result.proof)
         work.status, work.detail = self._status(entry, end, result.status, False), result.detail
         return nodes
 
 
-def narrow_all(entries: Entries, selection: list[Entry], options: RangeOptions, budget: Budget) -> None:
+def narrow_all(entries: EntryBounds, selection: list[Entry], options: RangeOptions, budget: Budget) -> None:
     """Narrows the unfinished entries of one point, in order, each within its share of the time and of the nodes.
 
     Args:
@@ -214,8 +212,8 @@ def narrow_all(entries: Entries, selection: list[Entry], options: RangeOptions, 
     elif over is not None:
         _mark(entries, unfinished, over, gap)
     for entry, end in product(selection, () if options.sign else (LEAST, LARGEST)):
-        if entries.met(entry, end, gap) and not entries.met(entry, end):
-            entries.of(entry, end).status = Status.GAP_LIMIT
+        if entries.converged(entry, end, gap) and not entries.converged(entry, end):
+            entries.end_state(entry, end).status = Status.GAP_LIMIT
 
 
 def _round(search: RangeSearch, selection: list[Entry], budget: Budget) -> Budget:
@@ -231,16 +229,16 @@ def _round(search: RangeSearch, selection: list[Entry], budget: Budget) -> Budge
     return budget
 
 
-def _mark(entries: Entries, unfinished: list[Entry], over: Status, gap: float) -> None:
+def _mark(entries: EntryBounds, unfinished: list[Entry], over: Status, gap: float) -> None:
     """Enters the status that ended the search for ends that it did not get to."""
     for entry, end in product(unfinished, (LEAST, LARGEST)):
-        if not entries.met(entry, end, gap):
-            entries.of(entry, end).status = over
+        if not entries.converged(entry, end, gap):
+            entries.end_state(entry, end).status = over
 
 
-def _cut_short(entries: Entries, entry: Entry) -> bool:
+def _cut_short(entries: EntryBounds, entry: Entry) -> bool:
     """Whether the time limit of an entry ended its search."""
-    return any(entries.of(entry, end).status is Status.TIME_LIMIT for end in (LEAST, LARGEST))
+    return any(entries.end_state(entry, end).status is Status.TIME_LIMIT for end in (LEAST, LARGEST))
 
 
 def _part(budget: Budget, count: int) -> Budget:
@@ -249,7 +247,7 @@ def _part(budget: Budget, count: int) -> Budget:
     return share if share.nodes is None else replace(share, nodes=math.ceil(share.nodes / count))
 
 
-def _unfinished(entries: Entries, entry: Entry, options: RangeOptions, gap: float) -> bool:
+def _unfinished(entries: EntryBounds, entry: Entry, options: RangeOptions, gap: float) -> bool:
     if options.sign:
-        return not entries.decided(entry)
-    return not (entries.met(entry, LEAST, gap) and entries.met(entry, LARGEST, gap))
+        return not entries.sign_known(entry)
+    return not (entries.converged(entry, LEAST, gap) and entries.converged(entry, LARGEST, gap))

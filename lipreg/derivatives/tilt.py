@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from lipreg.bounds import Analysis
-from lipreg.derivatives.entries import Entries, Entry
+from lipreg.derivatives.entries import Entry, EntryBounds
 from lipreg.linalg.rationals import below
 from lipreg.outputs import AllLogits
 
@@ -44,7 +44,7 @@ class Tilt:
         return -below(self.shift - Fraction(bound)) if math.isfinite(bound) else bound
 
 
-def tilted(local: Analysis, entries: Entries, entry: Entry, end: int) -> Tilt:
+def tilted(local: Analysis, entries: EntryBounds, entry: Entry, end: int) -> Tilt:
     """``end`` times an entry as a question about a magnitude.
 
     Args:

@@ -6,9 +6,9 @@ Methods are grouped by family, one module each: ``products``, ``jacobians``, ``s
 
 from lipreg.estimators import exact, jacobians, products, relaxations, sdp, witnesses
 from lipreg.estimators.answers import Answer, answered
-from lipreg.estimators.base import ESTIMATORS, Estimator, Work, register
+from lipreg.estimators.base import ESTIMATORS, Estimator, EstimatorTask, lower_interval, register, upper_interval
 from lipreg.estimators.bound_estimator import BoundEstimator
-from lipreg.estimators.closed_form import Constants, Step
+from lipreg.estimators.closed_form import Constants, PenaltyQuestion
 from lipreg.estimators.evaluate import (
     certify,
     differentiable_bound,
@@ -34,9 +34,9 @@ __all__ = [
     "BoundEstimator",
     "Constants",
     "Estimator",
+    "EstimatorTask",
+    "PenaltyQuestion",
     "Settings",
-    "Step",
-    "Work",
     "answered",
     "certify",
     "differentiable_bound",
@@ -48,10 +48,12 @@ __all__ = [
     "get_estimator",
     "jacobians",
     "live_analysis",
+    "lower_interval",
     "products",
     "register",
     "relaxations",
     "sdp",
+    "upper_interval",
     "usual_estimators",
     "witnesses",
 ]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 
@@ -13,18 +13,16 @@ from lipreg.bounds import Analysis
 from lipreg.budget import Budget
 from lipreg.errors import InvalidInput, UnsupportedRequest
 from lipreg.estimators.naming import cut_name, recipe_name
+from lipreg.estimators.own_norms import name_in, nearest_norm, question_in
 from lipreg.estimators.rounding import ROUNDING
 from lipreg.estimators.settings import DEFAULTS, Settings
 from lipreg.graph import Affine, Curved, Graph, Node, Relu
 from lipreg.linalg import norm_name
-from lipreg.options import Registry, instance
+from lipreg.options import Named, Registry, instance
 from lipreg.problem import LocalLipschitz
 from lipreg.results import Certificate, CertifiedInterval, Status, Witness
 from lipreg.search import SearchProgress
 from lipreg.words import listed
-
-IN_NORM = "@l"
-"""Stands between the name of a method and the norm in which it is to be evaluated; see ``norm_equivalence``."""
 
 PriorIntervals = Sequence[CertifiedInterval]
 """Intervals that earlier estimators proved, one for each point; empty for none. A search starts from their witnesses."""
@@ -33,7 +31,7 @@ Watch = Callable[[SearchProgress], None]
 
 
 @dataclass(frozen=True)
-class Work:
+class EstimatorTask:
     """The question to an estimator: a batch of points, with the time and memory for it.
 
     Attributes:
@@ -51,14 +49,13 @@ class Work:
     progress: Watch | None = None
 
 
-class Estimator(ABC):
+class Estimator(Named):
     """A method that answers a question at each reference point of a batch.
 
     Questions and networks outside its class attributes are refused before any work. Those about the network are narrow by
     default: a method written for plain chains would prove a false number elsewhere.
 
     Attributes:
-        name: its name for users and in records; set by ``register``.
         certificate: UPPER, LOWER, BRACKET (both ends, by a search) or ESTIMATE.
         scopes, norms: which scopes and input norms p it covers.
         vector: whether it covers ``Vector`` outputs (the operator norm of the whole Jacobian).
@@ -75,7 +72,6 @@ class Estimator(ABC):
         source: the publication of the method.
     """
 
-    name: str
     certificate: ClassVar[Certificate]
     scopes: ClassVar[tuple[str, ...]] = ("regional", "pointed")
     norms: ClassVar[tuple[float, ...]] = (1.0, 2.0, float("inf"))
@@ -90,6 +86,10 @@ class Estimator(ABC):
     preactivations: ClassVar[tuple[str, ...] | str] = "all"
     solver_option: ClassVar[str] = "solver"
     source: ClassVar[str] = ""
+
+    @staticmethod
+    def registry() -> Registry[Any]:
+        return ESTIMATORS
 
     def named(self, analysis: Analysis) -> str:
         """The name of its proofs from this analysis: the recipe, marked where bounds of the analysis were cut short."""
@@ -154,12 +154,11 @@ class Estimator(ABC):
         todo = f"Estimators that cover {both}: {', '.join(every)}" if every else ""
         if linear := [name for name in covering if name not in every]:
             todo += f"{'; of' if todo else 'Of'} networks of linear pieces {'also ' if todo else ''}{', '.join(linear)}"
-        if problem.p not in self.norms:
-            from lipreg.estimators.norm_equivalence import nearest
-
-            converted = nearest(self, problem.p)
-            if converted.uncovered(problem, graph) is None:
-                todo += f". For certify and audits, {converted.name!r} takes it in another norm and says the factor"
+        norm = nearest_norm(self.norms, problem.p)
+        _, refused = question_in(problem, norm, self.output_norms, self.uncovered_question)
+        if norm != problem.p and refused is None and (graph is None or self.uncovered_network(graph) is None):
+            words = f"For certify, audits and certified_radii, {name_in(self.name, norm)!r} takes it in another norm"
+            todo += f". {words} and says the factor"
         raise UnsupportedRequest(
             f"{got} is not covered", where=f"estimator {self.name!r}", accepted=accepted, todo=todo
         )
@@ -185,7 +184,7 @@ class Estimator(ABC):
         Args:
             analysis: the analysis of a frozen graph.
             budget: the budget of the whole batch of points.
-            settings, known, progress: as in ``Work``.
+            settings, known, progress: as in ``EstimatorTask``.
 
         Raises:
             UnsupportedRequest: question or network are outside what the method covers.
@@ -194,10 +193,10 @@ class Estimator(ABC):
         """
         self.check(analysis.placed.problem, analysis.graph)
         check_known(analysis, known)
-        return self.answer(Work(analysis, budget.started(), settings, known, progress))
+        return self.answer(EstimatorTask(analysis, budget.started(), settings, known, progress))
 
     @abstractmethod
-    def answer(self, work: Work) -> list[CertifiedInterval]:
+    def answer(self, work: EstimatorTask) -> list[CertifiedInterval]:
         """One certified interval for each reference point, of a question and network that its attributes cover."""
 
 
@@ -286,6 +285,7 @@ def _listed(kinds: Sequence[type[Node]]) -> str:
     return f"{', '.join(others)} and {last}" if others else last
 
 
-ESTIMATORS: Registry[Estimator] = Registry("estimator", instance)
+ESTIMATORS: Registry[Estimator] = Registry("estimator", instance, base=Estimator)
+"""The estimators by name, as instances with their default options."""
+"""The estimators by name, as instances with their default options."""
 register = ESTIMATORS.register
-get_estimator = ESTIMATORS.find

@@ -5,16 +5,15 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Iterator
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
 
-from lipreg.bounds import Analysis
+from lipreg.bounds import Analysis, row_parts
 from lipreg.bounds.pass_cost import rows_at_once
 from lipreg.budget import Budget
-from lipreg.estimators.base import Estimator, Work, upper_interval
+from lipreg.estimators.base import Estimator, EstimatorTask, upper_interval
 from lipreg.estimators.cheap_bounds import by_parts
 from lipreg.estimators.naming import cut_name
 from lipreg.estimators.rounding import rounded_up
@@ -22,14 +21,15 @@ from lipreg.results import Certificate, CertifiedInterval, Status
 from lipreg.words import sentences
 
 if TYPE_CHECKING:
-    from lipreg.estimators.closed_form import Step
+    from lipreg.estimators.closed_form import PenaltyQuestion
 
 
 class BoundEstimator(Estimator):
     """A closed-form upper bound, batched over points and differentiable in the network's parameters.
 
     Attributes:
-        layered: whether it is a product over layers, with ``factors``.
+        layered: whether it is a product over layers, with ``factors``: those of ``layer_product``, which account for the
+            rounding of layers that were multiplied out.
         masked: whether it sees the pre-activations only through ``slopes``, ``shares`` and what is ``movable``. In regional
             scope these are constant almost everywhere, so what is behind them needs no gradient, and nothing else of it is
             kept.
@@ -46,14 +46,6 @@ class BoundEstimator(Estimator):
     layer_norms: ClassVar[bool] = True
     by_rows: ClassVar[bool] = False
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        bound, closed = (
-            next(i for i, kind in enumerate(cls.__mro__) if name in vars(kind)) for name in ("bound", "closed_form")
-        )
-        if bound < closed:  # a class or mixin with a bound of its own: the inherited closed form is of another bound
-            cls.closed_form = BoundEstimator.closed_form
-
     @abstractmethod
     def bound(self, analysis: Analysis) -> Tensor:
         """The upper bound at each point, ``(batch,)``, in the graph's dtype."""
@@ -62,7 +54,7 @@ class BoundEstimator(Estimator):
         """The factors of a product bound, ``(batch, layers)``: one for each linear map, the output's last."""
         raise NotImplementedError
 
-    def closed_form(self, step: Step) -> Tensor | None:
+    def closed_form(self, step: PenaltyQuestion) -> Tensor | None:
         """The value of ``bound`` for a chain of layers, at less cost: penalties take it where there is one.
 
         Args:
@@ -74,7 +66,15 @@ class BoundEstimator(Estimator):
         """
         return None
 
-    def answer(self, work: Work) -> list[CertifiedInterval]:
+    def own_closed_form(self, step: PenaltyQuestion) -> Tensor | None:
+        """``closed_form`` of this bound; None where that is inherited, and of another bound than that of the class."""
+        lines = type(self).__mro__
+        bound, closed = (
+            next(i for i, kind in enumerate(lines) if name in vars(kind)) for name in ("bound", "closed_form")
+        )
+        return self.closed_form(step) if closed <= bound else None
+
+    def answer(self, work: EstimatorTask) -> list[CertifiedInterval]:
         return by_parts(work.analysis, work.budget, self.of_part)
 
     def of_part(self, part: Analysis, budget: Budget) -> list[CertifiedInterval]:
@@ -86,10 +86,10 @@ class BoundEstimator(Estimator):
         """
         uppers, left_out = list[list[float]](), list[str]()
         for block, share in self._rows_in_parts(part, budget):
-            with torch.no_grad(), block.norms.within(share):
-                left_out.append(self.within(block, share))
-                uppers.append(rounded_up(block, self.bound(block)))
-                left_out.append(block.norms.left_out)
+            block = block.within(share)
+            with torch.no_grad():
+                uppers.append(rounded_up(block, self.bound(block), self.layered and part.placed.without_rows))
+                left_out += [self.left_out(block), block.norms.left_out]
         words, detail = sentences(*left_out), part.certificate()
         status, name = (Status.TIME_LIMIT if words else Status.BOUNDED), self.named(part)
         detail = sentences(detail, words)
@@ -98,8 +98,8 @@ class BoundEstimator(Estimator):
             upper_interval(part, i, max(each), name, status, detail) for i, each in enumerate(zip(*uppers, strict=True))
         ]
 
-    def within(self, analysis: Analysis, budget: Budget) -> str:
-        """Does the part of ``bound`` that ends with a budget, which is started; returns what was left out, in words."""
+    def left_out(self, analysis: Analysis) -> str:
+        """What ``bound`` left out in the budget of the analysis, in words; norms that were cut short say so themselves."""
         return ""
 
     def _rows_in_parts(self, part: Analysis, budget: Budget) -> Iterator[tuple[Analysis, Budget]]:
@@ -108,14 +108,4 @@ class BoundEstimator(Estimator):
         placed = part.placed
         apart = self.by_rows and placed.problem.q in (None, math.inf) and not placed.without_rows
         at_once = rows_at_once(part.graph, placed, budget.memory) if apart else placed.count
-        if at_once >= placed.count:
-            yield part, budget
-            return
-        with torch.no_grad():
-            part.find()  # once for all
-        for first in range(0, placed.count, at_once):
-            rows = placed.rows[:, first : first + at_once]
-            yield (
-                part.for_question(replace(placed, coefficients=rows)),
-                budget.share(rows.shape[1] / (placed.count - first)),
-            )
+        return row_parts(part, budget, at_once)

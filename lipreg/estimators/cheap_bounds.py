@@ -14,7 +14,7 @@ from lipreg.bounds import Analysis, InducedNorms
 from lipreg.bounds.pass_cost import BLINK, SHARE, few_passes, points_at_once
 from lipreg.bounds.rounding import FLOOR
 from lipreg.budget import Budget
-from lipreg.estimators.base import ESTIMATORS, Work, lower_interval
+from lipreg.estimators.base import ESTIMATORS, EstimatorTask
 from lipreg.estimators.naming import cut_name, is_cut
 from lipreg.estimators.rounding import ROUNDING
 from lipreg.results import Certificate, CertifiedInterval, Status
@@ -86,14 +86,12 @@ def by_parts(
     budget, batch, results = budget.started(), analysis.placed.batch, list[CertifiedInterval]()
     at_once = points_at_once(analysis.graph, analysis.placed, budget)
     substitutes = list[CertifiedInterval]()
-    if (
-        at_once < batch and analysis.placed.problem.p == 2.0 and not multiplied_out(analysis)
-    ):  # its norms take their time
+    if at_once < batch and analysis.placed.problem.p == 2.0:  # its norms take their time
         substitutes = products(analysis, budget.share(STANDING))
     while len(results) < batch:
         done = len(results)
         over = budget.stop_reason()
-        if over is not None and done and not multiplied_out(analysis):
+        if over is not None and done:
             rest = substitutes[done:] or products(analysis[done:batch], budget)
             results += [replace(one, status=over) for one in rest]
             break
@@ -108,14 +106,10 @@ def by_parts(
 
 
 def products(analysis: Analysis, budget: Budget) -> list[CertifiedInterval]:
-    """The product of the layers' norms at each point: one pass for all points, whatever their regions.
-
-    No upper end where layers were multiplied out, whose rounding it does not bound.
-    """
-    if multiplied_out(analysis):
-        return [lower_interval(analysis, i, None) for i in range(analysis.placed.batch)]
+    """The product of the layers' norms at each point: one pass for all points, whatever their regions."""
     placed, method = analysis.placed, _closed_form("spectral")
-    with torch.no_grad(), analysis.norms.within(budget):  # of all points, whatever part of them is bounded
+    analysis = analysis.within(budget)
+    with torch.no_grad():  # of all points, whatever part of them is bounded
         uppers = (method.bound(analysis) * (1.0 + ROUNDING) + FLOOR).tolist()
     cut = analysis.norms.left_out
     name = cut_name(method.name) if cut else method.name
@@ -133,12 +127,7 @@ def products(analysis: Analysis, budget: Budget) -> list[CertifiedInterval]:
     ]
 
 
-def multiplied_out(analysis: Analysis) -> bool:
-    """Whether layers were multiplied out: a product of norms does not bound the rounding of that."""
-    return any(node.rounded for _, node in analysis.graph.affines())
-
-
-def one_by_one(work: Work, answer: Callable[[Analysis, Budget], CertifiedInterval]) -> list[CertifiedInterval]:
+def one_by_one(work: EstimatorTask, answer: Callable[[Analysis, Budget], CertifiedInterval]) -> list[CertifiedInterval]:
     """The interval at each point, of a method that takes them one by one; points without time have the cheap interval."""
     batch, results = work.analysis.placed.batch, []
     for i in range(batch):
@@ -158,7 +147,7 @@ def worth_a_look(analysis: Analysis, points: int, budget: Budget) -> bool:
         budget: the budget that is over.
     """
     work = points * look_work(analysis)
-    return multiplied_out(analysis) or work <= budget.pace * max(BLINK, SHARE * min(budget.seconds, LONGEST))
+    return work <= budget.pace * max(BLINK, SHARE * min(budget.seconds, LONGEST))
 
 
 def look_work(analysis: Analysis) -> float:

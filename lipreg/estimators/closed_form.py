@@ -36,7 +36,7 @@ BY_LABEL = (Logit, AllLogits, AllMargins, AllPairs, Combination)
 
 
 @dataclass(frozen=True)
-class Step:
+class PenaltyQuestion:
     """The question of a penalty to a closed form at a training step.
 
     Attributes:
@@ -58,7 +58,7 @@ class Step:
     constants: Constants | None = None
 
 
-def by_hand(step: Step, rule: Rule, sure: bool = False) -> Tensor | None:
+def by_hand(step: PenaltyQuestion, rule: Rule, sure: bool = False) -> Tensor | None:
     """A bound at each point by a rule with its own gradient; None outside of the questions that rules are made for.
 
     These are regional, of functionals whose rows the labels decide, of chains in float32 or float64; of pre-activation

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from lipreg.bounds import Analysis, GeneralPosition, analyse, find_degeneracies, without_pools
 from lipreg.budget import Budget
 from lipreg.errors import InvalidInput, UnsupportedRequest
-from lipreg.estimators.base import ESTIMATORS, IN_NORM, Estimator, PriorIntervals, Watch
+from lipreg.estimators.base import ESTIMATORS, Estimator, PriorIntervals, Watch
 from lipreg.estimators.bound_estimator import BoundEstimator
 from lipreg.estimators.norm_equivalence import get_estimator
+from lipreg.estimators.own_norms import IN_NORM
 from lipreg.estimators.recipe import Bound
 from lipreg.estimators.settings import DEFAULTS, Settings
 from lipreg.estimators.usual import usual_intervals
@@ -71,7 +72,7 @@ def estimate(
     bounds = estimator.bound(live_analysis(graph, problem, x, y, estimator, recipe.methods, power, recipe.memory))
     if bounds.dtype == torch.float16 and not bool(torch.isfinite(bounds).all()):
         most = f"{torch.finfo(bounds.dtype).max:,.0f}"
-        todo = "network.float() has room for it, as bfloat16 has; certify works in float64 whatever the weights are kept in"
+        todo = "float32 and bfloat16 can represent it: use network.float(). certify works in float64 in any case"
         raise InvalidInput(f"a bound above {most}", where="estimate", accepted=f"in float16 up to {most}", todo=todo)
     return bounds
 
@@ -141,7 +142,7 @@ def general_position(
     limit = Budget.of(budget, "general_position").started()
     analysis = frozen_analysis(network, problem, x, y, where="general_position", budget=limit)
     points = range(analysis.placed.batch)
-    return [find_degeneracies(without_pools(analysis[i : i + 1], limit.share(0.5))) for i in points]
+    return [find_degeneracies(without_pools(analysis[i : i + 1], limit)) for i in points]
 
 
 def live_analysis(

@@ -22,8 +22,8 @@ from dataclasses import dataclass, replace
 import torch
 
 from lipreg.bounds import Analysis
-from lipreg.estimators import base
-from lipreg.estimators.base import IN_NORM, Estimator, Work
+from lipreg.estimators.base import ESTIMATORS, Estimator, EstimatorTask
+from lipreg.estimators.own_norms import IN_NORM, name_in, nearest_norm, question_in
 from lipreg.estimators.rounding import ROUNDING
 from lipreg.estimators.witnesses.witness import best_witness
 from lipreg.linalg import norm_name, parse_norm
@@ -37,17 +37,16 @@ def get_estimator(name: str) -> Estimator:
     Raises:
         InvalidInput: there is none, or no such norm.
     """
-    if not isinstance(name, str) or IN_NORM not in name or base.ESTIMATORS.has(name):
-        return base.get_estimator(name)
+    if not isinstance(name, str) or IN_NORM not in name or ESTIMATORS.has(name):
+        return ESTIMATORS.find(name)
     method, _, norm = name.rpartition(IN_NORM)
-    return in_norm(base.get_estimator(method), parse_norm(norm, f"estimator {name!r}"))
+    return in_norm(ESTIMATORS.find(method), parse_norm(norm, f"estimator {name!r}"))
 
 
 def in_norm(method: Estimator, norm: float) -> Estimator:
     """The method evaluated with input norm ``norm``, its results converted to the norms of the question."""
 
     class InNorm(_InNorm):
-        name = f"{method.name}{IN_NORM}{norm_name(norm)}"
         certificate = method.certificate
         scopes = method.scopes
         vector = method.vector
@@ -64,8 +63,7 @@ def in_norm(method: Estimator, norm: float) -> Estimator:
 
 def nearest(method: Estimator, p: float) -> Estimator:
     """The method in the one of its norms that loses least on inputs measured in p."""
-    lost = {norm: (max(0.0, 1.0 / norm - 1.0 / p), abs(1.0 / norm - 1.0 / p)) for norm in method.norms}
-    return in_norm(method, min(lost, key=lost.__getitem__))
+    return in_norm(method, nearest_norm(method.norms, p))
 
 
 @dataclass(frozen=True)
@@ -93,10 +91,9 @@ class _Equivalence:
 class _InNorm(Estimator):
     """See ``in_norm``. Upper ends and estimates carry the factor; lower ends are witnesses, evaluated in the norms asked."""
 
-    name: str = ""
-
     def __init__(self, method: Estimator, norm: float) -> None:
         self.method, self.norm = method, norm
+        self.name = name_in(method.name, norm)
 
     def __reduce__(self) -> tuple[Callable[[Estimator, float], Estimator], tuple[Estimator, float]]:
         return in_norm, (self.method, self.norm)  # its class is made here anew: worker processes take it too
@@ -110,7 +107,7 @@ class _InNorm(Estimator):
     def tolerances(self) -> dict[str, float]:
         return self.method.tolerances()
 
-    def answer(self, work: Work) -> list[CertifiedInterval]:
+    def answer(self, work: EstimatorTask) -> list[CertifiedInterval]:
         analysis, question = work.analysis, work.analysis.placed.problem
         inner_question, _ = self._own_question(question)
         assert inner_question is not None
@@ -122,15 +119,7 @@ class _InNorm(Estimator):
         return [self._converted(analysis, i, result) for i, result in enumerate(results)]
 
     def _own_question(self, problem: LocalLipschitz) -> tuple[LocalLipschitz | None, tuple[str, str] | None]:
-        """The question in the method's norms: with q as asked where it covers that, else the first q that it does."""
-        refusal = None
-        for q in (None,) if problem.q is None else dict.fromkeys((problem.q, self.norm, *self.method.output_norms)):
-            question = replace(problem, p=self.norm, q=q)
-            refused = self.method.uncovered_question(question)
-            if refused is None:
-                return question, None
-            refusal = refusal or refused
-        return None, refusal
+        return question_in(problem, self.norm, self.method.output_norms, self.method.uncovered_question)
 
     def _converted(self, analysis: Analysis, index: int, result: CertifiedInterval) -> CertifiedInterval:
         placed, inner = analysis.placed, result.problem

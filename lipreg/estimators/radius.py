@@ -12,8 +12,9 @@ from torch import Tensor
 from lipreg.bounds import Analysis, analyse
 from lipreg.budget import Budget, Stop
 from lipreg.errors import InvalidInput, UnsupportedRequest
-from lipreg.estimators.base import ESTIMATORS, Estimator, get_estimator
+from lipreg.estimators.base import ESTIMATORS, Estimator
 from lipreg.estimators.evaluate import Network, frozen_analysis, frozen_graph, structure_of
+from lipreg.estimators.norm_equivalence import get_estimator
 from lipreg.graph import Graph
 from lipreg.graph.accurate import margins
 from lipreg.labels import classes
@@ -23,17 +24,21 @@ from lipreg.options import check_number
 from lipreg.outputs import AllMargins
 from lipreg.problem import LocalLipschitz
 from lipreg.regions import L1Ball, L2Ball, LinfBall
+from lipreg.words import plain
 
 BOUNDS = ("affine_relu", "fastlip", "jacobian_crown")
 """The default estimators, whose smallest bound counts, the cheapest first; they cover every network that is read."""
 BALLS = {1.0: L1Ball, 2.0: L2Ball, math.inf: LinfBall}
+"""The balls by their norms."""
+"""The balls by their norms."""
 TOLERANCE = 1e-5
 """Relative width at which the search for the largest radius ends."""
 TOGETHER = 16
 """Points whose outputs are in memory at once."""
 TRIALS = 60
+"""The most radii that the search for the largest one tries at a point."""
 SMALLEST = 1e-9
-"""The search's limits: radii tried, and the smallest radius beside the image's largest entry."""
+"""The smallest radius that is tried, beside the largest entry of the reference point."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +111,12 @@ def certified_radii(
     check_number(largest, "largest", "certified_radii", above=0.0)
     if bounds is None or isinstance(bounds, str):
         bounds = BOUNDS if bounds is None else (bounds,)
+    if not isinstance(bounds, Sequence):
+        got, accepted = (
+            f"bounds={plain(repr(bounds), 80)}",
+            "a name of an estimator with upper bounds, or several in a list",
+        )
+        raise InvalidInput(got, where="certified_radii", accepted=accepted)
     if y is not None and not isinstance(y, Tensor):
         raise InvalidInput(
             f"y of type {type(y).__name__}", where="certified_radii", accepted="a tensor of class labels"

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from lipreg.bounds import METHODS, OPTIONAL_METHODS, ROW_MEMORY
-from lipreg.budget import whole_number
 from lipreg.errors import InvalidInput
 from lipreg.estimators.base import ESTIMATORS
 from lipreg.estimators.naming import ALL, recipe_name
-from lipreg.estimators.norm_equivalence import IN_NORM, get_estimator
+from lipreg.estimators.norm_equivalence import get_estimator
+from lipreg.estimators.own_norms import IN_NORM
+from lipreg.numbers import whole_number
 from lipreg.options import unknown
 from lipreg.runs import certified_description
 

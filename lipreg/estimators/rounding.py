@@ -11,14 +11,16 @@ ROUNDING = 1e-9
 """Relative widening of bounds computed by float64 passes: far above the rounding of such passes, far below any use."""
 
 
-def rounded_up(analysis: Analysis, bounds: Tensor | float) -> list[float]:
-    """Bounds ``(batch,)`` of float64 passes widened by rounding and underflow; 0 where the output cannot move."""
+def rounded_up(analysis: Analysis, bounds: Tensor | float, of_layers: bool = False) -> list[float]:
+    """Bounds ``(batch,)`` of float64 passes widened by rounding and underflow; 0 where the output cannot move.
+
+    Args:
+        analysis: of the points.
+        bounds: as computed.
+        of_layers: whether they are products of ``layer_product``'s factors, which bound what multiplying layers out lost.
+    """
     widened = torch.as_tensor(bounds, dtype=torch.float64) * (1.0 + ROUNDING) + underflow(analysis).amax(1)
-    if (
-        analysis.outward
-        and not analysis.placed.without_rows
-        and any(node.rounded for _, node in analysis.graph.affines())
-    ):
+    if analysis.outward and not of_layers and any(node.rounded for _, node in analysis.graph.affines()):
         # of layers that were multiplied out, what that lost of any Jacobian
         widened = widened + norm_rounding(analysis)
     constant = ~analysis.value_bounds[-1].movable.flatten(1).any(-1)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
 
 from lipreg.errors import InvalidInput
 from lipreg.estimators.sdp_solvers import check_sdp_solver
-from lipreg.milp import get_solver
+from lipreg.milp import SOLVERS, Solver, get_solver, register_solver
 from lipreg.options import check_count
 
 
@@ -38,6 +40,23 @@ class Settings:
         get_solver(self.solver)
         if self.sdp_solver is not None:
             check_sdp_solver(self.sdp_solver)
+
+    def __reduce__(self) -> tuple[Callable[..., Settings], tuple[Any, ...]]:
+        """A copy in another process takes along the class of its solver, whose module is imported there."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return _restored, (type(self), values, type(get_solver(self.solver)))
+
+
+def _restored(kind: type[Settings], values: Mapping[str, Any], solver: type[Solver]) -> Settings:
+    """The settings where they are read, and their solver known by its name there too.
+
+    Raises:
+        MissingExtra: the package of a solver is not installed there.
+    """
+    name = values["solver"]
+    if type(SOLVERS.get(name)) is not solver:
+        register_solver(name, replace=True)(solver)
+    return kind(**values)
 
 
 DEFAULTS = Settings()

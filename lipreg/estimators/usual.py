@@ -36,8 +36,15 @@ MANY = 0.75
 FIRST = ("affine_relu", "jacobian_crown")
 """Methods that ``first_forms`` has evaluated before any search."""
 
-LIMITED = (Status.TIME_LIMIT, Status.NODE_LIMIT, Status.GAP_LIMIT, Status.INTERRUPTED, Status.UNCONFIRMED)
-"""The statuses of a search that ended before it was done."""
+LIMITED = (
+    Status.TIME_LIMIT,
+    Status.NODE_LIMIT,
+    Status.MEMORY_LIMIT,
+    Status.GAP_LIMIT,
+    Status.INTERRUPTED,
+    Status.UNCONFIRMED,
+)
+"""The statuses of work that ended before it was done."""
 
 
 def usual_estimators(problem: LocalLipschitz, graph: Graph | None = None) -> tuple[str, ...]:
@@ -88,7 +95,7 @@ def usual_intervals(
     first = _before_searches(analysis, budget)
     intervals = [new.intersect(old) for new, old in zip(first, intervals, strict=True)] if first else intervals
     names = tuple(name for name in names if not (first and analysis.graph.curves()) or name not in FIRST)
-    limited: dict[int, CertifiedInterval] = {}  # by point, the result of the last search that ended early
+    limited: dict[int, CertifiedInterval] = {}  # by point, the result of the engine or of others that ended early
     same, begun = placed.representatives(), bool(first)
     for name in sorted(names, key=lambda name: name not in ENGINES):
         method, share = get_estimator(name), ENGINES_SHARE if name in ENGINES else 1.0
@@ -108,7 +115,11 @@ def usual_intervals(
             if over is None and late and not budget.affords(look_work(analysis)):
                 over = Status.TIME_LIMIT
             if over is not None and (bracketed or late):
-                limited = {**{first + at: replace(end, status=over) for at, end in enumerate(before)}, **limited}
+                for point, end in enumerate(before, first):
+                    ended = replace(end, status=over)
+                    limited[point] = (
+                        _last_limited(limited[point], replace(ended, detail="")) if point in limited else ended
+                    )
                 continue  # nothing that a method proves in no time is new
             begun = True
             start = before if method.searches and before[0].witness is not None else ()
@@ -117,7 +128,9 @@ def usual_intervals(
             except UnsupportedRequest:  # too many outputs: the others still answer
                 continue
             intervals[first : first + size] = [new.intersect(old) for new, old in zip(answers, before, strict=True)]
-            limited.update({first: answers[0]} if answers[0].status in LIMITED else {})
+            for point, answer in enumerate(answers, first):
+                if answer.status in LIMITED:
+                    limited[point] = _last_limited(limited.get(point), answer, name in ENGINES)
         for i, first in enumerate(same):
             if first < i and method.searches and intervals[first].witness is not None:
                 intervals[i] = repeated(analysis, intervals[first], i, first).intersect(intervals[i])
@@ -149,6 +162,19 @@ def _before_searches(analysis: Analysis, budget: Budget) -> list[CertifiedInterv
 def _starts(points: list[int], size: int) -> Iterator[int]:
     """The first points of the blocks that contain some of these points."""
     yield from dict.fromkeys(point // size * size for point in points)
+
+
+def _last_limited(
+    before: CertifiedInterval | None, answer: CertifiedInterval, by_engine: bool = False
+) -> CertifiedInterval:
+    """What ended early at a point, with the status of the engine where it was one, time in place of memory where either was
+    short, and the words of all."""
+    if before is None:
+        return answer
+    status = answer.status if by_engine else before.status
+    if {before.status, answer.status} == {Status.TIME_LIMIT, Status.MEMORY_LIMIT}:
+        status = Status.TIME_LIMIT
+    return replace(before, status=status, detail=sentences(before.detail, answer.detail))
 
 
 def _settled(interval: CertifiedInterval, gap: float) -> bool:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
+import torch
 from torch import Tensor
 
 from lipreg.bounds import Analysis, form_rounding, gradient_rounding
@@ -30,7 +31,7 @@ DIGIT_FACTORS = (1, 2, 4, 8, 16)
 
 def needs_digits(analysis: Analysis) -> bool:
     """Whether the layers of a single-point analysis have to be multiplied out in digits."""
-    of_gradient, of_range = analysis.derived(_shares_lost)
+    of_gradient, of_range = analysis.memoised(_shares_lost)
     return of_gradient > ENOUGH or of_range > BLURRED
 
 
@@ -71,7 +72,7 @@ def digit_count(analysis: Analysis) -> int:
 
 def _bits_lost(analysis: Analysis) -> float:
     """How many bits float64 may lose of the gradient at the reference point, or of the range of an unstable unit."""
-    share = max(EPS, *analysis.derived(_shares_lost))
+    share = max(EPS, *analysis.memoised(_shares_lost))
     # a share of a number below the normal ones may overflow; so many bits are no less than those of any quotient of floats
     return min(math.log2(share), MOST) - math.log2(EPS)
 
@@ -80,8 +81,7 @@ def _shares_lost(analysis: Analysis) -> tuple[float, float]:
     """The shares that float64 may lose of the gradient at the reference point, and at most of an unstable unit's range."""
     graph, placed = analysis.graph, analysis.placed
     slopes = graph.patterns([bounds.value for bounds in analysis.value_bounds])
-    rows = placed.rows.to(graph.dtype)
-    size = placed.row_norms(graph.gradients({i: s.unsqueeze(1) for i, s in slopes.items()}, rows)).amax()
+    size = placed.row_norms(_gradients(analysis, {i: s.unsqueeze(1) for i, s in slopes.items()})).amax()
     of_gradient, of_range = _share(placed.row_norms(gradient_rounding(analysis)[0]).amax(), size), 0.0
     errors = form_rounding(analysis)
     for _, node in graph.relus():
@@ -92,6 +92,16 @@ def _shares_lost(analysis: Analysis) -> tuple[float, float]:
         if bool(wide.any()):
             of_range = max(of_range, float((errors[node.source][wide] / width[wide]).amax()))
     return of_gradient, of_range
+
+
+def _gradients(analysis: Analysis, slopes: Mapping[int, Tensor]) -> Tensor:
+    """The gradient of each row under slopes, ``(batch, rows, *input_shape)``: of many rows, sums of those of the outputs."""
+    graph, rows = analysis.graph, analysis.placed.rows.to(analysis.graph.dtype)
+    outputs = rows.shape[2]
+    if rows.shape[1] <= outputs:
+        return graph.gradients(slopes, rows)
+    jacobian = graph.gradients(slopes, torch.eye(outputs, dtype=rows.dtype).expand(len(rows), -1, -1))
+    return (rows @ jacobian.flatten(2)).unflatten(2, graph.input_shape)
 
 
 def _share(loss: Tensor, size: Tensor) -> float:

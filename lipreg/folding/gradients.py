@@ -12,7 +12,6 @@ from lipreg.bounds import Analysis
 from lipreg.budget import UNLIMITED, Budget
 from lipreg.errors import LipregError
 from lipreg.folding.arithmetic import DIGIT_FACTORS, column_blocks, column_maker, is_accurate, needs_digits
-from lipreg.folding.displacements import Displacements
 from lipreg.folding.units import UnstableUnits, phase_slopes, stably_active
 from lipreg.graph import Relu
 from lipreg.graph.passes import Backward, WithoutCurves, WithoutPools
@@ -36,9 +35,7 @@ class GradientForms:
     j_offset: Tensor
 
 
-def gradient_forms(
-    analysis: Analysis, units: UnstableUnits, domain: Displacements, budget: Budget | None = None
-) -> GradientForms:
+def gradient_forms(analysis: Analysis, units: UnstableUnits, budget: Budget | None = None) -> GradientForms:
     """The gradients of every row of a single-point analysis.
 
     A unit with slope a on its negative side passes on a g + (1 - a) w, where w = g when it is active and 0 when not. The
@@ -47,7 +44,6 @@ def gradient_forms(
     Args:
         analysis: of a single point.
         units: its unstable units.
-        domain: the displacements of its region.
         budget: started; columns are made in blocks that its memory holds. None for no limit.
 
     Raises:
@@ -60,7 +56,7 @@ def gradient_forms(
     apart = needs_digits(analysis) or len(rows) <= rows.shape[1]
     seed = rows if apart else torch.eye(rows.shape[1], dtype=torch.float64)
     for more in DIGIT_FACTORS:
-        forms = _gradient_forms(analysis, units, domain, seed, column_maker(analysis, more), budget)
+        forms = _gradient_forms(analysis, units, seed, column_maker(analysis, more), budget)
         if forms is None:
             continue
         if apart:
@@ -76,7 +72,6 @@ def gradient_forms(
 def _gradient_forms(
     analysis: Analysis,
     units: UnstableUnits,
-    domain: Displacements,
     seed: Tensor,
     make: Callable[[Tensor], Numbers],
     budget: Budget | None,

@@ -188,12 +188,12 @@ def fold_values(analysis: Analysis, budget: Budget | None = None) -> FoldedValue
 
     Args:
         analysis: of a single point.
-        budget: started; folding stops within one map of its end. None for no limit.
+        budget: started; folding stops within one map of its end. None for that of the analysis.
 
     Raises:
         OutOfBudget: it ended first, or is far from enough; a network that is half folded is dropped.
     """
-    return analysis.derived(_fold_values, budget)
+    return analysis.within(budget).memoised(_fold_values)
 
 
 def fold(analysis: Analysis, budget: Budget | None = None) -> FoldedNetwork:
@@ -201,25 +201,23 @@ def fold(analysis: Analysis, budget: Budget | None = None) -> FoldedNetwork:
 
     Args and errors are those of ``fold_values``.
     """
-    return analysis.derived(_fold, budget)
+    return analysis.within(budget).memoised(_fold)
 
 
-def _fold_values(analysis: Analysis, budget: Budget | None) -> FoldedValues:
-    if budget is not None:
-        budget.require(values_work(analysis))
+def _fold_values(analysis: Analysis) -> FoldedValues:
+    analysis.budget.require(values_work(analysis))
     units, domain = unstable_units(analysis), Displacements.within(analysis.placed.region)
-    z, output = value_forms(analysis, units, domain, budget)
+    z, output = value_forms(analysis, units, domain, analysis.budget)
     levels = tuple(torch.from_numpy(units.of(node)) for node in np.unique(units.node))
     slope, lower, upper = (torch.from_numpy(column) for column in (units.negative_slope, units.lower, units.upper))
     ties = *tied_units(analysis, units), unit_pairs(analysis, units)[0]
     return FoldedValues(units, domain, z, output, levels, slope, lower, upper, *ties)
 
 
-def _fold(analysis: Analysis, budget: Budget | None) -> FoldedNetwork:
-    if budget is not None:
-        budget.require(fold_work(analysis))
-    values, placed = fold_values(analysis, budget), analysis.placed
-    gradients = gradient_forms(analysis, values.units, values.domain, budget)
+def _fold(analysis: Analysis) -> FoldedNetwork:
+    analysis.budget.require(fold_work(analysis))
+    values, placed = fold_values(analysis), analysis.placed
+    gradients = gradient_forms(analysis, values.units, analysis.budget)
     network = FoldedNetwork(
         **vars(values),
         **vars(gradients),

@@ -20,14 +20,14 @@ GROWN = 0.5
 
 def values_work(analysis: Analysis) -> float:
     """The work of the forward half: a column for each movable input, each unstable unit and the constant."""
-    units, inputs = analysis.derived(_sizes)
-    return float((inputs + units + 1) * analysis.derived(_column))
+    units, inputs = analysis.memoised(_sizes)
+    return float((inputs + units + 1) * analysis.memoised(_column))
 
 
 def fold_work(analysis: Analysis) -> float:
     """The work of both halves: backwards there is a column for each unstable unit and each functional, or each output if
     these are fewer."""
-    return float(_columns(analysis) * analysis.derived(_column))
+    return float(_columns(analysis) * analysis.memoised(_column))
 
 
 def least_work(analysis: Analysis) -> float:
@@ -37,12 +37,12 @@ def least_work(analysis: Analysis) -> float:
 
 def search_work(analysis: Analysis) -> float:
     """The work until a search has bounded a single node, without which that of folding is spent for nothing."""
-    return fold_work(analysis) + node_work(*analysis.derived(_sizes))
+    return fold_work(analysis) + node_work(*analysis.memoised(_sizes))
 
 
 def first_work(analysis: Analysis) -> float:
     """The work until a search has bounded its root for each family."""
-    units, inputs = analysis.derived(_sizes)
+    units, inputs = analysis.memoised(_sizes)
     return fold_work(analysis) + float(ROOT * analysis.placed.rows.shape[1] * units**2 * (units + inputs))
 
 
@@ -58,7 +58,7 @@ def _sizes(analysis: Analysis) -> tuple[int, int]:
 
 def _columns(analysis: Analysis) -> int:
     """How many columns go through the layers, forwards and backwards."""
-    units, inputs = analysis.derived(_sizes)
+    units, inputs = analysis.memoised(_sizes)
     return inputs + 2 * units + 1 + min(analysis.placed.rows.shape[1:])
 
 

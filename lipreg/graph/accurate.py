@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lipreg.budget import UNLIMITED, Budget
 from lipreg.graph.network import Graph
-from lipreg.graph.sharing import Forth
+from lipreg.graph.sharing import SharedForward
 from lipreg.linalg import Limbs, Numbers, Running, digit_bits
 from lipreg.linalg.floats import EPS, add_below
 
@@ -67,7 +67,7 @@ def anchors(graph: Graph, x: Tensor) -> dict[int, Tensor]:
     values: dict[int, Tensor] = {}
     pending = [(index, node) for index, node in graph.affines() if 0 in node.sources or node.bias_of]
     for limbs in PRECISIONS:
-        start, products, rough = Limbs.of(x, limb_bits(graph), limbs), Forth[Limbs](), []
+        start, products, rough = Limbs.of(x, limb_bits(graph), limbs), SharedForward[Limbs](), []
         for index, node in pending:
             value = products.combine(node, {0: start})
             values[index] = value.rounded()[0]
@@ -79,13 +79,13 @@ def anchors(graph: Graph, x: Tensor) -> dict[int, Tensor]:
     return values
 
 
-def margins(graph: Graph, x: Tensor, own: Tensor, budget: Budget = UNLIMITED) -> Tensor:
+def margins(graph: Graph, x: Tensor, labels: Tensor, budget: Budget = UNLIMITED) -> Tensor:
     """f_own - f_j for every output j in real arithmetic, rounded down, ``(batch, outputs)``; 0 for j = own.
 
     Args:
         graph: frozen.
         x: points ``(batch, *input_shape)`` in float64.
-        own: an output for each point, ``(batch,)``.
+        labels: an output for each point, ``(batch,)``.
         budget: once it has ended, limbs are added only until the signs of all margins are known.
     """
     bounds = x.new_full((len(x), *graph.output.shape), -torch.inf)
@@ -95,10 +95,10 @@ def margins(graph: Graph, x: Tensor, own: Tensor, budget: Budget = UNLIMITED) ->
     for limbs in (None, *PRECISIONS):
         began, points = budget.clock(), x[pending]
         start: Numbers = Running.of(points) if limbs is None else Limbs.of(points, limb_bits(graph), limbs)
-        value, error = _ahead(graph.evaluate(start)[-1], own[pending]).rounded()
+        value, error = _ahead(graph.evaluate(start)[-1], labels[pending]).rounded()
         bounds[pending] = torch.where(error > 0, add_below(value, -error), value)
-        bounds[pending, own[pending]] = 0.0
-        value, error = (end.scatter(1, own[pending].unsqueeze(1), 0.0) for end in (value, error))
+        bounds[pending, labels[pending]] = 0.0
+        value, error = (end.scatter(1, labels[pending].unsqueeze(1), 0.0) for end in (value, error))
         times = DEARER if limbs is None else 2.0
         if has_time(budget, times * (budget.clock() - began)):
             pending = pending[(error > SHARP * value.abs()).any(-1)]

@@ -143,25 +143,36 @@ class _Way:
         """
         draw, x = torch.Generator().manual_seed(0), x.detach()[:BESIDE]
         size = x.abs().amax().clamp(min=1.0)
-        for far in AWAY:
-            noise = torch.randn(x.shape, generator=draw, dtype=torch.float64).to(x.device, x.dtype)
-            points = x + far * size * noise
-            try:
-                returned = self._run(points)
-            except UnsteadyNetwork:
-                raise
-            except LipregError:
-                continue
-            if returned is None:
-                continue
-            with torch.no_grad():
-                values = self.graph.values(points.to(self.graph.device, self.graph.dtype))
-            own = returned.to(values[-1].device, values[-1].dtype).reshape(values[-1].shape)
-            finite = torch.isfinite(own).flatten(1).all(1) & torch.isfinite(values[-1]).flatten(1).all(1)
-            if finite.any():
-                values = [value[finite] for value in values]
-                where = " beside the points that were given"
-                self._within_rounding(points[finite], own[finite], values, returned.dtype, where)
+        noise = (torch.randn(x.shape, generator=draw, dtype=torch.float64).to(x.device, x.dtype) for _ in AWAY)
+        parts = [x + far * size * drawn for far, drawn in zip(AWAY, noise, strict=True)]
+        together = self._answers(torch.cat(parts))  # a call costs as much as many points of a small module
+        if together is None:
+            answers = [self._answers(points) for points in parts]
+        else:
+            answers = list(together.reshape(len(AWAY) * len(x), -1).split(len(x)))
+        for points, answer in zip(parts, answers, strict=True):
+            if answer is not None:
+                self._compare_finite(points, answer)
+
+    def _answers(self, points: Tensor) -> Tensor | None:
+        """What the module returns; None where it does not take the points."""
+        try:
+            return self._run(points)
+        except UnsteadyNetwork:
+            raise
+        except LipregError:
+            return None
+
+    def _compare_finite(self, points: Tensor, returned: Tensor) -> None:
+        with torch.no_grad():
+            values = self.graph.values(points.to(self.graph.device, self.graph.dtype))
+        own = returned.to(values[-1].device, values[-1].dtype).reshape(values[-1].shape)
+        finite = torch.isfinite(own).flatten(1).all(1) & torch.isfinite(values[-1]).flatten(1).all(1)
+        if finite.any():
+            values = [value[finite] for value in values]
+            self._within_rounding(
+                points[finite], own[finite], values, returned.dtype, " beside the points that were given"
+            )
 
     def _within_rounding(
         self, x: Tensor, own: Tensor, values: Sequence[Tensor], returned: torch.dtype, where: str

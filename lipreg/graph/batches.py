@@ -1,15 +1,12 @@
-"""What stands for batch axes while lowering: how many points there are, and axes that hold more than one row a point."""
+"""What stands for batch axes that hold more than one row a point, while lowering."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lipreg.graph.registry import Refusal
-
-if TYPE_CHECKING:
-    from lipreg.graph.symbols import Symbol
+from lipreg.graph.symbols import Symbol
 
 OF_STEPS = (
     "{} rows for every point, of activations whose batch axis was joined with another (view(batch * steps, ...), "
@@ -18,39 +15,14 @@ OF_STEPS = (
 """Why activations with several rows a point are refused; takes their number."""
 
 
-@dataclass(frozen=True)
-class BatchSize:
-    """What ``x.shape[0]`` and ``x.size(0)`` are while lowering: the size of the batch axis, which is not known here.
-
-    Args:
-        times: rows for every point, more than 1 where another axis was joined with that of the points.
-    """
-
-    times: int = 1
-
-    def __mul__(self, other: Any) -> BatchSize:
-        return BatchSize(self.times * other) if type(other) is int and other > 0 else NotImplemented
-
-    __rmul__ = __mul__
-
-    def __floordiv__(self, other: Any) -> BatchSize | int:
-        by = other.times if isinstance(other, BatchSize) else other
-        if type(by) is not int or by < 1 or self.times % by:
-            return NotImplemented
-        return self.times // by if isinstance(other, BatchSize) else BatchSize(self.times // by)
-
-    def __truediv__(self, other: Any) -> float:
-        return self.times / other.times if isinstance(other, BatchSize) else NotImplemented
-
-
-class Stacked(tuple["Symbol", ...]):
+class Stacked(tuple[Symbol, ...]):
     """Activations that were stacked in front of the batch axis, as the members of an ensemble are.
 
     Covered are their sum, their mean, and each by its place.
     """
 
 
-class Steps(tuple["Symbol", ...]):
+class BatchGroups(tuple[Symbol, ...]):
     """Activations ``(batch * steps, *shape)``, as layers for one step see a sequence, or layers for one patch an image.
 
     Row ``steps * point + i`` is member i at that point.
@@ -61,7 +33,7 @@ class Steps(tuple["Symbol", ...]):
 
     whole: Symbol | None
 
-    def __new__(cls, members: Iterable[Symbol], whole: Symbol | None = None) -> Steps:
+    def __new__(cls, members: Iterable[Symbol], whole: Symbol | None = None) -> BatchGroups:
         made = super().__new__(cls, members)
         made.whole = whole
         return made
@@ -72,9 +44,9 @@ class Steps(tuple["Symbol", ...]):
         return self[0].shape
 
 
-def steps_in(value: Any) -> Iterator[Steps]:
+def steps_in(value: Any) -> Iterator[BatchGroups]:
     """The ``Steps`` among the arguments of a call, nested ones too."""
-    if isinstance(value, Steps):
+    if isinstance(value, BatchGroups):
         yield value
     elif isinstance(value, dict):
         yield from steps_in(tuple(value.values()))
@@ -99,7 +71,7 @@ def for_each_step(call: Callable[[Any], Any], arguments: Any, count: int) -> Any
 
 def _at(value: Any, step: int, count: int) -> Any:
     """Arguments as they are at one step."""
-    if isinstance(value, Steps):
+    if isinstance(value, BatchGroups):
         if len(value) != count:
             raise Refusal("settings", f"activations with {len(value)} rows for every point meet others with {count}")
         return value[step]
@@ -117,7 +89,7 @@ def _joined(results: list[Any]) -> Any:
     first = results[0]
     if isinstance(first, tuple | list):
         return _like(first, [_joined(list(parts)) for parts in zip(*results, strict=True)])
-    return Steps(results) if hasattr(first, "terms") else first
+    return BatchGroups(results) if hasattr(first, "terms") else first
 
 
 def _like(value: tuple[Any, ...] | list[Any], parts: list[Any]) -> Any:

@@ -10,20 +10,20 @@ Parts = tuple[tuple[LinearMap | None, Tensor], ...]
 """Maps, None for the identity, and the constants that they act on; see ``Affine.bias_of``."""
 
 
-def mapped(map: LinearMap, own: LinearMap | None, part: Tensor) -> tuple[LinearMap | None, Tensor]:
+def mapped(map: LinearMap, inner: LinearMap | None, part: Tensor) -> tuple[LinearMap | None, Tensor]:
     """A part of a bias once another map has acted on it.
 
     Args:
         map: the map.
-        own: the map that the part has gone through before; None for the identity.
+        inner: the map that the part has gone through before; None for the identity.
         part: the constant.
 
     Returns:
         A part whose exact value is map(own(part)). A map that only moves entries acts on a plain constant at once.
     """
-    if own is None:
+    if inner is None:
         return (None, map(part)) if is_signed_selection(map) else (map.exact_form, part)
-    return Composed(map.exact_form, own), part
+    return Composed(map.exact_form, inner), part
 
 
 def added_up(parts: Parts, shape: Shape) -> Parts:

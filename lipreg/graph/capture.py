@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import operator
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -16,10 +15,11 @@ from torch import Tensor, nn
 from lipreg.errors import InvalidInput, LipregError
 from lipreg.graph import lowerings  # noqa: F401  (fills the registry)
 from lipreg.graph.agreement import check_agreement
-from lipreg.graph.batches import OF_STEPS, BatchSize, Stacked, Steps
+from lipreg.graph.batch_size import BatchSize
+from lipreg.graph.batches import OF_STEPS, BatchGroups, Stacked
 from lipreg.graph.calls import ANSWERED, CONSTANT, Named, alike, casts, read
 from lipreg.graph.context import Context
-from lipreg.graph.lowerings.by_rows import OF_PARTS, lowered
+from lipreg.graph.lowerings.by_rows import lowered
 from lipreg.graph.module_state import computed_weights, evaluation_mode, in_double
 from lipreg.graph.network import Graph
 from lipreg.graph.refusals import OF_STACK, Problems, callee, check_readable, leaves, owner, parts_in, refusal_of_error
@@ -175,15 +175,17 @@ class CapturedNetwork:
                         problems.add(*(part.at or (node, "output")), Refusal("never", part.why))
                     if isinstance(output, Stacked):
                         problems.add(node, "output", Refusal("settings", OF_STACK))
-                    if isinstance(output, Steps):
+                    if isinstance(output, BatchGroups):
                         problems.add(node, "output", Refusal("settings", OF_STEPS.format(len(output))))
                 case _:
                     problems.look_at(node)
                     training = owner(node) in in_training
                     context.training = training and not self.running_statistics
-                    context.constant_weights = CONSTANT in node.meta
-                    context.moving = training and torch.is_grad_enabled() and not (frozen or context.constant_weights)
-                    with torch.no_grad() if context.constant_weights else nullcontext():
+                    context.no_grad = CONSTANT in node.meta
+                    context.differentiates_statistics = (
+                        training and torch.is_grad_enabled() and not (frozen or context.no_grad)
+                    )
+                    with torch.no_grad() if context.no_grad else nullcontext():
                         value = self._call(context, node, args, kwargs, problems)
                         if isinstance(value, Unknown):
                             problems.is_refused(node)
@@ -192,7 +194,7 @@ class CapturedNetwork:
                             value = replace(value, at=(node, callee(node, self.module)))
                         values[node] = value
             _check_answer(node, values.get(node), problems)
-        several = not isinstance(output, Symbol | Stacked | Steps)
+        several = not isinstance(output, Symbol | Stacked | BatchGroups)
         if several and any(isinstance(part, Symbol) for part in leaves(output)):  # which a Select may make readable
             raise problems.no_tensor(output, self.module)
         problems.check()
@@ -217,7 +219,7 @@ class CapturedNetwork:
             of_sizes = _OF_SIZES.get(node.target)
             if of_sizes is not None and all(isinstance(v, BatchSize | int) for v in operands):
                 return of_sizes(*args)
-            unused = [] if lower is not None and (not parts or inspect.unwrap(lower) in OF_PARTS) else parts
+            unused = [] if lower is not None and (not parts or lower.parts) else parts
             for part in unused:
                 problems.add(*(part.at or (node, name)), Refusal("never", part.why))
             if lower is None:
@@ -230,9 +232,8 @@ class CapturedNetwork:
             result = lowered(lower, context, (module,) if is_module else (), args, kwargs)
             symbolic = is_module and any(isinstance(v, Symbol) for v in operands)
             if result is None or (symbolic and not any(isinstance(v, Symbol | Unknown) for v in leaves(result))):
-                own = getattr(lower, "__name__", lower)
                 given = "None" if result is None else f"a {type(result).__name__}"
-                raise Refusal("settings", f"its lowering {own} returns {given}, not a symbolic tensor")
+                raise Refusal("settings", f"its lowering {lower.name} returns {given}, not a symbolic tensor")
             return result
         except Refusal as refusal:
             # a step that leads to no activation is refused at the call that made it
@@ -241,7 +242,8 @@ class CapturedNetwork:
         except LipregError:
             raise
         except Exception as error:  # arguments that the lowering does not take, or that torch refuses
-            problems.add(node, name, refusal_of_error(error, operands, (*args, *kwargs.values())))
+            refusal = refusal_of_error(error, operands, (*args, *kwargs.values()), lower and lower.function)
+            problems.add(node, name, refusal, error)
         return Unknown()
 
 
@@ -288,7 +290,7 @@ def capture(
 def _check_answer(node: torch.fx.Node, value: Any, problems: Problems) -> None:
     """Notes a call whose result has another shape than Python code has read while it was traced."""
     answered = node.meta.get(ANSWERED)
-    if answered is None or not isinstance(value, Symbol | Steps | Tensor):
+    if answered is None or not isinstance(value, Symbol | BatchGroups | Tensor):
         return
     shape = tuple(value.shape) if isinstance(value, Tensor) else (None, *value.shape)
     if shape != answered:

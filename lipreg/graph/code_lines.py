@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dis
+import inspect
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
@@ -36,6 +38,18 @@ def line_of(error: BaseException) -> str:
     while step is not None:
         if _users(step.tb_frame.f_code):
             line = f"{Path(step.tb_frame.f_code.co_filename).name}:{step.tb_lineno}"
+        step = step.tb_next
+    return line
+
+
+def line_within(error: BaseException, function: Callable[..., Any]) -> str:
+    """The last line that an error has passed of the file of a function, ``layers.py:12``; empty if it is not from inside."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    line, inside, step = "", False, error.__traceback__
+    while code is not None and step is not None:
+        inside = inside or step.tb_frame.f_code is code
+        if inside and step.tb_frame.f_code.co_filename == code.co_filename:
+            line = f"{Path(code.co_filename).name}:{step.tb_lineno}"
         step = step.tb_next
     return line
 

@@ -15,7 +15,7 @@ from lipreg.graph.network import Graph
 from lipreg.graph.nodes import Affine, Curved, Input, MaxPool, Node, Relu, same_kind
 from lipreg.graph.registry import JUMPS, Refusal
 from lipreg.graph.repeats import same_affine, without_unread_nodes
-from lipreg.graph.symbols import Mask, Places, Symbol
+from lipreg.graph.symbols import Indices, Mask, Symbol
 from lipreg.linalg import Shape, identity
 from lipreg.linalg.broadcasting import broadcast
 
@@ -42,11 +42,11 @@ class Context:
         self.like, self.frozen = like, frozen
         self.nodes: list[Node] = [Input(shape)]
         self.call = ""
-        self.training = self.moving = self.constant_weights = False
+        self.training = self.differentiates_statistics = self.no_grad = False
         self._moments: dict[int, Tensor] = {}
         self._once: dict[Hashable, tuple[tuple[Symbol, ...], Any]] = {}
 
-    def once(self, symbols: tuple[Symbol, ...], how: Hashable, make: Callable[[], T]) -> T:
+    def memoised(self, symbols: tuple[Symbol, ...], how: Hashable, make: Callable[[], T]) -> T:
         """The result of ``make`` for these expressions in any order, made once.
 
         It is looked up by the expressions themselves, for equal weights of live graphs are not recognised.
@@ -67,14 +67,14 @@ class Context:
         Raises:
             Refusal: it is a comparison, or the indices of sorted or largest entries, which jump.
         """
-        if isinstance(value, Places):
+        if isinstance(value, Indices):
             raise Refusal("never", "the places of the largest or sorted entries jump: they have no Lipschitz constant")
         if isinstance(value, Mask):
             raise Refusal("never", JUMPS)
         if isinstance(value, Tensor) and self.frozen:
             # a copy even of float64 parameters, which would train on otherwise
             return value.detach().to(self.like.device, self.like.dtype, copy=True)
-        if isinstance(value, Tensor) and self.constant_weights:
+        if isinstance(value, Tensor) and self.no_grad:
             value = value.detach()
         return torch.as_tensor(value, dtype=self.like.dtype, device=self.like.device)
 
@@ -153,7 +153,7 @@ class Context:
             shape: of the result, without the batch axis.
             mirrored: whether the second half of ``symbol`` is the negative of the first.
         """
-        return self._nonlinear(symbol, MaxPool(-1, windows, symbol.shape, shape, mirrored))
+        return self._nonlinear(symbol, MaxPool(-1, windows, symbol.shape, shape, mirrored, self.call))
 
     def curved(self, symbol: Symbol, curve: Curve) -> Symbol:
         """f(z), entry by entry; factors and shifts around it are made by ``Symbol.scaled`` and ``shifted``."""

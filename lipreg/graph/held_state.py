@@ -15,7 +15,7 @@ _PLAIN = (bool, int, float, str, type(None))
 _NOTES = ("training", "num_batches_tracked")
 
 
-class Seen:
+class ModuleState:
     """A layer, or a tensor of a module, as a call has seen it.
 
     Args:

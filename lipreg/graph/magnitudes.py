@@ -78,7 +78,7 @@ def check_magnitudes(graph: Graph, where: str) -> tuple[float, float]:
     return graph.forward({0: (1.0, 1.0)}, _Products(graph, where))[len(graph.nodes) - 1]
 
 
-def magnitudes(graph: Graph, inputs: Tensor, own: Callable[[int, Affine], Tensor]) -> dict[int, Tensor]:
+def magnitudes(graph: Graph, inputs: Tensor, bias_magnitudes: Callable[[int, Affine], Tensor]) -> dict[int, Tensor]:
     """Bounds on the magnitudes at every node from those of the inputs: |W| z at maps, z at ReLUs, the largest at pools.
 
     At curves it is |f(0)| + L z, with L the Lipschitz constant of f.
@@ -86,12 +86,12 @@ def magnitudes(graph: Graph, inputs: Tensor, own: Callable[[int, Affine], Tensor
     Args:
         graph: live or frozen.
         inputs: magnitudes ``(batch, *input_shape)``.
-        own: the magnitudes that an Affine node adds itself, by its index and node, ``(batch or nothing, *shape)``.
+        bias_magnitudes: those that an Affine node adds itself, by its index and node, ``(batch or nothing, *shape)``.
 
     Returns:
         By index of the node, ``(batch, *shape)``.
     """
-    return graph.forward({0: inputs}, _Magnitudes(own))
+    return graph.forward({0: inputs}, _Magnitudes(bias_magnitudes))
 
 
 class _Magnitudes(Forward[Tensor]):
@@ -123,7 +123,7 @@ class _Products(Forward[LeastAndMost]):
 
     def __init__(self, graph: Graph, where: str) -> None:
         self.graph, self.where = graph, where
-        self.followers = {node.source: repr(node.name) for _, node in graph.entrywise()}
+        self.followers = {node.source: repr(node.name) for _, node in (*graph.entrywise(), *graph.pools()) if node.name}
 
     def affine(self, index: int, node: Affine, values: Mapping[int, LeastAndMost]) -> LeastAndMost:
         last = index == len(self.graph.nodes) - 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -64,13 +64,17 @@ def in_double(module: nn.Module) -> Iterator[None]:
 def evaluation_mode(module: nn.Module) -> Iterator[None]:
     """Evaluation mode inside the block; each submodule's own mode is restored after it."""
     modes = {m: m.training for m in module.modules()}
-    for m in modes:
-        m.training = False
     try:
+        _set_modes(dict.fromkeys(modes, False))
         yield
     finally:
-        for m, mode in modes.items():
-            m.training = mode
+        _set_modes(modes)
+
+
+def _set_modes(modes: Mapping[nn.Module, bool]) -> None:
+    for part, training in modes.items():
+        if part.training is not training:  # to set an attribute of a module takes much longer than to read it
+            part.training = training
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from torch import Tensor
 from lipreg.errors import InvalidInput, UnsupportedRequest
 from lipreg.graph.nodes import Affine, Curved, Input, MaxPool, Node, Relu, read_nodes
 from lipreg.graph.passes import Backward, Forward, backward, forward
-from lipreg.graph.sharing import Back, Flow, Forth
+from lipreg.graph.sharing import Flow, SharedBackward, SharedForward
 from lipreg.linalg import LinearMap, Numbers, Plain, Shape, feed
 from lipreg.linalg.numbers import N
 
@@ -250,7 +250,7 @@ class _Values(Forward[N], Generic[N]):
     """The rules of ``evaluate``: the function itself, in the arithmetic of x."""
 
     def __init__(self, x: N) -> None:
-        self.x, self.products = x, Forth[N]()
+        self.x, self.products = x, SharedForward[N]()
 
     def affine(self, index: int, node: Affine, values: Mapping[int, N]) -> N:
         return self.products.combine(node, values or {0: self.x})  # a constant has no sources
@@ -269,7 +269,7 @@ class _Gradients(Backward[Flow[N]], Generic[N]):
     """The rules of ``differentiate``: functionals carried back with given slopes, in any arithmetic."""
 
     def __init__(self, slopes: Mapping[int, Tensor | Numbers]) -> None:
-        self.slopes, self.products = slopes, Back[N]()
+        self.slopes, self.products = slopes, SharedBackward[N]()
 
     def join(self, one: Flow[N], other: Flow[N]) -> Flow[N]:
         return self.products.join(one, other)

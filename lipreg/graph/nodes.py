@@ -133,6 +133,7 @@ class MaxPool:
         shape: the shape of the outputs.
         mirrored: whether the source is [z, -z], its second half the negative of the first. Then |z| is the largest of z and
             -z, and the smaller of two numbers the negative of the largest of their negatives.
+        name: the call that it came from.
     """
 
     source: int
@@ -140,6 +141,7 @@ class MaxPool:
     in_shape: Shape
     shape: Shape
     mirrored: bool = False
+    name: str = field(default="", compare=False)
 
     @cached_property
     def partners(self) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import re
+from collections.abc import Callable
 from typing import Any
 
 import torch.fx
@@ -11,11 +12,13 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from lipreg.errors import UnsupportedModel
-from lipreg.graph.batches import BatchSize, Stacked
+from lipreg.graph.batch_size import BatchSize
+from lipreg.graph.batches import Stacked
 from lipreg.graph.calls import LINE, Named
+from lipreg.graph.code_lines import line_within
 from lipreg.graph.registry import Refusal
 from lipreg.graph.selected import Select
-from lipreg.graph.symbols import Mask, Part, Places, Symbol
+from lipreg.graph.symbols import Indices, Mask, Part, Symbol
 
 _COVERED = (
     "Linear, convolutions, ReLU, PReLU, clamps, abs, max, min, sort, smooth ones (tanh, GELU, ...), BatchNorm, average and "
@@ -67,9 +70,10 @@ class Problems:
 
     def __init__(self, name: str) -> None:
         self._name, self._reasons = name, dict[str, None]()
+        self._cause: Exception | None = None
         self._after_refusal, self._now_after = set[torch.fx.Node](), False
 
-    def add(self, node: torch.fx.Node, call: str, refusal: Refusal) -> None:
+    def add(self, node: torch.fx.Node, call: str, refusal: Refusal, cause: Exception | None = None) -> None:
         """Notes why a call is refused; of a call that is made several times at one place, once.
 
         Behind a refused call refusals of settings are left out, for no more than the shapes is known there.
@@ -78,9 +82,12 @@ class Problems:
             node: the call.
             call: the name of what is called.
             refusal: of which kind, and why.
+            cause: the error that a lowering has raised.
         """
         if self._now_after and refusal.kind == "settings":
             return
+        if refusal.kind == "failed":
+            self._cause = self._cause or cause
         line = f" (at {node.meta[LINE]})" if node.meta.get(LINE) else ""
         self._reasons[f"  {owner(node) or 'forward'}: {call} [{refusal.kind}] {refusal.why}{line}"] = None
 
@@ -99,7 +106,9 @@ class Problems:
         if self._reasons:
             several = "s" if len(self._reasons) > 1 else ""
             got = "\n".join((f"{len(self._reasons)} unsupported call{several}", *self._reasons))
-            raise UnsupportedModel(got, where=self._name, accepted=_COVERED)
+            if self._cause is None:
+                raise UnsupportedModel(got, where=self._name, accepted=_COVERED)
+            raise UnsupportedModel(got, where=self._name, todo="Mend the lowering") from self._cause
 
     def no_tensor(self, output: Any, module: nn.Module) -> UnsupportedModel:
         """The error of a forward that returns anything but one tensor that depends on the input.
@@ -211,18 +220,24 @@ def quantised(part: nn.Module) -> bool:
     return kind.__module__.startswith("torch.") and ".quantized" in kind.__module__
 
 
-def refusal_of_error(error: Exception, operands: list[Any], given: tuple[Any, ...]) -> Refusal:
+def refusal_of_error(
+    error: Exception, operands: list[Any], given: tuple[Any, ...], lower: Callable[..., Any] | None = None
+) -> Refusal:
     """The reason for an error that a lowering, or torch, has raised at a call.
 
     Args:
         error: the error.
         operands: all values among the arguments, nested ones too.
         given: the arguments themselves.
+        lower: the lowering; None without one.
     """
-    if any(isinstance(v, Places | Mask) for v in operands):
+    if any(isinstance(v, Indices | Mask) for v in operands):
         return Refusal("never", "the places of sorted or largest entries, and comparisons, jump")
     if any(isinstance(v, Stacked) for v in given):
         return Refusal("settings", OF_STACK)
     if any(isinstance(v, BatchSize) for v in operands):
         return Refusal("settings", _OF_BATCH)
+    own = lower is None or lower.__module__.startswith("lipreg.")
+    if lower is not None and not own and (line := line_within(error, lower)):
+        return Refusal("failed", f"its lowering {lower.__name__} raises {type(error).__name__} at {line}: {error}")
     return Refusal("settings", _OWN_NAME.sub("it", str(error)) or type(error).__name__)

@@ -4,15 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypeVar, get_args
 
 from torch import nn
 
 from lipreg.errors import InvalidInput
 from lipreg.options import other_owner
 
-Lowering = Callable[..., Any]
-"""What makes a symbolic tensor of a traced call; see ``lowers``."""
+Rows = Literal["apart", "together", "own"]
+"""How calls are lowered whose activations have several rows for every point: row by row; as one tensor of all rows; or as
+they are, by a lowering that takes ``BatchGroups``."""
+APART, TOGETHER, OWN = get_args(Rows)
+
+
+@dataclass(frozen=True)
+class Lowering:
+    """What makes a symbolic tensor of a traced call; see ``lowers``.
+
+    Attributes:
+        function: that makes it.
+        rows: how calls on several rows of every point are lowered.
+        parts: whether it takes a ``Part``.
+    """
+
+    function: Callable[..., Any]
+    rows: Rows = "apart"
+    parts: bool = False
+
+    @property
+    def name(self) -> str:
+        """The name of the function, for messages."""
+        return self.function.__name__
 
 
 @dataclass(frozen=True)
@@ -30,15 +52,23 @@ class Example:
     accuracy: float = 1e-10
 
 
+F = TypeVar("F", bound=Callable[..., Any])
+
 MODULES: dict[type[nn.Module], Lowering] = {}
 """The lowerings of module classes."""
 CALLS: dict[Callable[..., Any] | str, Lowering] = {}
 """The lowerings of functions, and of tensor methods by name."""
-EXAMPLES: dict[str, Example] = {}
-"""The examples of lowerings, by the names of the functions."""
+EXAMPLES: dict[Callable[..., Any], Example] = {}
+"""The examples of lowerings, by the functions themselves: two of one name may lower two things."""
 
 
-def lowers(*targets: type[nn.Module] | Callable[..., Any] | str, example: Example | None = None, replace: bool = False):
+def lowers(
+    *targets: type[nn.Module] | Callable[..., Any] | str,
+    example: Example | None = None,
+    rows: Rows = "apart",
+    parts: bool = False,
+    replace: bool = False,
+):
     """Registers a lowering for module classes, functions, or tensor methods by name.
 
     A lowering of a module is called as ``lower(context, module, x)``; one of a function or method as
@@ -48,22 +78,30 @@ def lowers(*targets: type[nn.Module] | Callable[..., Any] | str, example: Exampl
     Args:
         *targets: the classes, functions or names of methods that the function lowers.
         example: a module that uses it; the conformance suite compares graph and module on random inputs.
+        rows: "together" for a lowering that acts on entries, or on the last axis, alone: where activations have several rows
+            for every point, one node of all rows is much faster than a node for each. "own" for one that takes the rows as
+            they are (``BatchGroups``).
+        parts: whether it takes the parts of a formula (``Part``), which are no values of their own: others refuse them.
         replace: whether it may take a target from another function; a function that is defined again, by a notebook's cell
             that runs again, may take its own.
 
     Raises:
-        InvalidInput: another function lowers a target already, or a target is nothing that a network can call.
+        InvalidInput: another function lowers a target already, a target is nothing that a network can call, or there are
+            no such ``rows``.
     """
+    if rows not in get_args(Rows):
+        raise InvalidInput(f"rows={rows!r}", where="lowers", accepted=", ".join(map(repr, get_args(Rows))))
 
-    def register(function: Lowering) -> Lowering:
+    def register(function: F) -> F:
         for target in targets:
             name, table = getattr(target, "__name__", target), _table(target)
-            if (owner := other_owner(table.get(target), function)) and not replace:
+            before = table[target].function if target in table else None
+            if (owner := other_owner(before, function)) and not replace:
                 todo = "Lower a class of your own, or register it with replace=True"
                 raise InvalidInput(f"{owner} lowers it", where=f"lowering of {name}", todo=todo)
-            table[target] = function
+            table[target] = Lowering(function, rows, parts)
         if example is not None:
-            EXAMPLES[function.__name__] = example
+            EXAMPLES[function] = example
         return function
 
     return register
@@ -92,6 +130,7 @@ class Refusal(Exception):
     Args:
         kind: "never": it is neither continuous and piecewise linear nor a function of single entries with bounded slopes.
             "not yet": no lowering is written. "replace": an equivalent is covered. "settings": other settings are covered.
+            "failed": somebody's lowering of it has an error.
         why: the reason, and what to do.
     """
 

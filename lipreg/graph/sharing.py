@@ -34,7 +34,7 @@ class _Sums(Generic[N]):
         return self._made[key][2]
 
 
-class Forth(Generic[N]):
+class SharedForward(Generic[N]):
     """The values of Affine nodes in one pass from the input on."""
 
     def __init__(self) -> None:
@@ -92,7 +92,7 @@ class Flow(Generic[N]):
         return reduce(add, (value if map is None else value.back(map) for map, value in self.parts.values()))
 
 
-class Back(Generic[N]):
+class SharedBackward(Generic[N]):
     """What flows through Affine nodes in one pass from the output back."""
 
     def __init__(self) -> None:

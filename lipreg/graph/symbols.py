@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lipreg.curves import Curve
-from lipreg.graph.batches import BatchSize
+from lipreg.graph.batch_size import BatchSize
 from lipreg.graph.bias_parts import Parts, added_up, constant_parts, mapped
 from lipreg.linalg import Diagonal, LinearMap, Shape, add, compose, identity
 
@@ -105,7 +105,7 @@ def is_zero(value: Any) -> bool:
     return isinstance(value, int | float) and value == 0
 
 
-class Places:
+class Indices:
     """The indices that ``torch.max`` and ``torch.sort`` return beside values: they jump, so no lowering takes them."""
 
 
@@ -147,5 +147,5 @@ class Part:
     at: tuple[Any, str] | None = None
 
 
-Symbolic = Symbol | Unknown | BatchSize | Places | Mask | Part
+Symbolic = Symbol | Unknown | BatchSize | Indices | Mask | Part
 """The kinds of values that depend on the input while lowering."""

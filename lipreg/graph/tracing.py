@@ -22,7 +22,7 @@ from lipreg.errors import LipregError, UnsupportedModel
 from lipreg.graph.calls import ANSWERED, CONSTANT, LINE, VALUE
 from lipreg.graph.code_lines import line_below, line_of
 from lipreg.graph.examples import Examples
-from lipreg.graph.held_state import Seen
+from lipreg.graph.held_state import ModuleState
 from lipreg.graph.inplace import without_writes
 from lipreg.graph.module_state import evaluation_mode, untouched
 from lipreg.graph.proxies import Activation, Tracing
@@ -120,7 +120,7 @@ class _Tracer(Tracing):
         self._untraced = frozenset(number_buffers)
         self.examples = Examples(module, input_shape)
         self.refused: UnsupportedModel | None = None
-        self._seen: list[tuple[str, str, Seen]] = []
+        self._seen: list[tuple[str, str, ModuleState]] = []
 
     def check_held(self) -> None:
         """Refuses a forward that changes a layer or a tensor that it uses.
@@ -163,7 +163,7 @@ class _Tracer(Tracing):
                 ) from None
             return m.forward(*args, **kwargs)
         if module_lowering(m) is not None:
-            self._seen.append((self.path_of_module(m), self._here(), Seen(m)))
+            self._seen.append((self.path_of_module(m), self._here(), ModuleState(m)))
         return super().call_module(m, m.forward, args, kwargs)
 
     def create_node(self, *args: Any, **kwargs: Any) -> torch.fx.Node:
@@ -174,7 +174,7 @@ class _Tracer(Tracing):
         node.meta[LINE] = line_below(trace.__code__)
         path, _, name = str(node.target).rpartition(".")
         if node.op == "get_attr" and not name.startswith("_tensor_constant"):  # whose values the trace keeps
-            self._seen.append((path, self._here(), Seen(self.root.get_submodule(path), name)))  # type: ignore[union-attr]
+            self._seen.append((path, self._here(), ModuleState(self.root.get_submodule(path), name)))  # type: ignore[union-attr]
         return node
 
     def create_arg(self, a: Any) -> Any:

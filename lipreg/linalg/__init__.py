@@ -10,25 +10,25 @@ from lipreg.linalg.maps import Dense, LinearMap, Shape, feed, same_entries
 from lipreg.linalg.norms import dual_norm, norm_name, parse_norm, safe_sqrt, squared_norm, vector_norm
 from lipreg.linalg.numbers import Numbers, Plain
 from lipreg.linalg.operators import attained_norm, best_direction, best_signs, has_formula, operator_norm, sign_vectors
-from lipreg.linalg.places import Places
+from lipreg.linalg.places import DecimalArithmetic
 from lipreg.linalg.power import PowerIteration
-from lipreg.linalg.rows import Entries, Rows, WholeRows, entries
+from lipreg.linalg.rows import NodeEntries, Rows, WholeRows, entries
 from lipreg.linalg.running import Running
 from lipreg.linalg.selection import Gather, Repeated, Transposed, gather
-from lipreg.linalg.spectral import SpectralNorm, spectral_norm
+from lipreg.linalg.spectral import SpectralNorm, induced_norm, spectral_norm
 from lipreg.linalg.windows import unit_windows
 
 __all__ = [
     "Composed",
     "Convolution",
+    "DecimalArithmetic",
     "Dense",
     "Diagonal",
-    "Entries",
     "Gather",
     "Limbs",
     "LinearMap",
+    "NodeEntries",
     "Numbers",
-    "Places",
     "Plain",
     "PowerIteration",
     "Repeated",
@@ -51,6 +51,7 @@ __all__ = [
     "gather",
     "has_formula",
     "identity",
+    "induced_norm",
     "is_proof",
     "is_signed_selection",
     "map_difference",

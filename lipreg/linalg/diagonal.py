@@ -66,7 +66,7 @@ class Diagonal(LinearMap):
     def row_norms(self, order: float, columns: Tensor) -> Tensor:
         return self.abs()(columns)  # one entry a row: every norm is its magnitude
 
-    def induced_norm(self, p: float, rows: Tensor, columns: Tensor) -> Tensor:
+    def largest_sum(self, p: float, rows: Tensor, columns: Tensor) -> Tensor:
         return (rows * self.abs()(columns)).flatten(1).amax(-1)
 
 

@@ -33,7 +33,7 @@ class Step(NamedTuple):
     second: int
 
 
-class Joined(LinearMap):
+class CompositeMap(LinearMap):
     """A map put together from two others: what sums and compositions have in common."""
 
     @property
@@ -127,7 +127,7 @@ class Joined(LinearMap):
         """The map with other ones in place of those that are not put together; itself where all stay."""
         replacement: dict[int, LinearMap] = {}
         for map in self._inside():
-            if not isinstance(map, Joined):
+            if not isinstance(map, CompositeMap):
                 replacement[id(map)] = change(map)
                 continue
             one, other = (replacement[id(part)] for part in map.parts)
@@ -141,7 +141,7 @@ class Joined(LinearMap):
         waiting: list[LinearMap] = [self]
         while waiting:
             map = waiting[-1]
-            missing = [part for part in map.parts if id(part) not in inside] if isinstance(map, Joined) else []
+            missing = [part for part in map.parts if id(part) not in inside] if isinstance(map, CompositeMap) else []
             if not missing:
                 inside.setdefault(id(map), map)
                 waiting.pop()
@@ -156,7 +156,7 @@ class Joined(LinearMap):
         names: dict[int, str] = {}
 
         def use(map: LinearMap) -> tuple[str, tuple[Tensor, ...]]:
-            if not isinstance(map, Joined):
+            if not isinstance(map, CompositeMap):
                 return map.description, map.entries
             if id(map) in names:
                 return names[id(map)], ()
@@ -164,7 +164,7 @@ class Joined(LinearMap):
             return f"{type(map).__name__}({map.in_shape} {map.out_shape} {layouts[id(map)]})", entries[id(map)]
 
         for map in self._inside():
-            if isinstance(map, Joined):
+            if isinstance(map, CompositeMap):
                 (one, first), (other, second) = (use(part) for part in map.parts)
                 layouts[id(map)], entries[id(map)] = f"{one} {map.word} {other}", first + second
         return layouts[id(self)], entries[id(self)]
@@ -208,7 +208,7 @@ def _plain(map: LinearMap, x: Tensor, back: bool) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Composed(Joined):
+class Composed(CompositeMap):
     """outer after inner, applied one after the other.
 
     Exact (see ``LinearMap.exact``) where every entry of the product is one product of entries, as beside a permutation;
@@ -261,7 +261,7 @@ class Composed(Joined):
 
 
 @dataclass(frozen=True)
-class Sum(Joined):
+class Sum(CompositeMap):
     """The sum of two maps between the same shapes; |first| + |second| is an upper bound of its magnitude.
 
     Attributes:

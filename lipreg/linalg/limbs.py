@@ -25,7 +25,7 @@ from lipreg.linalg.broadcasting import broadcast
 from lipreg.linalg.floats import EPS
 from lipreg.linalg.maps import LinearMap
 from lipreg.linalg.numbers import Image, Numbers
-from lipreg.linalg.places import Places, size_bits
+from lipreg.linalg.places import DecimalArithmetic, size_bits
 
 LIMBS = 10
 """Digits that are kept by default: some 200 bits."""
@@ -128,7 +128,7 @@ class Limbs(Numbers):
 
     def image(self, function: Image) -> Limbs:
         """A function of every entry, in decimals that have as many digits as are kept."""
-        places = Places(math.ceil(self.bits * self.limbs * math.log10(2.0)))
+        places = DecimalArithmetic(math.ceil(self.bits * self.limbs * math.log10(2.0)))
         least = self.top - len(self.digits) + 1
         with places.context():
             exact = function.in_places(places.decimals(self.whole(least), self.bits * least), places)
@@ -137,7 +137,7 @@ class Limbs(Numbers):
             last = top - self.limbs + 1
             whole, hit = places.whole(exact, self.bits * last)
         value, error = self.rounded()
-        off = function.off(value, error, self.error, places.promised)
+        off = function.off(value, error, self.error, places.digits)
         missed = (~torch.tensor(hit)).to(off).reshape(self.shape)
         return self._of_whole(whole, last, _above(off + missed * _power(self.bits * last), 1))
 

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from lipreg.linalg.norms import safe_sqrt
-from lipreg.linalg.spectral import spectral_norm
 
 Shape = tuple[int, ...]
 """A shape without batch dimensions."""
@@ -203,14 +202,13 @@ class LinearMap(ABC):
         weighted = self.dense().abs() * columns.flatten(1).unsqueeze(1)
         return weighted.amax(-1).reshape(-1, *self.out_shape)
 
-    def induced_norm(self, p: float, rows: Tensor, columns: Tensor) -> Tensor:
-        """|diag(rows) A diag(columns)|_{p->p} for each point of a batch.
+    def largest_sum(self, p: float, rows: Tensor, columns: Tensor) -> Tensor:
+        """|diag(rows) A diag(columns)|_{p->p} for each point of a batch: exact, one pass of |A|.
 
-        p = inf is the largest row sum, p = 1 the largest column sum: exact, one pass of |A|. p = 2 is the largest
-        singular value: see ``spectral.spectral_norm`` for what is certified and when.
+        p = inf is the largest row sum, p = 1 the largest column sum. For p = 2 see ``spectral.induced_norm``.
 
         Args:
-            p: 1, 2 or inf.
+            p: 1 or inf.
             rows: weights >= 0 of the outputs, ``(batch, *out_shape)``.
             columns: weights >= 0 of the inputs, ``(batch, *in_shape)``.
 
@@ -219,9 +217,7 @@ class LinearMap(ABC):
         """
         if p == math.inf:
             return (rows * self.abs()(columns)).flatten(1).amax(-1)
-        if p == 1.0:
-            return (columns * self.abs().transpose(rows)).flatten(1).amax(-1)
-        return spectral_norm(self, rows, columns).upper
+        return (columns * self.abs().transpose(rows)).flatten(1).amax(-1)
 
 
 def leading(x: Tensor, shape: Shape) -> tuple[int, ...]:

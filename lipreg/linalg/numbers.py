@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from lipreg.linalg.maps import LinearMap
-from lipreg.linalg.places import Places
+from lipreg.linalg.places import DecimalArithmetic
 
 
 class Image(Protocol):
@@ -28,7 +28,7 @@ class Image(Protocol):
         """The value at a number within ``error`` of z, and a bound on the error of that."""
         ...
 
-    def in_places(self, z: Sequence[Decimal], places: Places, /) -> list[Decimal]:
+    def in_places(self, z: Sequence[Decimal], places: DecimalArithmetic, /) -> list[Decimal]:
         """The values of numbers, in decimals with so many places."""
         ...
 

@@ -24,7 +24,7 @@ HALVED = 8
 ZERO, ONE = Decimal(0), Decimal(1)
 
 
-class Places:
+class DecimalArithmetic:
     """Arithmetic of decimals with a promised number of places; ``with places.context()`` around all that is computed in it.
 
     Attributes:
@@ -34,7 +34,7 @@ class Places:
     """
 
     def __init__(self, promised: int) -> None:
-        self.promised, self.carried = promised, promised + GUARD
+        self.digits, self.carried = promised, promised + GUARD
         self.far = Decimal(3 * self.carried)
         self._context = decimal.Context(
             self.carried, decimal.ROUND_HALF_EVEN, decimal.MIN_EMIN, decimal.MAX_EMAX, traps=[]

@@ -20,8 +20,7 @@ class PowerIteration:
 
     Args:
         shared: keep a few directions a map, for points that change from batch to batch; each point starts from the
-            combination of them that is best for its weights (see ``subspace``). Otherwise one vector for each point of a
-            fixed batch.
+            combination of them that is best for its weights. Otherwise one vector for each point of a fixed batch.
         first: steps of the first estimate.
     """
 
@@ -42,7 +41,7 @@ class PowerIteration:
             rows, columns: weights >= 0, ``(batch or 1, *shape)``.
         """
         if isinstance(map, Diagonal):
-            return map.induced_norm(2.0, rows, columns)
+            return (rows * map.abs()(columns)).flatten(1).amax(-1)
         _, u, v = self.iterate(name, rows.detach(), columns.detach(), map, map.transpose)
         return (rows * u * map(columns * v)).flatten(1).sum(1)
 

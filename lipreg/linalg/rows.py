@@ -16,7 +16,7 @@ from lipreg.linalg.maps import LinearMap
 
 
 @dataclass(frozen=True)
-class Entries:
+class NodeEntries:
     """Numbers of a node's entries, in the forms in which rows read them; each is made once.
 
     Attributes:
@@ -31,9 +31,9 @@ class Entries:
         return F.pad(self.numbers.flatten(3).transpose(2, 3), (0, 0, 0, 1)).contiguous()
 
 
-def entries(*numbers: Tensor) -> Entries:
+def entries(*numbers: Tensor) -> NodeEntries:
     """Entries from tensors ``(batch, *shape)``, which are read together."""
-    return Entries(torch.stack(numbers))
+    return NodeEntries(torch.stack(numbers))
 
 
 class Rows(ABC):
@@ -46,7 +46,7 @@ class Rows(ABC):
     values: Tensor
 
     @abstractmethod
-    def read(self, entries: Entries) -> Sequence[Tensor]:
+    def read(self, entries: NodeEntries) -> Sequence[Tensor]:
         """The numbers of the node's entries at the places of ``values``, with which they broadcast."""
 
     @abstractmethod
@@ -99,7 +99,7 @@ class WholeRows(Rows):
 
     values: Tensor
 
-    def read(self, entries: Entries) -> Sequence[Tensor]:
+    def read(self, entries: NodeEntries) -> Sequence[Tensor]:
         return entries.numbers.unsqueeze(2).unbind()
 
     def replaced(self, values: Tensor) -> WholeRows:

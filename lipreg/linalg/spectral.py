@@ -28,17 +28,14 @@ import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from lipreg.linalg.broadcasting import broadcast
 from lipreg.linalg.lanczos import lanczos_bound, top_vector
+from lipreg.linalg.maps import LinearMap
 from lipreg.linalg.norms import vector_norm
-
-if TYPE_CHECKING:
-    from lipreg.linalg.maps import LinearMap
 
 WIDTH = 1e-5
 """Relative width at which the certified interval of a norm is narrow enough."""
@@ -125,6 +122,20 @@ def spectral_norm(
         ends = [_gram(map, rows[i : i + 1], columns[i : i + 1]) for i in range(batch)]
         return SpectralNorm(torch.cat([high for _, high in ends]), torch.cat([low for low, _ in ends]), True)
     return _lanczos(map, rows, columns, width, failure, fresh_entropy() if entropy is None else entropy, is_over)
+
+
+def induced_norm(map: LinearMap, p: float, rows: Tensor, columns: Tensor) -> Tensor:
+    """|diag(rows) A diag(columns)|_{p->p} for each point of a batch, ``(batch,)``.
+
+    For p = 2 it is the largest singular value: see ``spectral_norm`` for what is certified and when.
+
+    Args:
+        map: A.
+        p: 1, 2 or inf.
+        rows: weights >= 0 of the outputs, ``(batch, *out_shape)``.
+        columns: weights >= 0 of the inputs, ``(batch, *in_shape)``.
+    """
+    return spectral_norm(map, rows, columns).upper if p == 2.0 else map.largest_sum(p, rows, columns)
 
 
 def direct_work(map: LinearMap) -> float:

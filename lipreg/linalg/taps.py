@@ -18,7 +18,7 @@ LANES = 4
 
 
 @dataclass(frozen=True)
-class Steps:
+class KernelSteps:
     """How a kernel moves along one dimension.
 
     Attributes:
@@ -37,7 +37,7 @@ class Steps:
     collects: bool
 
 
-def scatter_steps(length: int, taps: int, stride: int, dilation: int) -> Steps:
+def scatter_steps(length: int, taps: int, stride: int, dilation: int) -> KernelSteps:
     """The steps of a transposed convolution: place i of the window goes to stride i + dilation t for tap t.
 
     Args:
@@ -47,10 +47,10 @@ def scatter_steps(length: int, taps: int, stride: int, dilation: int) -> Steps:
     """
     last = (length - 1) * stride
     places = [(slice(None), slice(dilation * t, dilation * t + last + 1, stride)) for t in range(taps)]
-    return Steps(last + dilation * (taps - 1) + 1, places, 0, stride, dilation, collects=False)
+    return KernelSteps(last + dilation * (taps - 1) + 1, places, 0, stride, dilation, collects=False)
 
 
-def gather_steps(length: int, taps: int, stride: int, dilation: int) -> Steps:
+def gather_steps(length: int, taps: int, stride: int, dilation: int) -> KernelSteps:
     """The steps of a convolution: place i of the window goes to (i - dilation t) / stride for tap t, if that is whole.
 
     Args:
@@ -64,10 +64,10 @@ def gather_steps(length: int, taps: int, stride: int, dilation: int) -> Steps:
         count, target = len(range(first, length, stride)), before - dilation * t // stride
         places.append((slice(first, None, stride), slice(target, target + count)))
         extent = max(extent, target + count)
-    return Steps(extent, places, before, stride, dilation, collects=True)
+    return KernelSteps(extent, places, before, stride, dilation, collects=True)
 
 
-def shifted(values: Tensor, weight: Tensor, steps: list[Steps]) -> Tensor:
+def shifted(values: Tensor, weight: Tensor, steps: list[KernelSteps]) -> Tensor:
     """Images through a kernel, ``(..., *extents of the steps, channels)``.
 
     Args:
@@ -84,7 +84,7 @@ def shifted(values: Tensor, weight: Tensor, steps: list[Steps]) -> Tensor:
     return _tapped(values, weight, steps)
 
 
-def _tapped(values: Tensor, weight: Tensor, steps: list[Steps]) -> Tensor:
+def _tapped(values: Tensor, weight: Tensor, steps: list[KernelSteps]) -> Tensor:
     """``shifted`` in general: one product a tap."""
     groups, _, channels = weight.shape[:3]
     out = values.new_zeros(*values.shape[: -1 - len(steps)], *(s.extent for s in steps), groups * channels)
@@ -101,7 +101,7 @@ def _tapped(values: Tensor, weight: Tensor, steps: list[Steps]) -> Tensor:
     return out
 
 
-def _striding(values: Tensor, weight: Tensor, steps: list[Steps]) -> Tensor:
+def _striding(values: Tensor, weight: Tensor, steps: list[KernelSteps]) -> Tensor:
     """``shifted`` of a transposed convolution, not dilated along its last dimension: the taps along it are one product.
 
     Each place goes to a run of numbers, added to the results a stride at a time.

@@ -18,7 +18,7 @@ from torch import Tensor
 from lipreg.linalg.convolution import Convolution
 from lipreg.linalg.diagonal import Diagonal
 from lipreg.linalg.maps import Dense, LinearMap, Shape
-from lipreg.linalg.rows import Entries, Rows, WholeRows, entries
+from lipreg.linalg.rows import NodeEntries, Rows, WholeRows, entries
 from lipreg.linalg.taps import gather_steps, scatter_steps, shifted
 
 CUT = 16
@@ -26,7 +26,7 @@ CUT = 16
 
 
 @dataclass(frozen=True)
-class Frame:
+class WindowGeometry:
     """The places of the windows of rows.
 
     Attributes:
@@ -54,21 +54,21 @@ class Frame:
         """Whether every window is the image."""
         return self.extent == self.size and not bool(self.origin.any())
 
-    def clipped(self) -> Frame:
+    def clipped(self) -> WindowGeometry:
         """The frame with the image's own ends where its windows are at least as long."""
         long = [extent >= size for extent, size in zip(self.extent, self.size, strict=True)]
         if not any(long):
             return self
         origin = self.origin.masked_fill(torch.tensor(long, device=self.origin.device), 0)
         extents = zip(self.extent, self.size, strict=True)
-        return Frame(origin, tuple(min(pair) for pair in extents), self.shape)
+        return WindowGeometry(origin, tuple(min(pair) for pair in extents), self.shape)
 
-    def joined(self, other: Frame) -> Frame:
+    def joined(self, other: WindowGeometry) -> WindowGeometry:
         """The least frame around both."""
         origin = torch.minimum(self.origin, other.origin)
         ends = [frame.origin + torch.tensor(frame.extent, device=origin.device) for frame in (self, other)]
         extent = (torch.maximum(*ends) - origin).flatten(0, 1).amax(0)
-        return Frame(origin, tuple(extent.tolist()), self.shape).clipped()
+        return WindowGeometry(origin, tuple(extent.tolist()), self.shape).clipped()
 
 
 @dataclass(frozen=True)
@@ -83,10 +83,10 @@ class Windows(Rows):
     """
 
     values: Tensor
-    frame: Frame
+    frame: WindowGeometry
     clean: bool = False
 
-    def read(self, entries: Entries) -> Sequence[Tensor]:
+    def read(self, entries: NodeEntries) -> Sequence[Tensor]:
         table = entries.table
         if self.frame.full:
             return table[:, :, :-1].reshape(*table.shape[:2], 1, 1, *self.frame.extent, -1).unbind()
@@ -111,7 +111,7 @@ class Windows(Rows):
                 return self._convolved(map, transposed)
             case Diagonal() if map.in_shape == map.out_shape:
                 return self if map.unit else replace(self, values=self.values * self._scales(map))
-            case Dense() if not transposed and self._few(map):
+            case Dense() if not transposed and self._few():
                 return self._multiplied(map)
         return WholeRows(self.whole()).act(map, transposed)
 
@@ -143,7 +143,7 @@ class Windows(Rows):
         one, two = self.moved(frame), other.moved(frame)
         return Windows(one.values + two.values, frame, one.clean and two.clean)
 
-    def moved(self, frame: Frame) -> Windows:
+    def moved(self, frame: WindowGeometry) -> Windows:
         """The same rows in other windows; coefficients outside of these are dropped."""
         if frame is self.frame:
             return self
@@ -178,26 +178,26 @@ class Windows(Rows):
                 scatter_steps(*step) for step in zip(rows.frame.extent, kernel, map.stride, map.dilation, strict=True)
             ]
             origin = [first * stride - low for first, stride, low in zip(origin, map.stride, lows, strict=True)]
-            frame = Frame(torch.stack(origin, -1), tuple(s.extent for s in steps), map.in_shape)
+            frame = WindowGeometry(torch.stack(origin, -1), tuple(s.extent for s in steps), map.in_shape)
         else:
             # windows are to begin where the kernel does
             late = [(first + low) % stride for first, stride, low in zip(origin, map.stride, lows, strict=True)]
             if set(map.stride) != {1}:
                 extents = zip(rows.frame.extent, late, strict=True)
                 extent = tuple(length + int(more.amax()) for length, more in extents)
-                rows = rows.moved(Frame(rows.frame.origin - torch.stack(late, -1), extent, map.in_shape))
+                rows = rows.moved(WindowGeometry(rows.frame.origin - torch.stack(late, -1), extent, map.in_shape))
             extents = zip(rows.frame.extent, kernel, map.stride, map.dilation, strict=True)
             steps, origin = [gather_steps(*step) for step in extents], rows.frame.origin.unbind(-1)
             origin = [
                 torch.div(first + low, stride, rounding_mode="floor") - step.before
                 for first, stride, low, step in zip(origin, map.stride, lows, steps, strict=True)
             ]
-            frame = Frame(torch.stack(origin, -1), tuple(s.extent for s in steps), map.out_shape)
+            frame = WindowGeometry(torch.stack(origin, -1), tuple(s.extent for s in steps), map.out_shape)
         weight = map.weight.unflatten(0, (map.groups, -1))
         out = shifted(rows.values, weight if transposed else weight.transpose(1, 2), steps)
         return Windows(out, frame).moved(frame.clipped())
 
-    def _few(self, map: Dense) -> bool:
+    def _few(self) -> bool:
         """Whether multiplying the columns that windows touch is less work than all, cutting them out included."""
         rows, window = self.values.shape[:3].numel(), math.prod(self.frame.extent)
         places = len(self.frame.origin.flatten(0, 1).unique(dim=0))
@@ -247,4 +247,4 @@ def unit_windows(places: Tensor, channels: Tensor, shape: Shape, like: Tensor) -
     origin = torch.stack([places // step % n for step, n in zip(steps, size, strict=True)], -1)
     values = like.new_zeros(*channels.shape, shape[0]).scatter_(3, channels.unsqueeze(-1), 1.0)
     values = values.reshape(*channels.shape, *(1 for _ in size), shape[0])
-    return Windows(values, Frame(origin, tuple(1 for _ in size), shape), clean=True)
+    return Windows(values, WindowGeometry(origin, tuple(1 for _ in size), shape), clean=True)

@@ -102,7 +102,7 @@ def padding(node: OnnxNode) -> nn.Module:
         before[axis], after[axis] = pads[i], pads[len(axes) + i]
     dims = example.dim() - 2
     if any((*before[:2], *after[:2])) or dims not in _PADS or min(*before, *after) < 0:
-        raise NotRead("of the batch, of channels, or by less than nothing")
+        raise NotRead("of the batch, of channels, or by a negative amount")
     return _padded(before[2:], after[2:], filled)
 
 

@@ -39,11 +39,13 @@ class Encoding:
         program: maximises the dual norm of the gradient of the functionals over the region.
         folded: the network that it is made of; its units' binaries are ``program.columns["a"]``, displacements ``["d"]``.
         loss: how far its objective may be below the true one, as far as the offset does not include that yet.
+        left_out: what there was no time for in the bounds on gradients that enter it.
     """
 
     program: Program
     folded: FoldedValues
     loss: float = 0.0
+    left_out: str = ""
 
     @property
     def units(self) -> UnstableUnits:
@@ -109,7 +111,7 @@ def encode(
         tied = {name: np.asarray(block)[None] for name, block in cost.items()}
         tied["functional"] = tied.get("functional", 0.0) - proved_bounds[None]
         program.at_most(tied, loss - offset)  # rounding may put a program's point above the bounds on the network
-    return Encoding(program.program(cost, offset + loss), network)
+    return Encoding(program.program(cost, offset + loss), network, left_out=bounds.left_out)
 
 
 def encode_rise(analysis: Analysis, row: int, budget: Budget | None = None) -> Encoding:
@@ -239,7 +241,7 @@ def _backward(program: Assembly, g: AffineGradient, bounds: GradientBounds, fami
     program.at_most({"w": (on_w, -1.0), "functional": g.on_c, "a": high}, high - g.constant)
     if "w" in program:
         most, least = np.maximum(bounds.unit_upper, 0.0), np.minimum(bounds.unit_lower, 0.0)
-        family.tie(program, "w", most, least)
+        family.add_linking_rows(program, "w", most, least)
 
 
 Objective = tuple[dict[str, np.ndarray], float]
@@ -260,7 +262,7 @@ def _total(program: Assembly, g: AffineGradient, bounds: GradientBounds, family:
     program.at_most({"size": 1.0, "w": -on_w, "functional": -g.on_c, "positive": -2 * low}, g.constant - 2 * low)
     program.at_most({"size": 1.0, "w": on_w, "functional": g.on_c, "positive": -2 * high}, -g.constant)
     if len(low):
-        family.tie(program, "size", np.maximum(-bounds.lower, bounds.upper)[:, mixed])
+        family.add_linking_rows(program, "size", np.maximum(-bounds.lower, bounds.upper)[:, mixed])
     return {name: block for name, block in cost.items() if name in program}, offset
 
 
@@ -278,5 +280,5 @@ def _largest(program: Assembly, g: AffineGradient, bounds: GradientBounds, famil
     program.at_most({"y": 1.0, "select": -high}, 0.0)
     program.at_most({"y": -1.0, "select": low}, 0.0)
     program.at_most({"y": 1.0, "w": -SparseMatrix.of(g.on_w), "functional": -g.on_c, "select": -low}, g.constant - low)
-    family.tie(program, "y", np.maximum(most, 0.0))
+    family.add_linking_rows(program, "y", np.maximum(most, 0.0))
     return {"y": np.ones(len(high))}, 0.0

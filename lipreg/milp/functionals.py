@@ -81,7 +81,7 @@ class FunctionalFamily:
         # sums over the rows add a rounding a row, of which those of the rows themselves allow for SPARE
         return float(of_rows.sum()) * (1.0 + len(self) / SPARE)
 
-    def tie(self, program: Assembly, name: str, most: np.ndarray, least: np.ndarray | None = None) -> None:
+    def add_linking_rows(self, program: Assembly, name: str, most: np.ndarray, least: np.ndarray | None = None) -> None:
         """Adds rows that bound variables by those of the functional selected: name <= sum_k t_k most_k.
 
         They cut the relaxation, in which the functional is a mixture. Nothing for a single functional, whose bounds are
@@ -105,7 +105,7 @@ def families(local: Analysis) -> tuple[Analysis, list[FunctionalFamily]]:
     Each functional is a family of its own, an operator norm being the largest over its outputs or sign vectors
     (``PlacedProblem.scalarised``). Where sign vectors are too many for that, one family has them all.
     """
-    apart = local.derived(_scalarised) or local
+    apart = local.memoised(_scalarised) or local
     rows = range(apart.placed.rows.shape[1])
     if apart.placed.problem.output.joint:
         return apart, [FunctionalFamily(tuple(rows), signs=True)]

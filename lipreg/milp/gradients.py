@@ -40,30 +40,35 @@ class GradientBounds:
     Attributes:
         lower, upper: with respect to the inputs that are measured, times their weights, ``(rows, inputs)``.
         unit_lower, unit_upper: with respect to the outputs of the unstable units, ``(rows, units)``.
+        left_out: what there was no time for.
     """
 
     lower: np.ndarray
     upper: np.ndarray
     unit_lower: np.ndarray
     unit_upper: np.ndarray
+    left_out: str = ""
 
     def of(self, rows: list[int]) -> GradientBounds:
         """The bounds for some of the functionals."""
-        return GradientBounds(self.lower[rows], self.upper[rows], self.unit_lower[rows], self.unit_upper[rows])
+        return GradientBounds(
+            self.lower[rows], self.upper[rows], self.unit_lower[rows], self.unit_upper[rows], self.left_out
+        )
 
 
 def gradient_bounds(analysis: Analysis, budget: Budget | None = None) -> GradientBounds:
-    """Bounds on every row's gradients at a single point, which are made once and dropped with the analysis.
+    """Bounds on every row's gradients at a single point, which the analysis keeps as it keeps linear bounds.
 
     Args:
         analysis: of a single point.
-        budget: started, of their linear bounds; None for no limit.
+        budget: started, of their linear bounds; None for that of the analysis.
     """
-    return analysis.derived(_gradient_bounds, budget)
+    return analysis.within(budget).memoised(_gradient_bounds, is_cut=lambda bounds: bool(bounds.left_out))
 
 
-def _gradient_bounds(analysis: Analysis, budget: Budget | None) -> GradientBounds:
-    bounds, units = linear_jacobian(analysis, budget).bounds, unstable_units(analysis)
+def _gradient_bounds(analysis: Analysis) -> GradientBounds:
+    linear, units = linear_jacobian(analysis), unstable_units(analysis)
+    bounds = linear.bounds
     rows, weights = analysis.placed.rows.shape[1], analysis.placed.weights[0].flatten().double().numpy()
     lower, upper = ((end[0].flatten(1).numpy() * weights)[:, weights > 0] for end in bounds[0])
     unit_lower, unit_upper = np.zeros((rows, len(units))), np.zeros((rows, len(units)))
@@ -72,4 +77,4 @@ def _gradient_bounds(analysis: Analysis, budget: Budget | None) -> GradientBound
         positions = units.position[at]
         unit_lower[:, at] = low[0].flatten(1).numpy()[:, positions]
         unit_upper[:, at] = high[0].flatten(1).numpy()[:, positions]
-    return GradientBounds(lower, upper, unit_lower, unit_upper)
+    return GradientBounds(lower, upper, unit_lower, unit_upper, linear.left_out)

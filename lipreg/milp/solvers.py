@@ -6,17 +6,17 @@ import concurrent.futures
 import importlib.util
 import math
 import threading
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from lipreg.budget import AnyOf, Budget
 from lipreg.errors import MissingExtra
 from lipreg.milp.program import Program, SolverOutcome
-from lipreg.options import Registry, instance
+from lipreg.options import Named, Registry, instance
 from lipreg.results import Status
 
 GAP = 1e-7
@@ -70,20 +70,22 @@ class Found:
     nodes: int = 0
 
 
-class Solver(ABC):
+class Solver(Named):
     """A MIP and LP solver. Subclasses set the attributes and ``run`` a scaled program; ``solve`` is the same for all.
 
     Attributes:
-        name: what users and records call it; set by ``register_solver``.
         package: the module that it imports when it is first used.
         extra: the extra of lipreg that installs the package; empty when lipreg itself does.
         finest: the smallest tolerance of rows and integers that it takes.
     """
 
-    name: str
     package: ClassVar[str]
     extra: ClassVar[str] = ""
     finest: ClassVar[float]
+
+    @staticmethod
+    def registry() -> Registry[Any]:
+        return SOLVERS
 
     @abstractmethod
     def version(self) -> str:
@@ -157,6 +159,9 @@ class Solver(ABC):
             answer = _in_own_thread(lambda: self.run(scaled.program, limits, options), ctrl_c)
         except Exception as error:  # an engine that fails is a result; Ctrl-C is no Exception
             return early_outcome(Status.FAILED, f"{type(error).__name__}: {error}", bound=trivial)
+        unread = _unread(answer, len(program.cost))
+        if unread:
+            return early_outcome(Status.FAILED, unread, bound=trivial)
         # recomputed here, so that no offset or sense convention of the engine's own enters
         point = None if answer.point is None else answer.point * scaled.columns
         incumbent = -math.inf if point is None else float(program.cost @ point + program.offset)
@@ -180,7 +185,7 @@ class Solver(ABC):
         )
 
 
-SOLVERS: Registry[Solver] = Registry("solver", instance)
+SOLVERS: Registry[Solver] = Registry("solver", instance, base=Solver)
 """The solvers by name."""
 register_solver = SOLVERS.register
 """The decorator that registers a Solver class under a name."""
@@ -215,17 +220,37 @@ def _installed(solver: Solver) -> bool:
 
 def _in_own_thread(run: Callable[[], Found], ctrl_c: threading.Event) -> Found:
     """The engine's answer. Ctrl-C sets the event, waits for the engine to end, and is raised again."""
-    pool = concurrent.futures.ThreadPoolExecutor(1)
-    future = pool.submit(run)
-    pool.shutdown(wait=False)
+    future: concurrent.futures.Future[Found] = concurrent.futures.Future()
+
+    def work() -> None:
+        try:
+            future.set_result(run())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(
+        target=work, daemon=True
+    ).start()  # an engine that never ends does not keep the process from ending
     try:
         while not future.done():  # in steps: an engine's own signal handler may not wake a waiting thread
             concurrent.futures.wait([future], timeout=0.2)
         return future.result()
     except KeyboardInterrupt:
         ctrl_c.set()
-        concurrent.futures.wait([future])
+        while not future.done():  # until a second Ctrl-C
+            concurrent.futures.wait([future], timeout=0.2)
         raise
+
+
+def _unread(answer: Any, columns: int) -> str:
+    """What keeps an engine's answer from being read; empty for nothing."""
+    if not isinstance(answer, Found):
+        return f"run returned {answer!r:.80}, a {type(answer).__name__}, where a Found is wanted"
+    if answer.point is None:
+        return ""
+    if np.shape(answer.point) != (columns,):
+        return f"a point of shape {np.shape(answer.point)} for {columns} columns"
+    return "" if np.isfinite(answer.point).all() else "NaN or infinity among the numbers of the point"
 
 
 def _malformed(program: Program) -> str:

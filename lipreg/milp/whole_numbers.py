@@ -95,7 +95,44 @@ class WholeNumbers:
         return WholeNumbers(self.whole @ (whole if back else whole.T), self.exponent + exponent)
 
 
-class CellRows(WithoutCurves, WithoutPools, Forward[WholeNumbers]):
+class WholeForms(WithoutCurves, Forward[WholeNumbers]):
+    """Carries values forward as linear forms of some columns, exactly; subclasses say what a nonlinear unit is.
+
+    Args:
+        budget: started; ends a pass early.
+        columns: how many there are; constants are entries of the last one.
+    """
+
+    def __init__(self, budget: Budget, columns: int) -> None:
+        self.budget, self.width = budget, columns
+
+    def affine(self, index: int, node: Affine, values: Mapping[int, WholeNumbers]) -> WholeNumbers | None:
+        if len(values) < len(node.sources):
+            return None
+        total = WholeNumbers(np.zeros((self.width, math.prod(node.shape)), dtype=object), 0)
+        for map, part in node.bias_of or ((None, node.bias),):
+            whole, exponent = integers(part.flatten().numpy())
+            constant = np.zeros((self.width, len(whole)), dtype=object)
+            constant[-1] = whole
+            alone = WholeNumbers(constant, exponent)
+            total = (alone if map is None else map.exact_form.through(alone, self.act)) + total
+        for source, map in node.terms():
+            self.budget.check()
+            total = map.exact_form.through(values[source], self.act) + total
+        return total
+
+    def act(self, map: LinearMap, x: WholeNumbers, back: bool) -> WholeNumbers:
+        """A x, or A^T x for ``back``, of a map of the network.
+
+        Args:
+            map: A.
+            x: what it acts on, one column each.
+            back: whether its transpose acts.
+        """
+        return x.mapped(map, back)
+
+
+class CellRows(WithoutPools, WholeForms):
     """Carries every node forward as linear forms of some columns on the cell; ``rows`` are the forms above 0 in the cell.
 
     Args:
@@ -110,24 +147,9 @@ class CellRows(WithoutCurves, WithoutPools, Forward[WholeNumbers]):
     def __init__(
         self, analysis: Analysis, units: UnstableUnits, pattern: np.ndarray, budget: Budget, columns: int
     ) -> None:
-        self.analysis, self.units, self.pattern, self.budget = analysis, units, pattern, budget
-        self.width = columns
+        super().__init__(budget, columns)
+        self.analysis, self.units, self.pattern = analysis, units, pattern
         self.rows: list[np.ndarray] = []
-
-    def affine(self, index: int, node: Affine, values: Mapping[int, WholeNumbers]) -> WholeNumbers | None:
-        if len(values) < len(node.sources):
-            return None
-        total = WholeNumbers(np.zeros((self.width, math.prod(node.shape)), dtype=object), 0)
-        for map, part in node.bias_of or ((None, node.bias),):
-            whole, exponent = integers(part.flatten().numpy())
-            constant = np.zeros((self.width, len(whole)), dtype=object)
-            constant[-1] = whole
-            alone = WholeNumbers(constant, exponent)
-            total = (alone if map is None else map.exact_form.through(alone, _act)) + total
-        for source, map in node.terms():
-            self.budget.check()
-            total = map.exact_form.through(values[source], _act) + total
-        return total
 
     def relu(self, index: int, node: Relu, value: WholeNumbers) -> WholeNumbers | None:
         on, at = stably_active(self.analysis, node), self.units.of(index)
@@ -140,7 +162,3 @@ class CellRows(WithoutCurves, WithoutPools, Forward[WholeNumbers]):
             return None
         factor, exponent = integers(phase_slopes(on, node).numpy())
         return WholeNumbers(value.whole * factor, value.exponent + exponent)
-
-
-def _act(map: LinearMap, x: WholeNumbers, back: bool) -> WholeNumbers:
-    return x.mapped(map, back)

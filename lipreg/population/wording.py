@@ -70,7 +70,7 @@ def population_sentences(of: Drawn) -> list[str]:
     size, drawn = counted(of.sample.size, "point"), len(of.sample.drawn)
     if drawn == of.sample.size:
         every = f"all {size}" if drawn > 1 else "the only point"
-        whole = f"what follows is about {every}, and nothing of it hangs on a draw"
+        whole = f"what follows is about {every}, and none of it depends on a draw"
         return [f"{every} of the data set {'were' if drawn > 1 else 'was'} audited", whole, *_statements(of, 1)]
     count = statements(bool(of.figure), of.above, of.over_constant is not None)
     surely = f"a confidence of {percent(of.sample.confidence)} over the draw"

@@ -18,7 +18,7 @@ from lipreg.quantities.query import Query
 from lipreg.regions import PlacedRegion
 
 
-class Attack(OfLoss):
+class AttackQuantity(OfLoss):
     """The loss at a point of the region that is searched without gradient, minus the loss at the data point.
 
     Both are of the network in evaluation mode: without dropout, with running statistics. In a network without these, with

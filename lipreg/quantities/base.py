@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -15,7 +15,7 @@ from lipreg.quantities.query import Query
 from lipreg.results import Certificate
 
 
-class Quantity(Optioned, ABC):
+class Quantity(Optioned):
     """A number at each reference point that training can lower, differentiable in the network's parameters.
 
     Subclasses are frozen dataclasses: their fields are the options, plain data that fits into a config file. They keep
@@ -30,6 +30,10 @@ class Quantity(Optioned, ABC):
     reads_labels: ClassVar[bool] = False
     from_below: ClassVar[bool] = False
     draws: ClassVar[bool] = False
+
+    @staticmethod
+    def registry() -> Registry[Any]:
+        return QUANTITIES
 
     @property
     def label(self) -> str:
@@ -60,7 +64,9 @@ class Quantity(Optioned, ABC):
         """
 
 
-QUANTITIES: Registry[Quantity] = Registry("quantity")
+QUANTITIES: Registry[Quantity] = Registry("quantity", base=Quantity)
+"""The quantities by name."""
+"""The quantities by name."""
 register = QUANTITIES.register
 
 

@@ -10,7 +10,14 @@ import torch
 from torch import Tensor
 
 from lipreg.bounds import ROW_MEMORY, Analysis
-from lipreg.estimators import Bound, BoundEstimator, Step, differentiable_bound, differentiable_names, live_analysis
+from lipreg.estimators import (
+    Bound,
+    BoundEstimator,
+    PenaltyQuestion,
+    differentiable_bound,
+    differentiable_names,
+    live_analysis,
+)
 from lipreg.estimators.recipe import ALL
 from lipreg.graph import Graph
 from lipreg.problem import LocalLipschitz
@@ -74,7 +81,7 @@ class UpperBound(Quantity):
         chain, methods = query.network_state.chain, self.recipe.methods
         if chain is not None:
             arguments = query.problem, query.x, query.labels, methods, query.power, query.constants
-            bounds = self.method.closed_form(Step(chain, *arguments))
+            bounds = self.method.own_closed_form(PenaltyQuestion(chain, *arguments))
             if bounds is not None:
                 return bounds
         return self.method.bound(self._analysis(query))

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from lipreg.quantities.attacks import Attack, uphill
+from lipreg.quantities.attacks import AttackQuantity, uphill
 from lipreg.quantities.base import register
 from lipreg.quantities.query import Query
 
 
 @register("fgsm")
 @dataclass(frozen=True)
-class FastGradientSign(Attack):
+class FastGradientSign(AttackQuantity):
     """loss(x') - loss(x), x' one step of the region's size uphill from x.
 
     In l_inf x' is x + radius * sign(gradient), cut to the data range. Both losses are of the network in evaluation mode:

@@ -16,6 +16,7 @@ from lipreg.quantities.base import Quantity
 from lipreg.quantities.query import Query
 
 Loss = Literal["cross_entropy", "binary", "squared"]
+"""Which loss: of classes, of labels in {0, 1}, or of values."""
 _WHERE = "a quantity made of the loss"
 
 

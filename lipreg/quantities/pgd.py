@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lipreg.options import check_count
-from lipreg.quantities.attacks import Attack, uphill
+from lipreg.quantities.attacks import AttackQuantity, uphill
 from lipreg.quantities.base import register
 from lipreg.quantities.query import Query
 
@@ -18,7 +18,7 @@ STRIDE = 2.5
 
 @register("pgd")
 @dataclass(frozen=True)
-class ProjectedGradient(Attack):
+class ProjectedGradient(AttackQuantity):
     """loss(x') - loss(x), x' the end of some steps uphill from a random point of the region, each brought back into it.
 
     Both losses are of the network in evaluation mode: without dropout, with running statistics. With weight 1.0 and all

@@ -15,7 +15,7 @@ from lipreg.records.kinds import (
 )
 from lipreg.records.lines import READABLE, SCHEMA, DamagedLine, from_line, to_line
 from lipreg.records.once import each_once
-from lipreg.records.training import EpochRecord, NewerRun, RunRecord
+from lipreg.records.training import EpochRecord, NewerRun, RunRecord, started_now
 
 __all__ = [
     "EXACT",
@@ -43,5 +43,6 @@ __all__ = [
     "from_line",
     "read_records",
     "read_sources",
+    "started_now",
     "to_line",
 ]

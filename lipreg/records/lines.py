@@ -21,11 +21,13 @@ from lipreg.records.kinds import (
 from lipreg.records.training import EpochRecord, NewerRun, RunRecord
 from lipreg.results import EXACT_TOLERANCE, Certificate, Status, meet
 
-SCHEMA = 7
-READABLE = (1, 2, 3, 4, 5, 6, 7)
+SCHEMA = 8
+"""The schema of the records that are written."""
+READABLE = (1, 2, 3, 4, 5, 6, 7, 8)
 """Schemas that can be read. What a record of an earlier one lacks is empty: run ids and recipes in schema 1, the
 calibration of outputs and attacks in 1 and 2, derivatives before 4, draws from a data set before 5, certificates
-before 6, points outside of their region, reference points and the classes there, command and commit before 7."""
+before 6, points outside of their region, reference points and the classes there, command and commit before 7. Before 8 no
+work has the status "memory limit": it is "time limit" or "bounded" there."""
 
 _COUNTS = ("epoch", "point", "seconds", "step", "start_epoch", "points", "error", "factor", "loss", "accuracy")
 _CHOICES = {"certificate": tuple(Certificate), "status": tuple(Status), "weights": WEIGHTS}

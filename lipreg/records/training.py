@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from lipreg.invocation import command, commit
+
+
+def started_now() -> str:
+    """``RunRecord.started`` of a part that begins now: to the microsecond, as a short run is begun twice within a second."""
+    return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
 @dataclass(frozen=True)
@@ -25,7 +31,7 @@ class RunRecord:
         recipe: ``Bound.describe()`` of that bound; empty without a penalty.
         twin_id: ``id`` of the twin, where its records were there when the run began.
         start_epoch: completed epochs when this part began: 0, or its checkpoint's; what was recorded of later ones is void.
-        started: when this part began, UTC, ISO 8601.
+        started: when this part began, UTC, ISO 8601 (``started_now``); two parts of a run differ in it.
         process: the process that wrote it, as "pid 123 on host".
         versions: of the software that trained.
         metric: name of the logged metric that reports show beside the constants; empty takes what fits.

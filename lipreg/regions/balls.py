@@ -7,6 +7,7 @@ import numbers
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, ClassVar
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 from lipreg.errors import InvalidInput
 from lipreg.linalg.floats import cast_above, cast_below
 from lipreg.linalg.norms import norm_name
+from lipreg.numbers import single
 from lipreg.regions.placed import PlacedRegion
 from lipreg.regions.reference import check_reference_points, check_resolved, rounding_slack
 from lipreg.words import written
@@ -50,10 +52,13 @@ class Region(ABC):
 
 def as_float(value: Any) -> Any:
     """Real numbers of any kind as floats, infinity where no float holds them; anything else as it is."""
-    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+    one = single(value)
+    if not isinstance(one, numbers.Real | Decimal) or isinstance(one, bool):
         return value
+    if isinstance(one, Decimal) and one.is_nan():
+        return math.nan
     try:
-        return float(value)
+        return float(one)
     except OverflowError:
         return math.inf
 

@@ -28,7 +28,8 @@ from lipreg.reporting.wording import at_most, between, distance, measured
 from lipreg.transfer import Metric, Pair, Side, find_pair
 from lipreg.words import capitalised, counted, plain, written
 
-WIDE, NARROW = (9.2, 7.4), (3.8, 7.4)
+WIDE = (9.2, 7.4)
+"""The size of a figure of several panels, in inches."""
 
 _ROLES = ("regularised", "twin")
 _LINE: dict[str, Any] = {"marker": "o", "markersize": 3, "linewidth": 1.6}

@@ -94,7 +94,7 @@ def _head(run: RecordedRun, bounds: set[str], with_auto_value: bool) -> str:
         named = quantities(record) in run.course  # a course says what was penalised where that was changed
         head = penalty if not run.course else run.course if named else f"{quantities(record)}, {run.course}"
     if len(bounds) > 1 and str(record.bound) not in head:
-        head = f"{head}, held against {record.bound}" if penalty else f"{record.bound}, {head}"
+        head = f"{head}, compared with {record.bound}" if penalty else f"{record.bound}, {head}"
     return head
 
 

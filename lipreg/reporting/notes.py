@@ -10,7 +10,8 @@ from lipreg.reporting.rows import VALUES, calibrated_name, closed_by, task
 from lipreg.reporting.wording import epochs, nearest, which_weights
 from lipreg.transfer import Comparison, RunFigures
 from lipreg.transfer.radius import radius_in_units, radius_meaning
-from lipreg.words import counted, plain, written
+from lipreg.transfer.sides import CUT
+from lipreg.words import counted, plain, shortened, written
 
 WHICH = (
     "Divide all logits of a network by 100, and it decides as before: scale-free figures stay what they are, while bound, "
@@ -146,10 +147,11 @@ def _missing(sides: Sequence[RunFigures]) -> list[str]:
             if read(side) is None and any(read(other) is not None for other in sides)
         ]
         if lacks:
-            lack = f"The records of {plain(side.run, 40)} tell of no {' and no '.join(lacks)}"
-            texts.append(
-                f"{lack}: an audit by this version, with labels and data to calibrate with, adds what is n/a here."
-            )
+            lack = f"The records of {shortened(side.run, 40)} tell of no {' and no '.join(lacks)}"
+            adds = "an audit by this version, with labels and data to calibrate with, adds"
+            if lacks == ["attack"] and any(point.record.status in CUT for point in side.points):
+                adds = "an audit whose budget has time for it, or one by this version, adds"
+            texts.append(f"{lack}: {adds} what is n/a here.")
     return texts
 
 

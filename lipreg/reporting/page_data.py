@@ -32,7 +32,7 @@ from lipreg.results import Status
 from lipreg.runs import RecordedRun
 from lipreg.transfer import Comparison, Interval, Metric, PointFigures, RunFigures, Side
 from lipreg.transfer.radius import radius_in_units
-from lipreg.words import plain
+from lipreg.words import plain, shortened, shortened_apart
 
 _Place = tuple[str, str, str]
 _PLAIN = ("epoch", "point", "label", "lower", "upper", "seconds", "margin", "correct", "resumed")
@@ -57,25 +57,28 @@ def page_data(entries: Sequence[Entry], on_progress: ProgressCallback | None = N
     question_numbers = {frozen(question): number for number, question in enumerate(questions)}
     rows = _rows(list(shown.values()))
     number = {id(record): row for row, record in enumerate(record for _, record in rows)}
+    labels = shortened_apart([entry.label for entry in entries], 120)
+    grouped = seed_groups(entries)
+    groups = zip(grouped, shortened_apart([group.name for group in grouped], 120), strict=True)
     return {
         "questions": [_sentence(entries, question) for question in questions],
         "entries": [
-            _entry(entry, mixed)
+            _entry(entry, label, mixed)
             | {
                 "question": question_numbers[frozen(entry.pair.question)],
                 "sides": [numbers[_place(entry, s)] for s in entry.sides],
             }
-            for entry in entries
+            for entry, label in zip(entries, labels, strict=True)
         ],
         "facets": facets(entries) if len(entries) > 1 else {},
         "groups": [
             {
                 "question": question_numbers[frozen(group.question)],
-                "name": plain(group.name, 120),
+                "name": name,
                 "runs": len(group.members),
                 "cells": {title: cell._asdict() for title, cell in group.cells(heading).items()},
             }
-            for group in seed_groups(entries)
+            for group, name in groups
         ],
         "groupColumns": columns(heading),
         "metric": plain(heading, 60),
@@ -113,12 +116,12 @@ def _in_words(question: Mapping[str, Any]) -> str:
     return f"{head} over {region.get('kind', 'a region')}{size}{cut}; input distances in l{question.get('p', 'p')}{measured}"
 
 
-def _entry(entry: Entry, mixed: bool) -> dict[str, Any]:
+def _entry(entry: Entry, label: str, mixed: bool) -> dict[str, Any]:
     record = entry.mine.run.record
     has_weight = record.of_training and not (entry.mine.run.course or isinstance(record, NewerRun))
     return {
-        "label": plain(entry.label, 120),
-        "id": plain(record.id or entry.label, 120),
+        "label": label,
+        "id": plain(record.id, 120) or label,
         "trained": entry.pair.of_trainings,
         "seed": record.seed,
         "changed": bool(entry.mine.run.course),
@@ -210,7 +213,7 @@ def _sides(
 
 def _side(side: Side, rows: Mapping[int, int]) -> dict[str, Any]:
     return {
-        "name": plain(side.run.label, 80),
+        "name": shortened(side.run.label, 80),
         "file": plain(side.run.source, 300),
         "course": [_means(figures) for figures in side.trajectory],
         "metric": [{"epoch": epoch, "value": value} for epoch, value in sorted(side.metric.items())],

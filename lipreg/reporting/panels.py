@@ -138,7 +138,9 @@ def picture(values: Any, shape: Sequence[int], low: Any = None, high: Any = None
     """An input as an image of bytes, enlarged if it is small; None for shapes that are no image.
 
     Args:
-        values, shape, low, high: as for ``pixels``.
+        values: its entries, as ``shape`` says or flat.
+        shape: ``(height, width)``, ``(1 or 3, height, width)``, or ``(n,)`` for a square of at least 4 x 4 pixels.
+        low, high: what is black and white; None for the least and the largest value.
     """
     image = pixels(values, shape, low, high)
     if image is None:

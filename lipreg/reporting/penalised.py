@@ -46,14 +46,14 @@ def bound_description(record: RunRecord, bound: str) -> str:
 
     Returns:
         "affine_relu, the bound that the penalty lowers", or, where that is something else, "affine_relu, the bound it is
-        held against (penalised: jacobian, an estimate)".
+        compared with (penalised: jacobian, an estimate)".
     """
     first = (_penalties(record) or [{}])[0]
     if isinstance(record, NewerRun):
-        return f"{plain(bound, 40)}, the bound it is held against (penalised: {NEWER})"
+        return f"{plain(bound, 40)}, the bound it is compared with (penalised: {NEWER})"
     if _name(first, bound) == plain(bound, 40) and _kind(first, bound) == "a bound":
         return f"{plain(bound, 40)}, the bound that the penalty lowers" if record.of_training else plain(bound, 40)
-    return f"{plain(bound, 40)}, the bound it is held against (penalised: {penalised(record, bound)})"
+    return f"{plain(bound, 40)}, the bound it is compared with (penalised: {penalised(record, bound)})"
 
 
 def penalty_key(record: RunRecord) -> Hashable:

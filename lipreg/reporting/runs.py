@@ -100,7 +100,7 @@ def _find_entries(
         raise InvalidInput(
             f"metric={metric!r}, which no run has logged",
             where="report",
-            accepted=", ".join(logged) or "None, as no metric was logged",
+            accepted=", ".join(logged) or "no metric, as no run has logged any",
         )
     pairs = [_RunPair(run, *_twin(run, runs)) for run in runs if run.record.twin is not None or run.penalised]
     taken = {id(run) for pair in pairs for run in (pair.run, pair.twin)}

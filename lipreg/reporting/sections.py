@@ -60,8 +60,8 @@ def _compared(entry: Entry, last: Comparison) -> str:
     when = "" if last.epoch is None else f"After {epochs(last.epoch)}."
     conditions = " ".join(words for words in (f"{last.likeness.shared}.", when, *weights) if words)
     lowered, bound = penalised(entry.mine.run.record, last.bound_name), plain(last.bound_name, 40)
-    against = "" if lowered == bound else f", held against {bound}"
-    subject = f"penalty on {lowered + against}" if last.epoch is not None else f"held against {bound}"
+    against = "" if lowered == bound else f", compared with {bound}"
+    subject = f"penalty on {lowered + against}" if last.epoch is not None else f"compared with {bound}"
     pair = (
         f'<span class="run">{_named(last.roles[0].capitalize(), mine.run)}</span>: {text(subject)}. '
         f'<span class="twin">{_named("Twin", entry.pair.twin.run.label)}</span>: {text(conditions)}'

@@ -9,7 +9,7 @@ from lipreg.reporting.notes import doubts, notes, which
 from lipreg.reporting.rows import comparison_blocks
 from lipreg.reporting.verdicts import judgement, movement_lines
 from lipreg.transfer import Comparison
-from lipreg.words import aligned, plain
+from lipreg.words import aligned, plain, shortened_apart
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -57,7 +57,7 @@ def comparison_text(comparison: Comparison) -> str:
 
 
 def _headings(comparison: Comparison, separator: str = "\n") -> tuple[str, str, str]:
-    names = [plain(figures.run, 40) for figures in (comparison.regularised, comparison.twin)]
+    names = shortened_apart([figures.run for figures in (comparison.regularised, comparison.twin)], 40)
     roles = [
         role if role == name else f"{role}{separator}{name}" for role, name in zip(comparison.roles, names, strict=True)
     ]

@@ -8,7 +8,7 @@ from lipreg.reporting.rows import VALUES, task
 from lipreg.reporting.wording import between, distance, epochs, nearest, percent_between, share_between
 from lipreg.transfer import CalibratedMovement, Comparison, Interval, Movement
 from lipreg.transfer.incomplete import listed_epochs
-from lipreg.words import plain
+from lipreg.words import shortened_apart
 
 HOW = "LipschitzAudit records it, by validation data or ScaleFree(calibration=(x, y)); compare takes calibration=(x, y)"
 """The advice on what adds a calibration."""
@@ -57,7 +57,7 @@ def judgement(comparison: Comparison) -> str:
     if epoch is None or (comparison.at_the_end and not comparison.untrained):
         return verdict(comparison)
     mine, twin = map(listed_epochs, comparison.audited)
-    names = [plain(figures.run, 40) for figures in (comparison.regularised, comparison.twin)]
+    names = shortened_apart([figures.run for figures in (comparison.regularised, comparison.twin)], 40)
     audited = f"{names[0]!r} was audited after {mine}; its twin {names[1]!r} after {twin}."
     if comparison.untrained:
         return f"No verdict: the untrained networks are compared, which no penalty has moved. {audited}"

@@ -84,6 +84,8 @@ def by_levels(network: FoldedNetwork) -> bool:
     counted = torch.ones(network.count, dtype=torch.bool, device=network.tied.device)
     counted[network.tied[1]] = False  # these lie on the hyperplanes of others
     every, first = int(counted.sum()), int(counted[network.levels[0]].sum())
+    if every >= 5 and 2 * network.inputs >= every:  # at least half of the patterns may be cells: every - 1 bits
+        return False
     return _bits(every, network.inputs) < BITS_PER_UNIT * every and _bits(first, network.inputs) <= CELLS
 
 

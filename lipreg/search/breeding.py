@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lipreg.search.screen import Screen
+from lipreg.search.screen import PointEvaluator
 
 
 def offspring(
-    screen: Screen, points: Tensor, spread: Tensor, count: int, generator: torch.Generator
+    screen: PointEvaluator, points: Tensor, spread: Tensor, count: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Points of the region bred from others, of which the first have more offspring.
 

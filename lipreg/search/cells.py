@@ -9,6 +9,7 @@ evaluated again by the network.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -19,6 +20,9 @@ from lipreg.linalg import squared_norm
 
 MARGIN = 1e-3
 """How far inside a cell its point is wanted, as a part of each unit's range."""
+
+PASS_NUMBERS = 2**20
+"""Numbers that the gradients of neighbouring patterns take together, between two looks at whether the time is over."""
 
 LOOKS = 4
 """Steps of a projection from one look at whether it has ended to the next."""
@@ -93,6 +97,25 @@ def neighbour_patterns(phase: Tensor) -> Tensor:
     beside = phase.repeat(phase.shape[1], 1)
     beside.diagonal().neg_()
     return beside
+
+
+def neighbour_norms(network: FoldedNetwork, phase: Tensor, is_over: Callable[[], bool]) -> tuple[Tensor, Tensor]:
+    """The neighbouring patterns of one, ``(n, n)``, and the largest norm of each, ``(n,)``: 0 of those not reached in time.
+
+    Args:
+        network: the folded network.
+        phase: the pattern, ``(1, n)``.
+        is_over: called between parts of the work; True ends it early.
+    """
+    beside = neighbour_patterns(phase)
+    norms = network.z.constant.new_zeros(len(beside))
+    at_once = max(1, PASS_NUMBERS // (network.rows * (network.count + network.inputs)))
+    for first in range(0, len(beside), at_once):
+        if first and is_over():
+            break
+        some = slice(first, first + at_once)
+        norms[some] = network.gradient_norms(beside[some]).amax(-1)
+    return beside, norms
 
 
 def fixed_forms(network: FoldedNetwork, phase: Tensor) -> tuple[Tensor, Tensor]:

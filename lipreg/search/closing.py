@@ -13,7 +13,7 @@ class Closing(Enum):
     BOUNDS = "contradicting bounds of pre-activations or inputs"
     CUTS = "multipliers of cuts that have no point in common"
     INTERVALS = "intervals of the gradient"
-    PRODUCT = "the gradient with known phases multiplied out"
+    PRODUCT = "the gradient with fixed phases multiplied out"
     MAX_CUT = "weights of the max-cut relaxation"
     SWITCHES = "multipliers of the switches"
     CELL = "an activation cell, attained or without a point"

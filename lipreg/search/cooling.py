@@ -10,7 +10,7 @@ STEPS = 24
 
 
 @dataclass(frozen=True)
-class Cooling:
+class AnnealingSchedule:
     """A geometric schedule of temperatures and step lengths.
 
     Attributes:
@@ -31,5 +31,5 @@ class Cooling:
             yield hot * (cold / hot) ** way, far * (near / far) ** way
 
 
-WIDE = Cooling(STEPS, (0.5, 0.01), (0.25, 0.01))
-FINE = Cooling(STEPS // 2, (0.1, 0.01), (0.05, 0.002))
+WIDE = AnnealingSchedule(STEPS, (0.5, 0.01), (0.25, 0.01))
+FINE = AnnealingSchedule(STEPS // 2, (0.1, 0.01), (0.05, 0.002))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lipreg.linalg.floats import EPS, SPARE
 from lipreg.regions.ball_in_box import project, support_above
-from lipreg.search.rises import Rises, ShellNodes
+from lipreg.search.rises import OutputDifferences, ShellNodes
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Directions:
     upper: Tensor
 
     @classmethod
-    def of(cls, rises: Rises, nodes: ShellNodes) -> Directions:
+    def of(cls, rises: OutputDifferences, nodes: ShellNodes) -> Directions:
         """What nodes leave of the directions: no component is larger than its own end over the distance."""
         near, far = nodes.near.unsqueeze(-1), nodes.far.unsqueeze(-1)
         lower, upper = nodes.d_lower / rises.units, nodes.d_upper / rises.units

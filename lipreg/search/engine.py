@@ -33,7 +33,7 @@ from lipreg.search.outcome import SearchOutcome, SearchProgress, unbegun
 from lipreg.search.pointed import PointedSearch
 from lipreg.search.refolding import carry_over
 from lipreg.search.relaxed import relaxed_bound
-from lipreg.search.worth import Worth
+from lipreg.search.worth import StepBenefit
 
 MIN_CHILDREN = 16
 """Open children below which a round branches once more, as far as its nodes go; fewer where a round takes fewer nodes."""
@@ -67,7 +67,7 @@ class Search(BaseSearch[Nodes]):
         self.incumbent = Incumbent(task.attain, task.lower, start)
         self.cells: dict[bytes, CellStatus] = {}
         self.tightened = self.network.domain.sections is not None  # over a cone every range has 0 inside
-        self.forward, self.relaxation = Worth(), Worth()
+        self.forward, self.relaxation = StepBenefit(), StepBenefit()
         self.local_search_after = LONG
         self.paired = False
 
@@ -132,7 +132,7 @@ class Search(BaseSearch[Nodes]):
 
         Without them nodes are kept that hold no point, and units that are decided count as unstable.
         """
-        if not self.forward.pays():
+        if not self.forward.worthwhile():
             apply_phases(self.network, nodes)
             nodes = self._nonempty(nodes, ~contradictory(nodes), Closing.BOUNDS)
             return nodes, (nodes.d_lower + nodes.d_upper) / 2
@@ -168,7 +168,7 @@ class Search(BaseSearch[Nodes]):
         while bound is not None:
             nodes, kept = self._lowered(nodes, bound, network.rounding[nodes.row], next(closings))
             before, bound = bound[kept], _next(stages, kept) if len(nodes) else None
-        if len(nodes) and (network.q is not None or (network.p != 1.0 and self.relaxation.pays())):
+        if len(nodes) and (network.q is not None or (network.p != 1.0 and self.relaxation.worthwhile())):
             bound = relaxed_bound(network, nodes, cutoff, self.budget)
             self.relaxation.lowered(before, bound, cutoff)
             nodes, _ = self._lowered(nodes, bound, network.rounding[nodes.row], Closing.SWITCHES)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from lipreg.folding import FoldedNetwork
-from lipreg.search.cells import CellForms, neighbour_patterns
+from lipreg.search.cells import CellForms, neighbour_norms
 
 ROUNDS = 120
 """Steps of a projection."""
@@ -42,13 +42,13 @@ def greedy_search(
     Args:
         network: the folded network.
         displacement: where to start, ``(m,)``.
-        is_over: called before every projection; True ends it early.
+        is_over: called before every projection, and on the way to the worths; True ends it early.
         draws: of a first pass whose worths are disturbed, which the others start from wherever it ends; None for passes
             that only go on as long as the gradient grows.
     """
     value = 0.0 if draws is not None else _value(network, displacement)
     while not is_over():
-        wanted, worth = _worths(network, displacement)
+        wanted, worth = _worths(network, displacement, is_over)
         if draws is not None:
             drawn = torch.randn(len(wanted), generator=draws, dtype=torch.float64)
             worth, draws = worth * (NOISE * drawn).exp().to(worth), None
@@ -64,11 +64,11 @@ def _value(network: FoldedNetwork, displacement: Tensor) -> float:
     return float(network.gradient_norms(network.phases(displacement.unsqueeze(0))).amax())
 
 
-def _worths(network: FoldedNetwork, displacement: Tensor) -> tuple[Tensor, Tensor]:
+def _worths(network: FoldedNetwork, displacement: Tensor, is_over: Callable[[], bool]) -> tuple[Tensor, Tensor]:
     """The better phase of each unit where the others are those of a point, and by how much it is better, ``(n,)``."""
     phase = network.phases(displacement.unsqueeze(0))
     value = network.gradient_norms(phase).amax()
-    gain = network.gradient_norms(neighbour_patterns(phase)).amax(-1) - value
+    gain = neighbour_norms(network, phase, is_over)[1] - value
     return torch.where(gain > 0, -phase[0], phase[0]), gain.abs()
 
 

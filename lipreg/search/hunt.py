@@ -18,8 +18,8 @@ from torch import Tensor
 from lipreg.bounds import Analysis
 from lipreg.graph import node_size
 from lipreg.search.breeding import offspring
-from lipreg.search.cooling import FINE, WIDE, Cooling
-from lipreg.search.screen import AIMS, Screen
+from lipreg.search.cooling import FINE, WIDE, AnnealingSchedule
+from lipreg.search.screen import AIMS, PointEvaluator
 from lipreg.search.wanted import SETS, wanted_signs
 
 POINTS = 512
@@ -29,6 +29,7 @@ FACES = 128
 MORE = 16
 """Times as many random points in every further turn, up to what ``DRAWN`` numbers pay for, and four times as many then."""
 DRAWN = 2**23
+"""Numbers up to which a turn draws more points than the one before."""
 KEPT = 64
 """The best points that a hunt goes on from."""
 ASCENTS = 32
@@ -56,7 +57,7 @@ FIRST |= {"climbed": (6 * WIDE.steps, ASCENTS), "refined": (6 * FINE.steps, ASCE
 """Passes of the first turn of a kind, about, and the points of each."""
 
 
-class Hunt:
+class WitnessSearch:
     """The state of a hunt: the best points so far, all with different promises.
 
     Args:
@@ -71,7 +72,7 @@ class Hunt:
         looked_at: how many points were.
     """
 
-    def __init__(self, screen: Screen, generator: torch.Generator, drawn: int = POINTS) -> None:
+    def __init__(self, screen: PointEvaluator, generator: torch.Generator, drawn: int = POINTS) -> None:
         self.screen, self.generator, self.drawn, self.looked_at = screen, generator, drawn, 0
         center, affine = screen.region.center, not any(bool(units.any()) for units in screen.unstable.values())
         self.settled = affine and not (screen.pointed or screen.graph.pools() or screen.graph.curves())
@@ -97,7 +98,7 @@ class Hunt:
         """The largest value that one of its points promises."""
         return float(self.values[0])
 
-    def turn(self, is_over: Callable[[], bool]) -> None:
+    def round(self, is_over: Callable[[], bool]) -> None:
         """One turn of the kind whose turn it is.
 
         Args:
@@ -122,7 +123,7 @@ class Hunt:
         """
         done = 0
         while done < turns and not self.settled and self.best < upper and not is_over():
-            self.turn(is_over)
+            self.round(is_over)
             done += 1
         return done
 
@@ -135,7 +136,7 @@ class Hunt:
             self._remaining = numbers - self.screen.work
             if min(DRAWN, self._cost[self._next()]) > self._remaining:
                 break
-            self.turn(is_over)
+            self.round(is_over)
         self._remaining = math.inf
 
     def _next(self) -> str:
@@ -191,11 +192,11 @@ class Hunt:
         self.take(self.points)
         self._ascend(self.points[:ASCENTS], self.choice[:ASCENTS], FINE, is_over)
 
-    def _ascend(self, x: Tensor, choice: Tensor, course: Cooling, is_over: Callable[[], bool]) -> None:
+    def _ascend(self, x: Tensor, choice: Tensor, course: AnnealingSchedule, is_over: Callable[[], bool]) -> None:
         for temperature, step in course:
             if is_over():
                 return
-            gradient = self.screen.uphill(x, choice, temperature)
+            gradient = self.screen.surrogate_gradient(x, choice, temperature)
             x = self.screen.inside(x + self.screen.extent(x) * step * gradient.sign())
             self._enter(x, self.screen.values(x, choice), choice)
 
@@ -231,7 +232,7 @@ class Hunt:
         for _ in range(AIMED):
             if is_over():
                 return
-            x = self.screen.along(x, choice)
+            x = self.screen.points_along_gradient(x, choice)
             choice = choice.repeat_interleave(AIMS)
             values = self.screen.values(x, choice)
             self._enter(x, values, choice)

@@ -10,9 +10,9 @@ from torch import Tensor
 from lipreg.bounds import Analysis
 from lipreg.folding import FoldedNetwork
 from lipreg.search.greedy_search import greedy_search
-from lipreg.search.hunt import GAIN, Hunt, first_turn
+from lipreg.search.hunt import GAIN, WitnessSearch, first_turn
 from lipreg.search.local_search import local_search
-from lipreg.search.screen import Screen
+from lipreg.search.screen import PointEvaluator
 
 LOCAL_SEARCH_STEPS = 400
 HUNTED = 1.0 / 24.0
@@ -38,7 +38,7 @@ class Incumbent:
         self.attain, self.value, self.best = attain, value, best
         self._searched_from: Tensor | None = None
         self._again, self._draws = 0, torch.Generator().manual_seed(0)
-        self._hunt: Hunt | None = None
+        self._hunt: WitnessSearch | None = None
         self._offered = 0.0
 
     def offer(self, network: FoldedNetwork, point: Tensor) -> None:
@@ -73,7 +73,7 @@ class Incumbent:
         if self._hunt is None:
             if first_turn(local) > paid:
                 return
-            self._hunt = Hunt(Screen(local, memory), local.placed.region.generators(0)[0])
+            self._hunt = WitnessSearch(PointEvaluator(local, memory), local.placed.region.generators(0)[0])
         if self.best is not None and self.value > self._hunt.best:
             self._hunt.take(network.domain.points(self.best.unsqueeze(0)))
         self._hunt.within(paid, is_over)
@@ -102,12 +102,12 @@ class Incumbent:
         self._searched_from = self.best
 
 
-def fresh_start(hunt: Hunt, is_over: Callable[[], bool]) -> Tensor:
+def fresh_start(hunt: WitnessSearch, is_over: Callable[[], bool]) -> Tensor:
     """Where ascents from fresh random points end, as a point of the region, ``(1, *shape)``.
 
     Most of the points that the hunt goes on from have one origin; this one has another.
     """
-    other = Hunt(hunt.screen, hunt.generator)
+    other = WitnessSearch(hunt.screen, hunt.generator)
     with torch.no_grad():
         other.wide_ascents(is_over)
     return other.best_points(1)

@@ -15,7 +15,7 @@ from lipreg.milp.steepest import Multipliers, Piece, steepest
 from lipreg.search.cells import fixed_forms
 from lipreg.search.directions import Directions
 from lipreg.search.rise_forms import RiseForms, rise_forms
-from lipreg.search.rises import Rises, ShellNodes
+from lipreg.search.rises import OutputDifferences, ShellNodes
 from lipreg.search.shells import shell_nodes
 
 ON_KINK = 1e-7
@@ -26,7 +26,7 @@ INWARD = 16.0
 """How much nearer to the reference point than a point of it a piece begins."""
 
 
-def settle_piece(rises: Rises, node: ShellNodes, budget: Budget) -> tuple[float, Tensor | None]:
+def settle_piece(rises: OutputDifferences, node: ShellNodes, budget: Budget) -> tuple[float, Tensor | None]:
     """An upper bound on the quotients of one node with all phases fixed, and a displacement that nearly attains it.
 
     The bound is far below 0 where the multipliers prove the piece empty, and inf where the engine fails, or where the piece
@@ -54,7 +54,7 @@ def settle_piece(rises: Rises, node: ShellNodes, budget: Budget) -> tuple[float,
     return upper, u / t * rises.units * node.far
 
 
-def _piece(rises: Rises, node: ShellNodes, form: RiseForms) -> Piece:
+def _piece(rises: OutputDifferences, node: ShellNodes, form: RiseForms) -> Piece:
     network, domain, far = rises.network, rises.network.domain, float(node.far)
     matrix, _ = fixed_forms(network, node.phase)
     constant, lost = rises.offsets(node.phase)
@@ -79,7 +79,7 @@ def _piece(rises: Rises, node: ShellNodes, form: RiseForms) -> Piece:
     )
 
 
-def _cone(rises: Rises, node: ShellNodes, form: RiseForms, directions: Directions) -> Piece:
+def _cone(rises: OutputDifferences, node: ShellNodes, form: RiseForms, directions: Directions) -> Piece:
     """The directions of a piece from the reference point on: what goes through that point cuts them, at any distance.
 
     The rise is at most its form's, which has no constant above 0; cuts with slack at the reference point are left out.
@@ -131,7 +131,7 @@ def _evaluated(piece: Piece, directions: Directions, multipliers: Multipliers) -
     return bound if math.isfinite(bound) else math.inf
 
 
-def phases_at(rises: Rises, d: Tensor) -> list[Tensor]:
+def phases_at(rises: OutputDifferences, d: Tensor) -> list[Tensor]:
     """The phases ``(n,)`` at a displacement ``(m,)``, and those with one of the units switched that are on their kinks."""
     network = rises.network
     phase = network.phases(d.unsqueeze(0))[0]
@@ -147,7 +147,7 @@ def phases_at(rises: Rises, d: Tensor) -> list[Tensor]:
     return phases
 
 
-def piece_at(rises: Rises, d: Tensor, phase: Tensor) -> ShellNodes:
+def piece_at(rises: OutputDifferences, d: Tensor, phase: Tensor) -> ShellNodes:
     """The node of one linear piece, for the functional that is steepest at a displacement, from near its distance on.
 
     Args:

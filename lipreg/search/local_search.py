@@ -11,7 +11,7 @@ from collections.abc import Callable
 from torch import Tensor
 
 from lipreg.folding import FoldedNetwork
-from lipreg.search.cells import CellForms, neighbour_patterns
+from lipreg.search.cells import CellForms, neighbour_norms
 
 TRIED = 16
 """Neighbours that are tried together."""
@@ -31,7 +31,7 @@ def local_search(network: FoldedNetwork, displacement: Tensor, steps: int, is_ov
         network: the folded network.
         displacement: where to start, ``(m,)``.
         steps: most that are made.
-        is_over: called before every look around; True ends it early.
+        is_over: called on the way around a point, and before every step; True ends it early.
 
     Returns:
         The best displacement seen, ``(m,)``.
@@ -39,8 +39,7 @@ def local_search(network: FoldedNetwork, displacement: Tensor, steps: int, is_ov
     phase = network.phases(displacement.unsqueeze(0))
     value = float(network.gradient_norms(phase).amax())
     for _ in range(steps):
-        beside = neighbour_patterns(phase)
-        promised = network.gradient_norms(beside).amax(-1)
+        beside, promised = neighbour_norms(network, phase, is_over)
         order = promised.argsort(descending=True)
         order = order[promised[order] > value * (1.0 + GAIN)]
         for index in order[: 2 * TRIED].split(TRIED):

@@ -9,7 +9,7 @@ from typing import Generic, Self, TypeVar
 import torch
 from torch import Tensor
 
-from lipreg.bounds import Vectors
+from lipreg.bounds import MixingVectors
 from lipreg.folding import FoldedNetwork
 
 
@@ -47,6 +47,8 @@ class Nodes:
         return len(self.row)
 
     def __getitem__(self, index: Tensor | slice) -> Self:
+        if isinstance(index, Tensor) and index.dtype == torch.bool:
+            index = index.nonzero().flatten()  # once, and not for each of the tensors
         return type(self)(*(getattr(self, f.name)[index] for f in fields(self)))
 
     @property
@@ -67,7 +69,7 @@ class Nodes:
         def repeated(tensor: Tensor) -> Tensor:
             return tensor.expand(count, -1).clone()
 
-        start = Vectors.start(count, network.count, 1 if network.q is None else network.rows, uppers.float())
+        start = MixingVectors.start(count, network.count, 1 if network.q is None else network.rows, uppers.float())
         return Nodes(
             phase=torch.zeros(count, network.count, dtype=torch.int8, device=uppers.device),
             row=torch.arange(count, device=uppers.device),
@@ -77,7 +79,7 @@ class Nodes:
             z_upper=repeated(network.z_upper),
             d_lower=repeated(network.domain.lower),
             d_upper=repeated(network.domain.upper),
-            vectors=torch.cat([start.along, start.free], 1),
+            vectors=torch.cat([start.directions, start.input_vectors], 1),
             unit_gaps=torch.ones(count, network.count, device=uppers.device),
             exclusive=torch.zeros(count, network.exclusive.shape[1], device=uppers.device),
         )

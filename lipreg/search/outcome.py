@@ -65,7 +65,7 @@ class SearchOutcome:
 
 def unbegun(over: OutOfBudget | None = None) -> str:
     """The message about a search that ended before its first program or node."""
-    return f"{NOT_BEGUN}: {'no time was left for it' if over is None else no_search_message(over)}"
+    return f"{NOT_BEGUN}: {'no time was left' if over is None else no_search_message(over)}"
 
 
 def no_search_message(over: OutOfBudget) -> str:

@@ -24,10 +24,10 @@ from lipreg.search.nodes import Frontier
 from lipreg.search.outcome import SearchOutcome
 from lipreg.search.quotients import quotient_bound
 from lipreg.search.rise_forms import rise_forms
-from lipreg.search.rises import Rises, ShellNodes
+from lipreg.search.rises import OutputDifferences, ShellNodes
 from lipreg.search.secants import secant_bound
 from lipreg.search.shells import descend, narrow, roots
-from lipreg.search.worth import Worth
+from lipreg.search.worth import StepBenefit
 
 AT_ONCE = (4, 256)
 """Fewest and most nodes a round: their forms are of few rows, so more of them at once cost less. Measured: 96 take a fifth
@@ -53,11 +53,11 @@ class PointedSearch(BaseSearch[ShellNodes]):
         local, budget = task.local, task.budget
         # phases fold as they do for the regional constant: where one is fixed the secant is the slope
         regional = replace(local.placed, problem=replace(local.placed.problem, scope="regional"))
-        self.rises = Rises.of(local, fold(local.for_question(regional), budget)).to(task.device)
+        self.rises = OutputDifferences.of(local, fold(local.for_question(regional), budget)).to(task.device)
         network = self.rises.network
         self.attain, self.value = task.attain, task.lower
         self.best = None if task.start is None else network.domain.of(task.start.to(task.device))[0]
-        self.together = Worth()
+        self.together = StepBenefit()
         nodes = roots(self.rises, task.uppers.to(task.device).repeat(2))
         super().__init__(task, network, Frontier(nodes, budget.memory))
 
@@ -116,7 +116,7 @@ class PointedSearch(BaseSearch[ShellNodes]):
         narrow(self.rises, nodes, forms)
         kept = ~contradictory(nodes) & (nodes.near <= nodes.far)
         nodes, forms = self._nonempty(nodes, kept, Closing.BOUNDS), forms[kept]
-        if len(nodes) and self.together.pays():
+        if len(nodes) and self.together.worthwhile():
             before, count = nodes.unstable.sum(-1), len(nodes)
             tighten_together(self.network, nodes, forms)
             kept = ~contradictory(nodes)

@@ -22,7 +22,7 @@ from lipreg.search.directions import Directions
 from lipreg.search.forward_bounds import SLACK, Forms
 from lipreg.search.multipliers import binding
 from lipreg.search.rise_forms import RiseForms
-from lipreg.search.rises import Rises, ShellNodes
+from lipreg.search.rises import OutputDifferences, ShellNodes
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class _Perspective:
 
 
 def quotient_bound(
-    rises: Rises,
+    rises: OutputDifferences,
     nodes: ShellNodes,
     forms: list[RiseForms],
     cuts: Forms,

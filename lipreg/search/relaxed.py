@@ -12,7 +12,7 @@ import math
 import torch
 from torch import Tensor
 
-from lipreg.bounds import Exclusive, Switches, Vectors, lifted_bound
+from lipreg.bounds import Exclusive, MixingVectors, Switches, lifted_bound
 from lipreg.budget import BYTES_PER_NUMBER, UNLIMITED, Budget
 from lipreg.folding import FoldedNetwork
 from lipreg.linalg import has_formula, operator_norm
@@ -54,12 +54,12 @@ def node_switches(network: FoldedNetwork, nodes: Nodes) -> tuple[Switches, Tenso
         into * real.unsqueeze(1),
         out + unit @ on_free,
         max(1, len(network.levels)),
-        _exclusive(network, phase, place, real),
+        _exclusive(network, phase, place),
     )
     return switches, place
 
 
-def _exclusive(network: FoldedNetwork, phase: Tensor, place: Tensor, real: Tensor) -> Exclusive | None:
+def _exclusive(network: FoldedNetwork, phase: Tensor, place: Tensor) -> Exclusive | None:
     """The sides that are exclusive of units that are both unstable: the others' phases imply it already."""
     if not network.exclusive.shape[1]:
         return None
@@ -135,16 +135,20 @@ def _together(network: FoldedNetwork, nodes: Nodes, cutoff: float, budget: Budge
     switches, place = node_switches(network, nodes)
     units, columns = network.count, switches.out_free.shape[-1]
     index = place.unsqueeze(-1).expand(-1, -1, nodes.vectors.shape[-1])
-    exclusive = None if switches.exclusive is None else nodes.exclusive * switches.exclusive.real
-    vectors = Vectors(nodes.vectors.gather(1, index), nodes.vectors[:, units : units + columns].clone(), exclusive)
+    exclusive = None if switches.exclusive is None else nodes.exclusive * switches.exclusive.valid
+    vectors = MixingVectors(
+        nodes.vectors.gather(1, index), nodes.vectors[:, units : units + columns].clone(), exclusive
+    )
     switched = network.p == math.inf, network.q == 1.0
     relaxation = lifted_bound(switches, vectors, *switched, cutoff, nodes.depth == 0, budget, CLOSE)
     bound = relaxation.bound
-    nodes.vectors.scatter_(1, index, vectors.along)
-    nodes.vectors[:, units : units + columns] = vectors.free
+    nodes.vectors.scatter_(1, index, vectors.directions)
+    nodes.vectors[:, units : units + columns] = vectors.input_vectors
     if vectors.exclusive is not None:
         nodes.exclusive = vectors.exclusive
-    nodes.unit_gaps = torch.zeros_like(nodes.unit_gaps).scatter(1, place, relaxation.between.to(nodes.unit_gaps))
+    nodes.unit_gaps = torch.zeros_like(nodes.unit_gaps).scatter(
+        1, place, relaxation.branching_scores.to(nodes.unit_gaps)
+    )
     leaf = ~nodes.unstable.any(-1)
     if network.q is not None and leaf.any():
         matrix = switches.out_free[leaf].mT

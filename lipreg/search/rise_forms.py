@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lipreg.linalg.floats import EPS, SPARE
-from lipreg.search.rises import Rises, ShellNodes
+from lipreg.search.rises import OutputDifferences, ShellNodes
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class _Lines:
     doubt: Tensor
 
 
-def _lines(rises: Rises, nodes: ShellNodes, own_side: bool) -> _Lines:
+def _lines(rises: OutputDifferences, nodes: ShellNodes, own_side: bool) -> _Lines:
     y, lower, upper = rises.y, nodes.z_lower, nodes.z_upper
     zero, one = torch.zeros_like(lower), torch.ones_like(lower)
     unstable = nodes.unstable & (lower < 0) & (upper > 0)
@@ -70,7 +70,7 @@ def _lines(rises: Rises, nodes: ShellNodes, own_side: bool) -> _Lines:
     )
 
 
-def rise_forms(rises: Rises, nodes: ShellNodes, own_side: bool) -> RiseForms:
+def rise_forms(rises: OutputDifferences, nodes: ShellNodes, own_side: bool) -> RiseForms:
     """Forms above each node's rise.
 
     Args:

@@ -44,7 +44,7 @@ class ShellNodes(Nodes):
 
 
 @dataclass(frozen=True)
-class Rises:
+class OutputDifferences:
     """The rises of one point, R functionals and then their negatives.
 
     Attributes:
@@ -71,7 +71,7 @@ class Rises:
     cone: float
 
     @classmethod
-    def of(cls, local: Analysis, network: FoldedNetwork) -> Rises:
+    def of(cls, local: Analysis, network: FoldedNetwork) -> OutputDifferences:
         """Those of a single-point analysis; ``network`` is folded from it."""
         placed, domain, output = local.placed, network.domain, network.output
         units = placed.counts.flatten()[domain.movable].to(network.z.constant)
@@ -94,7 +94,7 @@ class Rises:
             float(placed.region.cone_radius(placed.problem.p, scaled)[0]),
         )
 
-    def to(self, device: torch.device | str) -> Rises:
+    def to(self, device: torch.device | str) -> OutputDifferences:
         """The same on another device."""
         moved = {f.name: getattr(self, f.name).to(device) for f in fields(self) if f.name not in ("farthest", "cone")}
         return replace(self, **moved)

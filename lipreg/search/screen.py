@@ -28,7 +28,7 @@ NEAREST = 1e-6
 """Of the largest distance: quotients over shorter steps count as nothing."""
 
 
-class Screen:
+class PointEvaluator:
     """One point's question, for points ``(k, *shape)`` of its region.
 
     A choice ``(k,)`` says which functional counts of each point; where the question takes the norm of one operator, there is
@@ -113,7 +113,7 @@ class Screen:
         at = choice.split([len(some) for some in parts])
         return torch.cat([self._promised(some, own).amax(-1) for some, own in zip(parts, at, strict=True)])
 
-    def uphill(self, x: Tensor, choice: Tensor, temperature: float) -> Tensor:
+    def surrogate_gradient(self, x: Tensor, choice: Tensor, temperature: float) -> Tensor:
         """Gradients at x of what is promised, ``(k, *shape)``.
 
         Regional promises are constant on each cell, so every derivative 1[z > 0] is taken as sigmoid(z / t), and each choice
@@ -127,7 +127,7 @@ class Screen:
         """
         return self._over(x, choice, 2, lambda some, own: self._smoothed(some, own, temperature))
 
-    def along(self, x: Tensor, choice: Tensor) -> Tensor:
+    def points_along_gradient(self, x: Tensor, choice: Tensor) -> Tensor:
         """Points that lie from the reference point as the gradients at x point, ``(k AIMS, *shape)``, of the rises alone.
 
         If the network were affine, the steepest quotient would lie that way: along the gradient for p = 2, along its signs
@@ -157,7 +157,7 @@ class Screen:
         far = far.repeat_interleave(AIMS // len(far)).reshape(tall)
         return self.inside((self.region.center.unsqueeze(1) + aims * far * self.extent(x).unsqueeze(1)).flatten(0, 1))
 
-    def gains(self, x: Tensor, choice: Tensor) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
+    def switch_gains(self, x: Tensor, choice: Tensor) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
         """For each Relu the signs of its units at x, and what switching each alone would add to first order, at most what it
         does; ``(k, *shape)`` each."""
         self.work += 4 * self.numbers(len(x))

@@ -15,7 +15,7 @@ from torch import Tensor
 from lipreg.bounds.intervals import Ends
 from lipreg.search.directions import Directions
 from lipreg.search.gradients import GradientIntervals, passed_back
-from lipreg.search.rises import Rises, ShellNodes
+from lipreg.search.rises import OutputDifferences, ShellNodes
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Secants:
     half: Tensor
 
 
-def secants(rises: Rises, nodes: ShellNodes) -> Secants:
+def secants(rises: OutputDifferences, nodes: ShellNodes) -> Secants:
     """(relu(z) - relu(y)) / (z - y) grows with z and with y: from the least to the most of both."""
     lower = torch.where(nodes.phase == 1, nodes.z_lower.clamp(min=0.0), nodes.z_lower)
     upper = torch.where(nodes.phase == -1, nodes.z_upper.clamp(max=0.0), nodes.z_upper)
@@ -50,7 +50,7 @@ def _secant(y: Tensor, z: Tensor) -> Tensor:
     )
 
 
-def secant_bound(rises: Rises, nodes: ShellNodes, directions: Directions) -> Tensor:
+def secant_bound(rises: OutputDifferences, nodes: ShellNodes, directions: Directions) -> Tensor:
     """Upper bounds on each node's quotients, ``(N,)``, without the network's rounding.
 
     Args:
@@ -74,7 +74,7 @@ def secant_bound(rises: Rises, nodes: ShellNodes, directions: Directions) -> Ten
     return directions.of_intervals(flipped * offset, spread)
 
 
-def _gradients(rises: Rises, row: Tensor, a: Secants) -> GradientIntervals:
+def _gradients(rises: OutputDifferences, row: Tensor, a: Secants) -> GradientIntervals:
     least, most = a.middle - a.half, a.middle + a.half
 
     def passed(low: Tensor, high: Tensor, level: Tensor) -> Ends:

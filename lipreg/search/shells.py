@@ -10,7 +10,7 @@ from torch import Tensor
 from lipreg.linalg import vector_norm
 from lipreg.linalg.floats import EPS, SPARE
 from lipreg.search.forward_bounds import Forms, contradictory, tighten
-from lipreg.search.rises import Rises, ShellNodes
+from lipreg.search.rises import OutputDifferences, ShellNodes
 
 RATIO = 3.0
 """Outer over inner distance from which on a node is split in two shells before any of its units."""
@@ -24,7 +24,7 @@ RADII = 40
 """Distances that are tried for the innermost shell, spaced geometrically from the region's largest down to 1e-8 of it."""
 
 
-def roots(rises: Rises, uppers: Tensor) -> ShellNodes:
+def roots(rises: OutputDifferences, uppers: Tensor) -> ShellNodes:
     """Two shells for each rise: about the reference point, as far as no units but those with kinks at it are unstable, and
     the rest."""
     network, count = rises.network, len(uppers)
@@ -46,7 +46,7 @@ def roots(rises: Rises, uppers: Tensor) -> ShellNodes:
     return ShellNodes.join([replace(part, row=rows) for part in parts])
 
 
-def shell_nodes(rises: Rises, uppers: Tensor, near: Tensor, far: Tensor) -> ShellNodes:
+def shell_nodes(rises: OutputDifferences, uppers: Tensor, near: Tensor, far: Tensor) -> ShellNodes:
     """Nodes of the first rise between two distances, with nothing decided.
 
     Args:
@@ -77,7 +77,7 @@ def shell_nodes(rises: Rises, uppers: Tensor, near: Tensor, far: Tensor) -> Shel
     )
 
 
-def narrow(rises: Rises, nodes: ShellNodes, forms: Forms) -> None:
+def narrow(rises: OutputDifferences, nodes: ShellNodes, forms: Forms) -> None:
     """Narrows the distances of nodes, in place, to what their boxes and each of their cuts leave.
 
     Args:
@@ -98,7 +98,7 @@ def narrow(rises: Rises, nodes: ShellNodes, forms: Forms) -> None:
         nodes.near = torch.maximum(nodes.near, from_cuts / wide)
 
 
-def descend(rises: Rises, nodes: ShellNodes) -> ShellNodes:
+def descend(rises: OutputDifferences, nodes: ShellNodes) -> ShellNodes:
     """Splits nodes, and their children, until there are ``MIN_CHILDREN``: a round costs a few nodes as much as many.
 
     Args:
@@ -119,7 +119,7 @@ def _wide(nodes: ShellNodes) -> Tensor:
     return (nodes.far > RATIO * nodes.near) & (nodes.near > 0)
 
 
-def split(rises: Rises, nodes: ShellNodes) -> ShellNodes:
+def split(rises: OutputDifferences, nodes: ShellNodes) -> ShellNodes:
     """The children of nodes: two shells where the distances are far apart, else both phases of a unit."""
     radial = _wide(nodes)
     shells, others = nodes[radial], nodes[~radial]

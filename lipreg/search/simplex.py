@@ -167,9 +167,10 @@ class _Bases:
 
         Args:
             out: the row that leaves, ``(P,)``.
-            row: the one that comes in, and how far the corner is beyond it, ``over``.
+            row: the one that comes in, ``(P,)``.
             alpha: that row over those of the basis, ``(P, m)``.
-            theta: its multiplier.
+            theta: its multiplier, ``(P,)``.
+            over: how far the corner is beyond it, ``(P,)``.
         """
         pick = out.unsqueeze(1)
         pivot = alpha.gather(1, pick)

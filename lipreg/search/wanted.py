@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lipreg.search.screen import Screen
+from lipreg.search.screen import PointEvaluator
 
 SETS = 8
 """Sets of units for each point: of 1, 2, 4 and up to 32 units, drawn with more weight on what adds more."""
 
 
-def wanted_signs(screen: Screen, x: Tensor, choice: Tensor, generator: torch.Generator) -> dict[int, Tensor]:
+def wanted_signs(screen: PointEvaluator, x: Tensor, choice: Tensor, generator: torch.Generator) -> dict[int, Tensor]:
     """The signs that are wanted of unstable units, ``SETS`` times for each point.
 
     The other units are to stay as they are, but for those whose switching would add something too: these are free.
@@ -25,7 +25,7 @@ def wanted_signs(screen: Screen, x: Tensor, choice: Tensor, generator: torch.Gen
     Returns:
         For each node with unstable units 1, -1 or 0 for a sign that does not matter, ``(k SETS, *node)``.
     """
-    sign, gain = screen.gains(x, choice)
+    sign, gain = screen.switch_gains(x, choice)
     unstable = screen.unstable
     flat = torch.cat([(gain[i] * unstable[i]).flatten(1) for i in gain], 1).repeat_interleave(SETS, 0)
     count = (2 ** (torch.arange(SETS) % 6)).repeat(len(x)).clamp(max=flat.shape[1])

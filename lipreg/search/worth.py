@@ -14,7 +14,7 @@ FADING = 0.9
 
 
 @dataclass
-class Worth:
+class StepBenefit:
     """Whether a costly step pays for itself, by what it gains at a node: 1 for all that there is, 0 for nothing.
 
     Attributes:
@@ -27,7 +27,7 @@ class Worth:
     gained: float = 0.0
     skipped: int = 0
 
-    def pays(self) -> bool:
+    def worthwhile(self) -> bool:
         """Whether it is to be computed this time: as long as it gains enough, and now and then to see whether it does."""
         pays = self.gained >= ENOUGH * (self.tried - UNJUDGED) or self.skipped >= SKIPPED
         self.skipped = 0 if pays else self.skipped + 1

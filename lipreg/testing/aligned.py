@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -14,9 +15,9 @@ from lipreg.regions import LinfBall
 from lipreg.results import Certificate
 from lipreg.testing.domains import rows_of, slope_norm
 from lipreg.testing.failures import expect
-from lipreg.testing.judged import TOLERANCE, Judged
+from lipreg.testing.judged import TOLERANCE, EstimatorUnderTest
 from lipreg.testing.pieces import evaluate, jacobian
-from lipreg.testing.questions import Q
+from lipreg.testing.questions import DISTANCES, Q
 
 WIDTHS = {1.0: [(2, 4, 9, 9)], 2.0: [(9, 4, 2, 2), (2, 4, 9, 9)], float("inf"): [(9, 4, 2, 2)]}
 """By p: many inputs and few units stretch more in l_inf than in any norm below, few inputs and many units more in l1."""
@@ -47,19 +48,21 @@ def aligned(widths: tuple[int, ...], x: Tensor, signed: bool) -> nn.Sequential:
     return nn.Sequential(*layers[:-1]).eval()
 
 
-def aligned_layers(judged: Judged) -> None:
-    """A norm or a q too many is claimed where a product is below the slope of layers that all stretch one direction."""
-    for scope, p, signed in judged.each((False, True), len(judged.kinds)):
+def aligned_layers(judged: EstimatorUnderTest) -> None:
+    """A norm, a q or a unit too many is claimed where a product is below the slope of layers that stretch one direction."""
+    for scope, p, signed in judged.each((False, True), len(judged.declared_scopes_and_norms)):
         for widths in WIDTHS[p]:
             x = torch.linspace(-0.4, 0.5, widths[0], dtype=torch.float64).unsqueeze(0)
             net = aligned(widths, x, signed)
             captured = capture(net, x)
             if not judged.takes_network(captured.frozen()):
                 continue
+            units = DISTANCES["units"](widths[0], scope)["scale"] if signed and judged.method.weighed else None
             slope, outputs = jacobian(net, x[0].numpy()), evaluate(net, x.numpy())[0]
-            for kind, q in _outputs(judged, p):
-                problem = LocalLipschitz(LinfBall(1e-3), kind, scope, p, q)  # type: ignore[arg-type]
-                exact = slope_norm(slope, rows_of(kind, outputs), p, q)
+            for kind, q in _outputs(judged):
+                problem = LocalLipschitz(LinfBall(1e-3), kind, scope, p, q, scale=units)  # type: ignore[arg-type]
+                weights = np.array(1.0 if units is None else units)
+                exact = slope_norm(slope * weights, rows_of(kind, outputs), p, q)
                 (result,) = judged.certify(captured, problem, x)
                 entries, sentence = "signs" if signed else "ones", problem.sentence()
                 here = f"{judged.name}: {sentence} of a chain of {widths}, all weights {entries}: "
@@ -70,6 +73,6 @@ def aligned_layers(judged: Judged) -> None:
                     expect(result.certificate is Certificate.EXACT, f"{here}: not exact")
 
 
-def _outputs(judged: Judged, p: float) -> list[tuple[Output, float | None]]:
+def _outputs(judged: EstimatorUnderTest) -> list[tuple[Output, float | None]]:
     joint = [q for q in Q.values() if q in judged.method.output_norms] if judged.method.vector else []
     return [(AllLogits(), None), *((Vector(), q) for q in joint)]

@@ -14,7 +14,7 @@ from lipreg.problem import LocalLipschitz
 from lipreg.regions import Box, LinfBall
 from lipreg.testing import networks
 from lipreg.testing.failures import expect
-from lipreg.testing.judged import TOLERANCE, Judged
+from lipreg.testing.judged import TOLERANCE, EstimatorUnderTest
 
 
 def _filled(widths: tuple[int, ...], *numbers: list[list[float]] | list[float]) -> nn.Module:
@@ -32,7 +32,7 @@ def cancelled(scale: float) -> nn.Module:
     return _filled((1, 3, 2, 1), *first, [[1.0, -1.0, 0.0], [0.0, 0.0, 1.0]], [0.0, 0.0], [[scale, 1.0]], [0.0])
 
 
-def cancelled_units(judged: Judged) -> None:
+def cancelled_units(judged: EstimatorUnderTest) -> None:
     """The pre-activation is 0 on all of X while its sources vary, so both its bounds are 0: the constant is 1."""
     for scope, p, scale in judged.each((0.25, 1.0, -2.0)):
         problem = LocalLipschitz(LinfBall(1.0), Logit(0), scope, p)  # type: ignore[arg-type]
@@ -41,7 +41,7 @@ def cancelled_units(judged: Judged) -> None:
         expect(result.upper >= 1.0 - TOLERANCE and result.lower <= 1.0 + TOLERANCE, message)
 
 
-def kinks_on_the_border(judged: Judged) -> None:
+def kinks_on_the_border(judged: EstimatorUnderTest) -> None:
     """A kink on the border of the region is not inside it, wherever rounding puts points there: the constant is 0."""
     if "regional" not in judged.method.scopes:
         return
@@ -67,18 +67,18 @@ def kinks_on_the_border(judged: Judged) -> None:
         _flat(judged, net, LocalLipschitz(Box(0.0, 1.0), Logit(0), p=p), x)
 
 
-def _flat(judged: Judged, net: nn.Module, problem: LocalLipschitz, x: Tensor) -> None:
+def _flat(judged: EstimatorUnderTest, net: nn.Module, problem: LocalLipschitz, x: Tensor) -> None:
     (result,) = judged.certify(net, problem, x)
     message = f"{judged.name}: {problem.sentence()} of a unit whose kink is on the border: {result} where it is 0"
     expect(result.lower <= TOLERANCE, message)
 
 
-def constant_networks(judged: Judged) -> None:
+def constant_networks(judged: EstimatorUnderTest) -> None:
     """A constant network has the constant 0."""
     net = networks.mlp(2, 3, 2).double()
     with torch.no_grad():
         list(net.parameters())[2].zero_()
-    for scope, p in judged.kinds:
+    for scope, p in judged.declared_scopes_and_norms:
         problem = LocalLipschitz(LinfBall(0.5), Logit(0), scope, p)  # type: ignore[arg-type]
         (result,) = judged.certify(net, problem, torch.zeros(1, 2, dtype=torch.float64))
         message = f"{judged.name}: {problem.sentence()} of a constant network: {result} where it is 0"

@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from lipreg.budget import Budget
 from lipreg.errors import InvalidInput
 from lipreg.estimators import ESTIMATORS, Estimator, get_estimator
-from lipreg.testing import aligned, degenerate, gradients, invariance, search_limits, soundness
+from lipreg.testing import (
+    aligned,
+    degenerate,
+    gradients,
+    invariance,
+    layered,
+    repeating,
+    search_limits,
+    soundness,
+    unbounded,
+)
 from lipreg.testing.failures import aspects_of, attempt, expect
-from lipreg.testing.judged import Judged
-from lipreg.testing.questions import Questions
+from lipreg.testing.judged import EstimatorUnderTest
+from lipreg.testing.questions import NORMS, SCOPES, Questions
 
-ASPECTS: dict[str, Callable[[Judged], None]] = {
+ASPECTS: dict[str, Callable[[EstimatorUnderTest], None]] = {
+    "repeats": repeating.repeats,
     "truth": soundness.truth,
+    "all of R^n": unbounded.all_of_space,
     "one piece": soundness.one_piece,
     "aligned layers": aligned.aligned_layers,
     "larger networks": soundness.larger_networks,
@@ -26,11 +39,11 @@ ASPECTS: dict[str, Callable[[Judged], None]] = {
     "units": invariance.units,
     "batch": invariance.batch,
     "images": invariance.images,
-    "repeats": invariance.repeats,
     "single precision": invariance.single_precision,
     "gradients": gradients.gradients,
     "dead gradients": gradients.dead_gradients,
     "closed form": gradients.closed_form,
+    "factors": layered.factors,
     "cancelled units": degenerate.cancelled_units,
     "kinks on the border": degenerate.kinks_on_the_border,
     "constant networks": degenerate.constant_networks,
@@ -76,8 +89,25 @@ def check_estimator(
         got = f"a {type(estimator).__name__} that is not registered as {name!r}"
         raise InvalidInput(got, where="check_estimator", todo=todo)
     method = get_estimator(name)
-    judged = Judged(name, method, questions or Questions(seed), Budget.of(budget, "check_estimator"))
-    expect(judged.kinds, f"{name} covers no question: scopes {method.scopes}, norms {method.norms}")
+    _check_declared(name, method)
+    judged = EstimatorUnderTest(name, method, questions or Questions(seed), Budget.of(budget, "check_estimator"))
+    with attempt(name):
+        _ = judged.nets  # what it declares of networks
+    expect(judged.declared_scopes_and_norms, f"{name} covers no question: scopes {method.scopes}, norms {method.norms}")
     for aspect in aspects_of(aspects, ASPECTS, "check_estimator"):
         with attempt(f"{name}, {aspect}"):
             ASPECTS[aspect](judged)
+
+
+def _check_declared(name: str, method: Estimator) -> None:
+    """Its attributes are tuples, of scopes and norms that there are."""
+    numbers = tuple(NORMS.values())
+    for attribute, known in {"scopes": SCOPES, "norms": numbers, "output_norms": numbers, "kinds": ()}.items():
+        declared: Any = getattr(method, attribute)
+        here = f"{name}: {attribute} = {declared!r}"
+        example = f"{attribute} = ({declared!r},)"
+        expect(
+            isinstance(declared, tuple), f"{here}, a {type(declared).__name__}; a tuple is wanted, such as {example}"
+        )
+        for each in declared if known else ():
+            expect(each in known, f"{here}, of which {each!r} is none of {', '.join(map(repr, known))}")

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,15 +22,19 @@ from lipreg.problem import LocalLipschitz
 from lipreg.regions import LinfBall
 from lipreg.results import Status
 from lipreg.testing import networks
-from lipreg.testing.failures import CheckFailed, aspects_of, expect
+from lipreg.testing.failures import CheckFailed, aspects_of, expect, within
 from lipreg.testing.faulty import ContradictingEstimator, FailingEstimator, WaitingEstimator, X, registered_as
 
 PROBLEM = LocalLipschitz(LinfBall(0.5), AllMargins())
 Y = torch.tensor([0, 1, 2, 0, 1])
 AMPLE = 300.0
 """Seconds that suffice on any machine for what takes almost none on an idle one."""
+LONGEST = 600.0
+"""Seconds in which a check is over."""
+AUDITED = 100.0
+"""Seconds in which an audit of all points is over, the start of workers included."""
 AT_ONCE = 30.0
-"""Seconds within which a task is over that has been killed."""
+"""Seconds within which a task is over that has been killed, or one that takes no time."""
 
 
 def check_executor(executor: Executing, *, aspects: Iterable[str] | None = None) -> None:
@@ -56,7 +61,7 @@ def check_executor(executor: Executing, *, aspects: Iterable[str] | None = None)
     try:
         for aspect in aspects_of(aspects, ASPECTS, "check_executor"):
             try:
-                ASPECTS[aspect](subject)
+                within(LONGEST, partial(ASPECTS[aspect], subject), f"not over after {LONGEST:g} s")
             except CheckFailed as error:
                 raise CheckFailed(f"executor {subject.name!r}, {aspect}: {error}") from None
             except Exception as error:
@@ -70,8 +75,16 @@ def _plan(*estimators: str, seconds: float = AMPLE) -> AuditPlan:
     return AuditPlan(PROBLEM, estimators, Budget(seconds))
 
 
-def _audit(executor: Executor | None, plan: AuditPlan, **given: Any) -> list[PointAudit]:
-    return audit(networks.network("shallow"), plan, X, Y, executor=executor, **given)
+def _audit(executor: Executor | None, plan: AuditPlan, ends: str = "its start", **given: Any) -> list[PointAudit]:
+    stop = given.pop("stop", threading.Event())
+    try:
+        return within(
+            AUDITED,
+            lambda: audit(networks.network("shallow"), plan, X, Y, executor=executor, stop=stop, **given),
+            f"an audit of {len(X)} points is not over {AUDITED:g} s after {ends}",
+        )
+    finally:
+        stop.set()  # for what is left of it
 
 
 def _numbers(points: list[PointAudit]) -> list[Any]:
@@ -99,18 +112,21 @@ def tasks(executor: Executor) -> None:
     stop = threading.Event()
     assignment = Assignment(plan, frozen_analysis(networks.network("shallow"), PROBLEM, X, Y), methods)
     executor.begin(assignment, stop)
-    expect(
-        executor.free() >= 1 and executor.running() == 0,
-        f"{executor.free()} free, {executor.running()} running at first",
-    )
+    free, running = executor.free(), executor.running()
+    expect(free >= 1 and running == 0, f"{free} free, {running} running at first, where a task has to find a place")
     events: list[Event] = []
     waiting = [Task(i, i + 1, tuple(methods), AMPLE) for i in range(len(X))]
-    until = time.monotonic() + AMPLE
-    while (waiting or executor.running()) and time.monotonic() < until:
+    last = time.monotonic()
+    while waiting or executor.running():
         while waiting and executor.free():
             executor.submit(waiting.pop())
         expect(executor.running() <= executor.slots, f"{executor.running()} running in {executor.slots} slots")
-        events += executor.collect(0.2)
+        come = executor.collect(0.2)
+        expect(isinstance(come, list), f"collect gives {come!r}, where a list of events is wanted")
+        events += come
+        last = time.monotonic() if come else last
+        state = f"{executor.free()} free, {executor.running()} running, {len(waiting)} not submitted"
+        expect(time.monotonic() < last + AT_ONCE, f"collect has brought nothing for {AT_ONCE:g} s: {state}")
     executor.end()
     executor.begin(assignment, stop)
     executor.submit(Task(0, 1, tuple(methods), AMPLE))
@@ -122,7 +138,8 @@ def tasks(executor: Executor) -> None:
     )
     ended = sorted(event.task.first for event in events if isinstance(event, TaskDone))
     answered = sorted(event.task.first for event in events if isinstance(event, TaskAnswer))
-    expect(ended == answered == list(range(len(X))), f"{len(X)} tasks: found {answered}, ended {ended}")
+    once = ended == answered == list(range(len(X)))
+    expect(once, f"{len(X)} tasks: found {answered}, ended {ended}, where each is wanted once")
 
 
 def faults(executor: Executor) -> None:
@@ -154,7 +171,7 @@ def budgets(executor: Executor) -> None:
         timer = threading.Timer(1.0, stop.set)
         timer.start()
         began = time.monotonic()
-        points = _audit(executor, _plan("affine_relu", name), stop=stop)
+        points = _audit(executor, _plan("affine_relu", name), "a stop, of which it is told by stop()", stop=stop)
         _all_there(points, time.monotonic() - began, "a stop after one second")
         timer.cancel()
 
@@ -195,12 +212,12 @@ def kills(executor: Executor) -> None:
 
     with registered_as(WaitingEstimator) as name:
         _ends_what_runs(executor, name, threading.Event.set, "after stop a task that waits for it is not over")
-        thread = threading.Thread(target=run)
+        thread = threading.Thread(target=run, daemon=True)
         thread.start()
         time.sleep(1.0)
         could = executor.kill()
         stop.set()
-        thread.join(AMPLE / 2)
+        thread.join(AUDITED)
         expect(isinstance(could, bool), f"kill gives {could!r}")
         expect(not thread.is_alive(), "an audit does not end after kill and a stop")
         expect(isinstance(outcomes[0], list) and len(outcomes[0]) == len(X), f"after kill and a stop: {outcomes[0]!r}")
@@ -235,14 +252,15 @@ def _ends_what_runs(executor: Executor, waits: str, how: Callable[[threading.Eve
             failed.append(error)
 
     began.clear()
-    thread = threading.Thread(target=run)
+    thread = threading.Thread(target=run, daemon=True)
     thread.start()
     began.wait(AT_ONCE)
     how(stop)
     ended = over.wait(AT_ONCE)
     given_up.set()
     stop.set()
-    thread.join(AMPLE / 2)
+    if ended or failed:
+        thread.join(AUDITED)
     expect(not failed, f"after kill or stop: {failed}")
     expect(ended, f"{message} {AT_ONCE:g} s later")
 
@@ -270,8 +288,8 @@ def copies(executor: Executor) -> None:
 
 
 ASPECTS: dict[str, Callable[[Executor], None]] = {
-    "results": results,
     "tasks": tasks,
+    "results": results,
     "faults": faults,
     "budgets": budgets,
     "listeners": listeners,

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import math
-from collections.abc import Iterable, Iterator
+import random
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
 
 from lipreg.options import unknown
+
+T = TypeVar("T")
 
 
 class CheckFailed(AssertionError):
@@ -36,11 +44,16 @@ def expect_near(got: Any, wanted: Any, description: str, rel: float = 1e-9, abso
 
 
 @contextmanager
-def attempt(description: str) -> Iterator[None]:
-    """What is done inside fails as CheckFailed alone: any other error becomes one, with the description before it."""
+def attempt(description: str, passes: type[Exception] = CheckFailed) -> Iterator[None]:
+    """What is done inside fails as CheckFailed alone: any other error becomes one, with the description before it.
+
+    Args:
+        description: what is done.
+        passes: an error that is raised as it is.
+    """
     try:
         yield
-    except CheckFailed:
+    except (CheckFailed, passes):
         raise
     except Exception as error:
         raise CheckFailed(f"{description}: {type(error).__name__}: {error}") from error
@@ -66,6 +79,64 @@ def refused(kind: type[Exception], description: str, word: str = "") -> Iterator
     except Exception as error:
         raise CheckFailed(f"{description}: {type(error).__name__} in place of {kind.__name__}: {error}") from error
     raise CheckFailed(f"{description}: not refused; {kind.__name__} is expected")
+
+
+def within(seconds: float, call: Callable[[], T], description: str) -> T:
+    """What a call returns or raises; it is made in a thread of its own, which is left behind where it takes longer.
+
+    Args:
+        seconds: for the call, many times what it takes.
+        call: what is done.
+        description: how long it has taken, as the message says where it is not over.
+
+    Raises:
+        CheckFailed: it is not over after these seconds.
+    """
+    future: concurrent.futures.Future[T] = concurrent.futures.Future()
+
+    def work() -> None:
+        try:
+            future.set_result(call())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=work, daemon=True).start()
+    concurrent.futures.wait([future], timeout=seconds)
+    expect(future.done(), description)
+    return future.result()
+
+
+@contextmanager
+def random_numbers_unmoved(description: str, instead: str) -> Iterator[None]:
+    """What is done inside must neither draw from the random numbers of the whole process nor seed them.
+
+    Args:
+        description: what is done, as the message begins.
+        instead: where it may draw from.
+
+    Raises:
+        CheckFailed: it does.
+    """
+
+    own = torch.get_rng_state(), np.random.get_state(), random.getstate()
+    try:
+        for drawn in (torch.rand(1), np.random.rand(), random.random()):
+            del drawn  # so that they stand where no seed puts them
+        before = _random_states()
+        yield
+        moved = [name for name, state in _random_states().items() if state != before[name]]
+    finally:
+        torch.set_rng_state(own[0])
+        np.random.set_state(own[1])
+        random.setstate(own[2])
+    words = f"draws from {' and '.join(moved)}'s random numbers of the whole process, or seeds them"
+    expect(not moved, f"{description}: it {words}; {instead}")
+
+
+def _random_states() -> dict[str, str]:
+    numbers = np.random.get_state()
+    states = torch.get_rng_state().tolist(), [part if np.isscalar(part) else list(part) for part in numbers]
+    return {"torch": repr(states[0]), "numpy": repr(states[1]), "random": repr(random.getstate())}
 
 
 def aspects_of(aspects: Iterable[str] | None, checks: dict[str, Any], where: str) -> list[str]:

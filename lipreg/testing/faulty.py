@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import torch
 
 from lipreg.budget import Budget
-from lipreg.estimators import ESTIMATORS, Estimator, Work, register
+from lipreg.estimators import ESTIMATORS, Estimator, EstimatorTask, register
 from lipreg.estimators.base import upper_interval
 from lipreg.results import Certificate, CertifiedInterval
 
@@ -24,7 +24,7 @@ class AtSecond(Estimator):
     certificate = Certificate.UPPER
     searches = True
 
-    def answer(self, work: Work) -> list[CertifiedInterval]:
+    def answer(self, work: EstimatorTask) -> list[CertifiedInterval]:
         second = any(torch.equal(center, X[1]) for center in work.analysis.placed.region.center)
         return [
             upper_interval(work.analysis, i, self.bound(second, work.budget), "a loose theorem")

@@ -18,7 +18,7 @@ from lipreg.problem import LocalLipschitz
 from lipreg.regions import L2Ball, LinfBall
 from lipreg.testing import networks
 from lipreg.testing.failures import expect, expect_near, refused
-from lipreg.testing.judged import Judged
+from lipreg.testing.judged import EstimatorUnderTest
 from lipreg.testing.questions import DISTANCES, REGIONS
 from lipreg.training import LipschitzPenalty
 
@@ -46,7 +46,7 @@ def bound_as_function_of_parameters(
     return function, parameters
 
 
-def gradients(judged: Judged) -> None:
+def gradients(judged: EstimatorUnderTest) -> None:
     """A differentiable bound has the gradient that finite differences have; a search is refused as a penalty."""
     x = torch.tensor([[0.13, -0.21], [-0.05, 0.4]], dtype=torch.float64)
     if not judged.bound or not judged.method.differentiable:
@@ -71,12 +71,12 @@ def gradients(judged: Judged) -> None:
             expect(close, message)
 
 
-def dead_gradients(judged: Judged) -> None:
+def dead_gradients(judged: EstimatorUnderTest) -> None:
     """Zero rows, dead units and constant layers: square roots and norms have no slope there, and must give 0, not NaN."""
     if not judged.bound or not judged.method.differentiable:
         return
     for net in ("dead_units", "affine"):
-        for scope, p in judged.kinds:
+        for scope, p in judged.declared_scopes_and_norms:
             module = networks.network(net)
             with torch.no_grad():
                 next(m for m in module.modules() if isinstance(m, nn.Linear)).weight[0] = 0.0
@@ -86,7 +86,7 @@ def dead_gradients(judged: Judged) -> None:
             expect(finite, f"{judged.name}: {problem.sentence()} of {net} with a zero row: a gradient is not finite")
 
 
-def closed_form(judged: Judged) -> None:
+def closed_form(judged: EstimatorUnderTest) -> None:
     """The penalty, by a closed form where there is one, has the value and the gradient of the bound on the graph."""
     if not judged.bound or not judged.method.differentiable:
         return

@@ -21,14 +21,14 @@ from lipreg.regions import L1Ball, L2Ball, LinfBall
 from lipreg.results import Certificate
 from lipreg.testing import networks
 from lipreg.testing.failures import expect, expect_near
-from lipreg.testing.judged import Judged
+from lipreg.testing.judged import EstimatorUnderTest
 from lipreg.testing.questions import REGIONS
 
 ORDER = 1.0 + 1e-12
 """Between two bounds of which one must not be above the other: their rounding."""
 
 
-def scopes(judged: Judged) -> None:
+def scopes(judged: EstimatorUnderTest) -> None:
     """A pointed bound is at most the regional one."""
     if not judged.bound or len(judged.method.scopes) < 2:
         return
@@ -37,7 +37,7 @@ def scopes(judged: Judged) -> None:
             # in pointed scope distances are between all inputs
             distance = {"measured": "plain", "both": "units"}.get(pointed.distance, pointed.distance)
             regional = replace(pointed, scope="regional", distance=distance)
-            if judged.takes(pointed) and judged.takes(regional):
+            if judged.covers(pointed) and judged.covers(regional):
                 for low, high in zip(judged.answer(pointed), judged.answer(regional), strict=True):
                     message = f"{judged.name}: {pointed}: {low.upper}, above the regional {high.upper}"
                     expect(low.upper <= high.upper * ORDER, message)
@@ -59,7 +59,7 @@ def proved_bound(
         return estimate(net, problem, x, bound=Bound(name, methods or "all", "exact"))
 
 
-def nesting(judged: Judged) -> None:
+def nesting(judged: EstimatorUnderTest) -> None:
     """A larger region never gives a smaller bound."""
     if not judged.bound or not judged.method.differentiable:
         return
@@ -116,7 +116,7 @@ UNITS: dict[str, tuple[Callable[[nn.Module, float], None], float, float, float]]
 """How a network changes, by which factor, how its points and radii change, and how its constant does."""
 
 
-def units(judged: Judged) -> None:
+def units(judged: EstimatorUnderTest) -> None:
     """Scaled logits, scaled inputs and layers that are scaled against each other scale the result, and nothing else."""
     net, x = networks.network("shallow"), torch.tensor([[0.1, -0.2]], dtype=torch.float64)
 
@@ -125,7 +125,7 @@ def units(judged: Judged) -> None:
         (result,) = judged.certify(net, problem, x * size + by)
         return result.lower, result.upper, result.estimate or 0.0
 
-    plain = {(scope, p): result_of(net, 1.0, scope, p) for scope, p in judged.kinds}
+    plain = {(scope, p): result_of(net, 1.0, scope, p) for scope, p in judged.declared_scopes_and_norms}
     for scope, p, (label, (change, factor, size, wanted)) in judged.each(UNITS.items()):
         if not judged.bound and ("65536" in label or change is _moved):
             continue  # solvers have absolute tolerances of their own
@@ -136,7 +136,7 @@ def units(judged: Judged) -> None:
         expect_near(result_of(changed, size, scope, p, by), [wanted * end for end in plain[scope, p]], message, 1e-4)
 
 
-def batch(judged: Judged) -> None:
+def batch(judged: EstimatorUnderTest) -> None:
     """A batch is a loop over its points: a bound's numbers, and whatever a search draws at a point."""
     if judged.bound:
         _batch_of_bounds(judged)
@@ -157,7 +157,7 @@ def batch(judged: Judged) -> None:
             expect_near(last.estimate, alone.estimate, f"{message}: estimate", 1e-6)
 
 
-def _batch_of_bounds(judged: Judged) -> None:
+def _batch_of_bounds(judged: EstimatorUnderTest) -> None:
     nets = (("deep", "linf_cut"), ("leaky", "l2"), ("residual", "l1_cut"), ("batch_norm", "l2_cut"))
     x = torch.rand(6, 2, generator=torch.Generator().manual_seed(7), dtype=torch.float64) - 0.3
     y = torch.tensor([0, 1, 1, 0, 1, 0])
@@ -182,14 +182,14 @@ def _batch_of_bounds(judged: Judged) -> None:
             expect_near(batched.tolist(), whole, f"{message}: estimate and certify", 2e-9)
 
 
-def images(judged: Judged) -> None:
+def images(judged: EstimatorUnderTest) -> None:
     """Images and vectors of the same numbers have the same constant."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         flat = networks.mlp(4, 4, 3, 2).double()
     shaped = nn.Sequential(nn.Flatten(), *flat)
     x = torch.rand(2, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    for scope, p, _ in judged.each((None,), len(judged.kinds)):
+    for scope, p, _ in judged.each((None,), len(judged.declared_scopes_and_norms)):
         question = L1Ball(0.5, low=0.0, high=1.0), Margin(0, 1), scope, p
         units = torch.tensor([0.5, 1.0, 2.0, 3.0])
         scales = (units, units.reshape(2, 1, 2)) if judged.method.weighed else (None, None)
@@ -200,22 +200,11 @@ def images(judged: Judged) -> None:
             expect_near((picture.lower, picture.upper), (vector.lower, vector.upper), message)
 
 
-def repeats(judged: Judged) -> None:
-    """The same seed gives the same numbers."""
-    scope, p = judged.kinds[-1]
-    net = "deep" if "deep" in judged.nets else judged.nets[0]
-    question = judged.questions.one(net, "linf", scope, p, "margin")
-    options = {"budget": Budget(30.0), "settings": Settings(seed=3)}
-    first, second = (judged.certify(question.module, question.problem, question.x, **options) for _ in range(2))
-    ends = [[(r.lower, r.upper, r.estimate) for r in results] for results in (first, second)]
-    expect(ends[0] == ends[1], f"{judged.name}: {question}: {ends[0]} and then {ends[1]}")
-
-
-def single_precision(judged: Judged) -> None:
+def single_precision(judged: EstimatorUnderTest) -> None:
     """A float32 network's live graph gives, in float32, the float64 bound to rounding."""
     if not judged.bound or not judged.method.differentiable:
         return
-    for scope, p in judged.kinds:
+    for scope, p in judged.declared_scopes_and_norms:
         problem = LocalLipschitz(LinfBall(0.8), AllMargins(1), scope, p)  # type: ignore[arg-type]
         net, x = networks.network("deep"), torch.tensor([[0.3, -0.2], [0.1, 0.5]], dtype=torch.float64)
         bound = estimate(

@@ -30,7 +30,7 @@ ABSOLUTE = 1e-12
 
 
 @dataclass(frozen=True)
-class Judged:
+class EstimatorUnderTest:
     """An estimator and the questions that it is judged on.
 
     Attributes:
@@ -50,11 +50,11 @@ class Judged:
         return self.method if isinstance(self.method, BoundEstimator) else None
 
     @cached_property
-    def kinds(self) -> list[tuple[str, float]]:
+    def declared_scopes_and_norms(self) -> list[tuple[str, float]]:
         """The scopes and norms that it declares."""
-        return [(scope, p) for scope in SCOPES for p in NORMS.values() if self.says(scope, p)]
+        return [(scope, p) for scope in SCOPES for p in NORMS.values() if self.declares(scope, p)]
 
-    def says(self, scope: str, p: float) -> bool:
+    def declares(self, scope: str, p: float) -> bool:
         """Whether its attributes declare scope and norm."""
         return scope in self.method.scopes and p in self.method.norms
 
@@ -67,10 +67,10 @@ class Judged:
         """Whether its attributes cover a network, by its kinds of node and whether it branches."""
         return self.method.uncovered_network(graph) is None
 
-    def takes(self, question: Question) -> bool:
+    def covers(self, question: Question) -> bool:
         """Whether it takes a question; beyond its attributes only a region that is no polytope may be refused."""
         problem, method = question.problem, self.method
-        if not self.says(question.scope, question.p) or (problem.output.joint and not method.vector):
+        if not self.declares(question.scope, question.p) or (problem.output.joint and not method.vector):
             return False
         if problem.q is not None and problem.q not in method.output_norms:
             return False
@@ -86,7 +86,7 @@ class Judged:
             return False
         return True
 
-    def taken(self, net: str, scope: str, p: float) -> list[Question]:
+    def covered_questions(self, net: str, scope: str, p: float) -> list[Question]:
         """The questions that are drawn about a network and that it takes; where it takes none of them, of all.
 
         Args:
@@ -94,7 +94,7 @@ class Judged:
             scope, p: as in ``LocalLipschitz``.
         """
         draws = self.questions, replace(self.questions, one_in=1)
-        return next(filter(None, ([*filter(self.takes, each.about(net, scope, p))] for each in draws)), [])
+        return next(filter(None, ([*filter(self.covers, each.about(net, scope, p))] for each in draws)), [])
 
     def certify(self, net: Any, problem: LocalLipschitz, x: Tensor, y: Tensor | None = None, **options: Any) -> Any:
         """Its answer to a question, by ``lipreg.certify``.
@@ -129,9 +129,9 @@ class Judged:
 
         With half as many in a sparse draw, and at least one.
         """
-        step = max(1, min(self.questions.one_in, len(self.kinds) // times))
-        step = min(2 * step, len(self.kinds)) if self.questions.sparse else step
+        step = max(1, min(self.questions.one_in, len(self.declared_scopes_and_norms) // times))
+        step = min(2 * step, len(self.declared_scopes_and_norms)) if self.questions.sparse else step
         for j, value in enumerate(values):
-            for k, (scope, p) in enumerate(self.kinds):
+            for k, (scope, p) in enumerate(self.declared_scopes_and_norms):
                 if (k + j) % step == 0:
                     yield scope, p, value

@@ -43,7 +43,7 @@ def constants(layer: Layer) -> None:
         rise = (module(x + d) - module(x + 0.5 * d)).abs().amax(1)
     met = float((rise / (0.5 * d.flatten(1).abs().amax(1))).max())
     analysis = frozen_analysis(captured, problem, x, None)
-    for name, method in ESTIMATORS.items():
+    for name, method in ESTIMATORS.own().items():
         if isinstance(method, BoundEstimator) and method.uncovered(problem, analysis.graph) is None:
             (bound,) = method.intervals(analysis, Budget(SEARCHED))
             message = f"{layer.name}: {name} bounds by {bound.upper}, and two points have slope {met}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import wraps
 from typing import Any
 
@@ -20,7 +21,8 @@ from lipreg.graph import (
     check_agreement,
     evaluation_mode,
 )
-from lipreg.graph.registry import CALLS, EXAMPLES, MODULES, Example
+from lipreg.graph.registry import CALLS, EXAMPLES, MODULES, Example, Lowering
+from lipreg.testing.curves import check_curve
 from lipreg.testing.failures import CheckFailed, aspects_of, attempt, expect, refused
 from lipreg.testing.layer_bounds import constants
 from lipreg.testing.layers import Layer, autograd_jacobian, live_graph
@@ -61,7 +63,7 @@ def check_lowering(
         raise InvalidInput(
             f"no lowering of {name}", where="check_lowering", todo=f"Put @lowers({name}) above a function"
         )
-    example = EXAMPLES.get(lowering.__name__) if example is None else example
+    example = EXAMPLES.get(lowering.function) if example is None else example
     if example is None:
         todo = "Register it with example=Example(build, input_shape), or give one here"
         raise InvalidInput(f"no example of {name}", where="check_lowering", todo=todo)
@@ -74,25 +76,26 @@ def check_lowering(
             capture(module.eval(), torch.zeros(1, *shape))
 
 
-def _check_used(name: str, lowering: Callable[..., Any], example: Example) -> None:
+def _check_used(name: str, lowering: Lowering, example: Example) -> None:
     """The example goes through the lowering, by any of its targets."""
     tables: list[Any] = [MODULES, CALLS]
-    entries, calls = [(of, target) for of in tables for target, known_as in of.items() if known_as is lowering], []
+    every, calls = [(of, target, known_as) for of in tables for target, known_as in of.items()], []
+    entries = [entry for entry in every if entry[2].function is lowering.function]
 
-    @wraps(lowering)
+    @wraps(lowering.function)
     def counted(*given: Any, **named: Any) -> Any:
         calls.append(1)
-        return lowering(*given, **named)
+        return lowering.function(*given, **named)
 
     try:
-        for of, target in entries:
-            of[target] = counted
+        for of, target, known_as in entries:
+            of[target] = replace(known_as, function=counted)
         capture(example.build().eval(), torch.zeros(1, *example.input_shape))
     except Exception as error:
         raise CheckFailed(f"{name}: its example: {type(error).__name__}: {error}") from error
     finally:
-        for of, target in entries:
-            of[target] = lowering
+        for of, target, known_as in entries:
+            of[target] = known_as
     expect(calls, f"{name}: the example does not use it")
 
 
@@ -164,6 +167,14 @@ def waist(layer: Layer) -> None:
                 expect(isinstance(nodes[source], Affine) and source < index, f"{layer.name}: node {index} of {kinds}")
 
 
+def curves(layer: Layer) -> None:
+    """The formulas and tables of curves are those of the function that the layer computes."""
+    for curve in dict.fromkeys(
+        node.curve for _, node in capture(layer.built().eval(), layer.inputs(1)).frozen().curves()
+    ):
+        check_curve(curve, layer.name)
+
+
 def batches(layer: Layer) -> None:
     """Graphs take any number of batch dimensions, and refuse other shapes and dtypes."""
     graph, x = capture(layer.built().eval(), layer.inputs(1)).frozen(), layer.inputs()
@@ -221,6 +232,7 @@ ASPECTS: dict[str, Callable[[Layer], None]] = {
     "gradients": gradients,
     "jacobians": jacobians,
     "waist": waist,
+    "curves": curves,
     "batches": batches,
     "module alone": module_alone,
     "frozen copy": frozen_copy,

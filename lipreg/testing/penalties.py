@@ -22,11 +22,13 @@ from lipreg.regions import LinfBall
 from lipreg.schedules import Moment, Schedule, get_schedule
 from lipreg.seen import Seen
 from lipreg.testing import networks
-from lipreg.testing.failures import CheckFailed, attempt, expect, expect_near, refused
+from lipreg.testing.failures import CheckFailed, attempt, expect, expect_near, random_numbers_unmoved, refused
 from lipreg.training import LipschitzPenalty
 
-BATCHES = 40
-"""Of the training in which a schedule is followed."""
+TRAININGS = (1, 40, 1_000_000)
+"""The batches of trainings in which a schedule is followed: of the longest here and there."""
+GROWTH = 1.4
+"""From one moment of a long training to the next."""
 SIZES = (1.0, 1e3, 1e6)
 """A penalty above a target has a gradient only of bounds so many times as large."""
 
@@ -76,22 +78,29 @@ def _check_value(
     def penalty(values: Tensor, outputs: Tensor = outputs, weight: Tensor = weight, labels: Tensor = labels) -> Tensor:
         return subject(values, Seen(outputs, labels, [weight]))
 
-    value, copied = penalty(drawn), drawn.clone()
+    copies = [part.clone() for part in (drawn, outputs, labels, weight)]
+    with random_numbers_unmoved(here, "a penalty draws nothing"):
+        value = penalty(drawn)
+    for part, copied, name in zip((drawn, *beside), copies, ("values", "outputs", "labels", "weights"), strict=True):
+        expect(
+            torch.equal(part, copied), f"{here}: it has changed the {name}, from {copied.tolist()} to {part.tolist()}"
+        )
     got = (
         f"{here}: reduce gives {value!r}, a {type(value).__name__}; a scalar tensor computed from the bounds is wanted"
     )
     expect(isinstance(value, Tensor), got)
     expect(value.shape == () and torch.isfinite(value), f"{here}: {value} is no finite scalar")
+    expect_near(penalty(drawn).item(), value.item(), f"{here}: asked again")
     for dtype in (torch.float32, torch.bfloat16):
         result_dtype = penalty(drawn.to(dtype)).dtype
-        expect(
-            result_dtype == dtype, f"{here}: {result_dtype} of bounds in {dtype}; the dtype of the bounds must be kept"
-        )
+        seen = f"what is seen is in {outputs.dtype} here: seen.margins.to(values.dtype)"
+        message = f"{here}: {result_dtype} of bounds in {dtype}; the dtype of the bounds must be kept; {seen}"
+        expect(result_dtype == dtype, message)
+    if not subject.reads_labels:
+        _check_without_labels(subject, drawn, (outputs, labels, weight), value, here)
     order = torch.randperm(len(drawn), generator=generator)
     reordered = penalty(drawn[order], outputs[order], labels=labels[order])
     expect_near(reordered.item(), value.item(), f"{here}: of the same in another order")
-    expect_near(penalty(drawn).item(), value.item(), f"{here}: asked again")
-    expect(torch.equal(drawn, copied), f"{here}: it has changed the bounds, to {drawn.tolist()}")
     larger = penalty(drawn + torch.rand(drawn.shape, generator=generator, dtype=torch.float64)).item()
     expect(larger >= value.item() - 1e-9 * abs(value.item()), f"{here}: {value.item()}, and {larger} of larger bounds")
     bounds = drawn.clone().requires_grad_()
@@ -116,6 +125,21 @@ def _check_value(
     expect(finite, f"{here}: {value.item()} with gradient {gradient.tolist()} where all bounds are 0")
 
 
+def _check_without_labels(
+    subject: Penalty, drawn: Tensor, beside: tuple[Tensor, Tensor, Tensor], value: Tensor, here: str
+) -> None:
+    """What does not say ``reads_labels`` is also a penalty of points without a label."""
+    outputs, labels, weight = beside
+    todo = "a penalty that reads labels or margins says reads_labels = True, and points without a label are left out"
+    for other in (None, (labels + 1) % outputs.shape[1]):
+        try:
+            got = subject(drawn, Seen(outputs, other, [weight])).item()
+        except Exception as error:
+            raise CheckFailed(f"{here}, without labels: {type(error).__name__}: {error}; {todo}") from error
+        words = "without labels" if other is None else "with other labels"
+        expect_near(got, value.item(), f"{here}, {words}; {todo}")
+
+
 def _pulls(penalty: Callable[[Tensor], Tensor], drawn: Tensor) -> bool:
     bounds = drawn.clone().requires_grad_()
     return bool(torch.autograd.grad(penalty(bounds), bounds)[0].any())
@@ -127,8 +151,9 @@ def _check_step(penalty: Penalty) -> None:
     y = torch.tensor([0, 2])
     problem = LocalLipschitz(LinfBall(0.3), AllLogits())
     term = LipschitzPenalty(net, problem, bound="affine_relu", weight=0.5, penalty=penalty)
-    value = term(x, y)
-    value.backward()
+    with attempt(f"penalty {penalty.describe()} as the term of a loss"):
+        value = term(x, y)
+        value.backward()
     if not penalty.layered:
         seen = Seen(net(x).detach(), y, [w.detach() for w in net.parameters() if w.dim() >= 2])
         wanted = 0.5 * float(penalty(estimate(net, problem, x, bound="affine_relu").detach(), seen))
@@ -140,9 +165,9 @@ def _check_step(penalty: Penalty) -> None:
 def check_schedule(schedule: str | Schedule | Mapping[str, Any], *, seed: int = 0) -> None:
     """Checks a schedule over a training, moment by moment.
 
-    Its factor is a finite number of at least 0 that follows from the moment alone: the same at a second call, of a copy, or
-    after a resume; it looks at the bound only if it declares ``follows_bound``, and takes a bound that is not known. Where
-    nobody knows how many batches there will be, it has a factor, or raises InvalidInput.
+    Its factor is a finite number of at least 0, however long the training, and follows from the moment alone: the same at a
+    second call, of a copy, or after a resume; it looks at the bound only if it declares ``follows_bound``, and takes a
+    bound that is not known. Where nobody knows how many batches there will be, it has a factor, or raises InvalidInput.
 
     Args:
         schedule: an object, a name, or plain data.
@@ -157,9 +182,32 @@ def check_schedule(schedule: str | Schedule | Mapping[str, Any], *, seed: int = 
     """
     subject = get_schedule(schedule)
     check_travels(subject, get_schedule)
-    twin, generator, factor, bound = pickle.loads(pickle.dumps(subject)), torch.Generator().manual_seed(seed), 1.0, None
-    for batch in range(BATCHES):
-        moment = Moment(batch, BATCHES, factor, bound if subject.follows_bound else None)
+    for batches in TRAININGS:
+        _follow(subject, batches, torch.Generator().manual_seed(seed))
+    for batch in _moments(TRAININGS[-1]):
+        here = f"schedule {subject.describe()} at batch {batch}, batches not known"
+        try:
+            other = subject.factor(Moment(batch))
+        except InvalidInput:
+            return
+        except Exception as error:
+            raise CheckFailed(f"{here}: {type(error).__name__}: {error}") from error
+        expect(math.isfinite(other) and other >= 0, f"{here}: the factor {other}")
+
+
+def _moments(batches: int) -> list[int]:
+    """The first and the last batch and some between: all of a short training, ever fewer of a long one."""
+    moments = [0]
+    while moments[-1] < batches - 1:
+        moments.append(min(batches - 1, max(moments[-1] + 1, int(GROWTH * moments[-1]) if moments[-1] >= 40 else 0)))
+    return moments
+
+
+def _follow(subject: Schedule, batches: int, generator: torch.Generator) -> None:
+    """A schedule through one training."""
+    twin, factor, bound = pickle.loads(pickle.dumps(subject)), 1.0, None
+    for batch in _moments(batches):
+        moment = Moment(batch, batches, factor, bound if subject.follows_bound else None)
         here = f"schedule {subject.describe()} at {moment}"
         with attempt(here):
             value = subject.factor(moment)
@@ -177,15 +225,6 @@ def check_schedule(schedule: str | Schedule | Mapping[str, Any], *, seed: int = 
                 other = subject.factor(replace(moment, bound=unknown))
                 expect(math.isfinite(other) and other >= 0, f"{here}: the factor {other} for a bound of {unknown}")
         factor, bound = value, 10.0 * float(torch.rand((), generator=generator))
-    try:
-        other = subject.factor(Moment(3))
-    except InvalidInput:
-        return
-    except Exception as error:
-        raise CheckFailed(
-            f"schedule {subject.describe()}, batches not known: {type(error).__name__}: {error}"
-        ) from error
-    expect(math.isfinite(other) and other >= 0, f"schedule {subject.describe()}, batches not known: the factor {other}")
 
 
 def check_travels(subject: Any, read: Any) -> None:

@@ -32,18 +32,6 @@ def evaluate(net: nn.Module, x: Array) -> Array:
         return net(torch.as_tensor(x, dtype=torch.float64)).numpy()
 
 
-def preactivations(net: nn.Module, x: Array) -> list[Array]:
-    """The input of each activation at points ``(count, inputs)``, ``(count, units)`` each, in the order of their calls."""
-    seen: list[Array] = []
-
-    def rule(z: Tensor, negative_slope: float) -> Tensor:
-        seen.append(z.flatten(1).numpy())
-        return torch.where(z > 0, z, negative_slope * z)
-
-    run(net, torch.as_tensor(x, dtype=torch.float64), rule)
-    return seen
-
-
 def jacobian(net: nn.Module, x: Array) -> Array:
     """The Jacobian ``(outputs, inputs)`` by autograd at one point."""
     point = torch.as_tensor(x, dtype=torch.float64).unsqueeze(0)
@@ -112,15 +100,6 @@ def forms_of(net: nn.Module, domain: Domain, slopes: list[Array]) -> list[Form]:
             refuse("something that PyTorch does not show")
         forms.append(Form(weights, offset, off[0] / far, off[1], slope))
     return forms
-
-
-def affine_forms(net: nn.Module, domain: Domain, slopes: list[Array]) -> list[tuple[Array, Array]]:
-    """(A, b) of each pre-activation in turn and of the output, in the displacement d, with the slopes imposed so far.
-
-    Args:
-        net, domain, slopes: as for ``forms_of``.
-    """
-    return [(form.weights, form.offset) for form in forms_of(net, domain, slopes)]
 
 
 def least_distance(a: Array, b: Array) -> float:

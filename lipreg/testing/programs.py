@@ -52,11 +52,6 @@ def knapsack(*, offset: float = 0.0, integers: bool = True) -> Program:
     return program([10, 13, 7, 4], [[5, 7, 4, 3]], [12], offset=offset, integers=integers)
 
 
-def dear_knapsack() -> Program:
-    """max 3 a + 2 b + 2 c, 3 a + 2 b + 2 c <= 4: b and c, 4; no point of the relaxation is dearer."""
-    return program([3, 2, 2], [[3, 2, 2]], [4])
-
-
 def split(count: int, seed: int = 0) -> Program:
     """A market split (Cornuejols & Dawande): max -sum of slacks of random subset sums. Hard beyond 30 columns.
 

@@ -64,6 +64,8 @@ def check_quantity(quantity: str | Quantity | Mapping[str, Any], *, seed: int = 
         with attempt(here):
             numbers = values(subject, net, problem, x, y, seed=seed)
             _check_values(subject, net, problem, numbers, here, seed)
+            if not (subject.reads_labels or problem.output.needs_labels):
+                _check_without_labels(subject, net, problem, numbers, here, seed)
             _check_truth(subject, net, problem, numbers.detach(), here)
             if problem.p == torch.inf:
                 _check_gradient(subject, net, problem, here, seed)
@@ -79,7 +81,8 @@ def _questions(quantity: Quantity) -> Iterator[tuple[str, LocalLipschitz]]:
         problem, net = QUESTIONS[i % len(QUESTIONS)], networks.network(name)
         try:
             quantity.check(problem)
-            values(quantity, net, problem, *_points(net))
+            with attempt(f"quantity {quantity.describe()}: {problem.sentence()} of {name}", passes=UnsupportedRequest):
+                values(quantity, net, problem, *_points(net))
         except UnsupportedRequest:
             continue
         yield name, problem
@@ -114,6 +117,20 @@ def _check_values(
     order = torch.tensor([2, 0, 1])
     reordered = values(quantity, net, problem, x[order], y[order], seed=seed)
     expect_near(reordered.tolist(), numbers[order].tolist(), f"{here}: in another order", 1e-9)
+
+
+def _check_without_labels(
+    quantity: Quantity, net: nn.Module, problem: LocalLipschitz, numbers: Tensor, here: str, seed: int
+) -> None:
+    """What does not say ``reads_labels`` is also asked for at points without a label."""
+    x, y = _points(net)
+    todo = "a quantity that reads labels says reads_labels = True, and points without a label are left out"
+    for other, words in ((None, "without labels"), (1 - y, "with other labels")):
+        try:
+            got = values(quantity, net, problem, x, other, seed=seed)
+        except Exception as error:
+            raise CheckFailed(f"{here}, {words}: {type(error).__name__}: {error}; {todo}") from error
+        expect_near(got.tolist(), numbers.tolist(), f"{here}, {words}; {todo}")
 
 
 def _check_truth(quantity: Quantity, net: nn.Module, problem: LocalLipschitz, numbers: Tensor, here: str) -> None:

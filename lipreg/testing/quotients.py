@@ -8,23 +8,12 @@ import numpy as np
 from torch import nn
 
 from lipreg.testing.domains import Array, Domain, rise_norm
-from lipreg.testing.pieces import Cell, evaluate, preactivations, unknown
+from lipreg.testing.pieces import Cell, evaluate, unknown
 
 Rise = tuple[Array | None, float, float | None]
 """Rows, p and q of a question."""
 NEAR = 1e-9
 """A kink nearer to x0, in units of the region, and not through it, cannot be distinguished from one through it."""
-
-
-def candidates(pieces: list[Cell], domain: Domain, p: float) -> Array:
-    """Points of a polyhedral domain among which the pointed quotient is largest, ``(count, inputs)``.
-
-    Args:
-        pieces: all linear pieces over the domain.
-        domain: the region.
-        p: norm of inputs, 1 or inf.
-    """
-    return domain.points(np.vstack([vertices(cell, domain, p) for cell in pieces]))
 
 
 def vertices(cell: Cell, domain: Domain, p: float, units: Array | float = 1.0) -> Array:
@@ -147,44 +136,3 @@ def sampled_pointed(
     apart = np.linalg.norm(d / np.broadcast_to(units, domain.center.shape)[domain.free], p, axis=1)
     noise = 1e-15 * start.size * np.abs(start).max() / apart
     return max(0.0, float((quotients(net, domain, domain.points(d), rows, p, q, units) - noise).max()))
-
-
-# ---------------------------------------------------------------- one input: breakpoints
-
-
-def breakpoints(net: nn.Module, lower: float, upper: float) -> Array:
-    """The kinks of a network with one input, layer by layer by interpolation, in ascending order.
-
-    Args:
-        net: the network.
-        lower, upper: the interval, whose ends are among the result.
-    """
-    knots = np.array([lower, upper])
-    for layer in range(len(preactivations(net, knots[:, None]))):
-        seen = preactivations(net, knots[:, None])
-        z = seen[layer]
-        crossing = z[:-1] * z[1:] < 0
-        at, _ = np.nonzero(crossing)
-        share = (z[:-1] / np.where(crossing, z[:-1] - z[1:], 1.0))[crossing]
-        knots = np.unique(np.concatenate([knots, knots[at] + share * (knots[at + 1] - knots[at])]))
-    return knots
-
-
-def segments(net: nn.Module, domain: Domain, rows: Array | None, q: float | None) -> tuple[float, float]:
-    """(regional, pointed) constants of a network with one input: exact, and the same for every input norm.
-
-    Args:
-        net: the network.
-        domain: an interval.
-        rows: the functional's, ``(rows, outputs)``, or None for the whole output.
-        q: norm of the whole output.
-    """
-    a, b = domain.facets()
-    ends = b / a[:, 0] + domain.center[0]
-    knots = breakpoints(net, float(ends[a[:, 0] < 0].max()), float(ends[a[:, 0] > 0].min()))
-    least = 1e-9 * float(knots[-1] - knots[0])
-    knots = knots[np.append(True, np.diff(knots) > least)]
-    values = evaluate(net, knots[:, None])
-    steepest = float((rise_norm(np.diff(values, axis=0), rows, q) / np.diff(knots)).max())
-    away = knots[np.abs(knots - domain.center[0]) > least]
-    return steepest, float(quotients(net, domain, away[:, None], rows, 1, q).max())

@@ -14,9 +14,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from lipreg.milp import Program, SolverOutcome, installed_solvers
+from lipreg.budget import Budget
+from lipreg.milp import SOLVERS, Program, SolverOutcome, get_solver, installed_solvers
 from lipreg.results import Status
-from lipreg.testing import programs
+from lipreg.testing import programs, solving
 from lipreg.testing.failures import expect, expect_near
 from lipreg.testing.programs import knapsack, program
 from lipreg.testing.solving import check_optimal, outcome_text, solve
@@ -25,10 +26,9 @@ from lipreg.testing.solving import check_optimal, outcome_text, solve
 def _expect_outcome(outcome: SolverOutcome, status: Status, low: float, high: float, description: str) -> None:
     """The outcome has that status, and a claim between two ends."""
     right = outcome.status is status and low <= outcome.claimed <= high
-    expect(
-        right,
-        f"{description}: {outcome_text(outcome)} where {status.value!r} and a claim between {low} and {high} are right",
-    )
+    any_claim = low == -math.inf and high >= np.finfo(float).max
+    claim = "any finite claim" if any_claim else f"a claim between {low} and {high}"
+    expect(right, f"{description}: {outcome_text(outcome)} where {status.value!r} and {claim} are right")
 
 
 def time_limits(name: str, seed: int) -> None:
@@ -39,11 +39,10 @@ def time_limits(name: str, seed: int) -> None:
     _expect_outcome(
         outcome, Status.TIME_LIMIT, outcome.incumbent, 1e-6, f"{name}: a split after 0.6 s"
     )  # 0 bounds the optimum
-    expect(outcome.point is not None, f"{name}: no point of a split after 0.6 s, where every choice is one")
-    # the incumbent is what its own binaries give
-    binaries = outcome.point[:40].round()  # type: ignore[index]
-    attained = -np.abs(instance.matrix.toarray()[:, :40] @ binaries - instance.right).sum()
-    expect_near(outcome.incumbent, attained, f"{name}: a split's incumbent", 1e-6, 1e-4)
+    if outcome.point is not None:  # an engine without heuristics has none yet; else it is what its own binaries give
+        binaries = outcome.point[:40].round()
+        attained = -np.abs(instance.matrix.toarray()[:, :40] @ binaries - instance.right).sum()
+        expect_near(outcome.incumbent, attained, f"{name}: a split's incumbent", 1e-6, 1e-4)
     outcome = solve(name, programs.hidden_split(40)[0], seconds=0.3)
     _expect_outcome(outcome, Status.TIME_LIMIT, -1e-6, math.inf, f"{name}: a split whose optimum is 0, after 0.3 s")
     expect(outcome.incumbent <= 1e-6, f"{name}: {outcome_text(outcome)} of a split whose optimum is 0")
@@ -121,7 +120,7 @@ def _stopped_after(name: str, instance: Program, wait: float) -> tuple[SolverOut
 
     timer = threading.Timer(wait, interrupt)
     timer.start()
-    outcome = solve(name, instance, seconds=60.0, stop=stop)
+    outcome = solve(name, instance, seconds=60.0, stop=stop, stopped=wait)
     took = time.process_time() - at[0]
     timer.cancel()
     return outcome, took
@@ -140,7 +139,7 @@ def stops(name: str, seed: int) -> None:
     expect(outcome.status is Status.INTERRUPTED, f"{name}: stopped at its start: {outcome_text(outcome)}")
     stop, began = threading.Event(), time.monotonic()
     stop.set()
-    outcome = solve(name, programs.split(50), seconds=60.0, stop=stop)
+    outcome = solve(name, programs.split(50), seconds=60.0, stop=stop, stopped=0.0)
     right = outcome.status is Status.INTERRUPTED and time.monotonic() - began < 30
     expect(right, f"{name}: stopped before its start: {outcome_text(outcome)}")
 
@@ -150,14 +149,21 @@ def ctrl_c(name: str, seed: int) -> None:
     if threading.current_thread() is not threading.main_thread():
         return
     began = time.monotonic()
-    timer = threading.Timer(0.3, _thread.interrupt_main)
-    timer.start()
+    # a second Ctrl-C ends the wait for an engine that does not hear the first one
+    timers = [threading.Timer(seconds, _thread.interrupt_main) for seconds in (0.3, 0.3 + solving.PATIENCE)]
+    for timer in timers:
+        timer.daemon = True
+        timer.start()
     try:
-        outcome = solve(name, programs.split(50), seconds=60.0)
+        outcome = get_solver(name).solve(programs.split(50), Budget(60.0))  # in this thread
     except KeyboardInterrupt:
-        expect(time.monotonic() - began < 30, f"{name}: Ctrl-C after {time.monotonic() - began:.0f} s of 60")
+        waited = time.monotonic() - began
+        expect(waited < solving.PATIENCE, f"{name}: Ctrl-C after {waited:.0f} s of 60; budget.stop is set by it")
     else:
         expect(False, f"{name}: Ctrl-C is lost: {outcome_text(outcome)}")
+    finally:
+        for timer in timers:
+            timer.cancel()
     check_optimal(name, knapsack(), 23)
 
 
@@ -202,7 +208,7 @@ def neighbours(name: str, seed: int) -> None:
         thread.join()
     expect(len(optima) == 4, f"{name}: side by side only {sorted(optima)} of four runs ended")
     expect_near([optima[k] for k in range(4)], [23 + k for k in range(4)], f"{name}: four runs side by side", 1e-6)
-    for other in installed_solvers():
+    for other in sorted(SOLVERS.own().keys() & installed_solvers()):
         for turn in (name, other, name):
             check_optimal(turn, knapsack(), 23, threads=2 if turn == other else 1)
 

@@ -11,11 +11,22 @@ import numpy as np
 from lipreg.budget import Budget
 from lipreg.milp import Program, SolverOutcome, get_solver
 from lipreg.results import Status
-from lipreg.testing.failures import expect, expect_near
+from lipreg.testing.failures import expect, expect_near, within
+
+LONG = 60.0
+"""Seconds that a run takes at most which has no limit."""
+PATIENCE = 30.0
+"""Seconds after its limit or a stop in which a run has to be over, on a slow machine too."""
 
 
 def solve(
-    name: str, program: Program, seconds: float = 20.0, nodes: int | None = None, stop: Any = None, **options: Any
+    name: str,
+    program: Program,
+    seconds: float = 20.0,
+    nodes: int | None = None,
+    stop: Any = None,
+    stopped: float = math.inf,
+    **options: Any,
 ) -> SolverOutcome:
     """The outcome, with everything checked that holds for every one.
 
@@ -23,10 +34,19 @@ def solve(
         name: the solver.
         program: what it solves.
         seconds, nodes, stop: of the budget.
+        stopped: after how many seconds ``stop`` is set.
         options: of ``Solver.solve``.
     """
     solver = get_solver(name)
-    outcome = solver.solve(program, Budget(seconds, nodes, stop=stop or threading.Event()), **options)
+    limits = Budget(seconds, nodes, stop=stop or threading.Event())
+    ends = min(seconds, stopped, LONG)
+    after = "a stop" if stopped < seconds else f"its limit of {seconds:g} s"
+    unheard = "run has to look at budget.seconds_left and at budget.stop several times a second"
+    outcome = within(
+        ends + PATIENCE,
+        lambda: solver.solve(program, limits, **options),
+        f"{name}: {described(program)}: not over {PATIENCE:g} s after {after}; {unheard}",
+    )
     size, here = (
         program.scaled().objective + abs(program.offset),
         f"{name}: {described(program)}: {outcome_text(outcome)}",

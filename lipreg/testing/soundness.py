@@ -22,7 +22,7 @@ from lipreg.results import Certificate, CertifiedInterval, Status
 from lipreg.testing import networks
 from lipreg.testing.domains import Array, Domain, domain_of, rise_norm, slope_norm
 from lipreg.testing.failures import expect, expect_near, refused
-from lipreg.testing.judged import ABSOLUTE, TOLERANCE, Judged
+from lipreg.testing.judged import ABSOLUTE, TOLERANCE, EstimatorUnderTest
 from lipreg.testing.pieces import evaluate, jacobian
 from lipreg.testing.questions import NORMS, POINTS, SCOPES, Question
 from lipreg.testing.quotients import quotients
@@ -31,7 +31,7 @@ FEW_BOXES = Budget(30.0, nodes=400, gap=0.05)
 """Of searches in smooth networks, which no budget ends but one of gaps or boxes."""
 
 
-def truth(judged: Judged) -> None:
+def truth(judged: EstimatorUnderTest) -> None:
     """Both ends against the enumeration; bounds for every network, scope and norm, searches for a draw of these."""
     for question in questions_of(judged):
         if judged.bound:
@@ -46,19 +46,19 @@ def truth(judged: Judged) -> None:
         _check_against_bounds(judged, question, results)
 
 
-def questions_of(judged: Judged) -> Iterator[Question]:
+def questions_of(judged: EstimatorUnderTest) -> Iterator[Question]:
     """The questions that are drawn for an estimator and that it takes.
 
     Of a search one for each network and scope and norm in turn: the one whose region and output came up least so far.
     """
     if judged.bound:
         for net in judged.nets:
-            for scope, p in judged.kinds:
-                yield from filter(judged.takes, judged.questions.about(net, scope, p))
+            for scope, p in judged.declared_scopes_and_norms:
+                yield from filter(judged.covers, judged.questions.about(net, scope, p))
         return
     counts: Counter[tuple[str, str]] = Counter()
     for scope, p, net in judged.each(judged.nets):
-        taken = judged.taken(net, scope, p)
+        taken = judged.covered_questions(net, scope, p)
         if net in networks.SMOOTH and not taken:
             continue
         expect(taken, f"{judged.name} takes no question of {net} in {scope} scope with p={p:g}")
@@ -67,7 +67,7 @@ def questions_of(judged: Judged) -> Iterator[Question]:
         yield question
 
 
-def check_ends(judged: Judged, question: Question, results: list[CertifiedInterval]) -> None:
+def check_ends(judged: EstimatorUnderTest, question: Question, results: list[CertifiedInterval]) -> None:
     """Each end of each interval against the truth, and what its certificate promises.
 
     Args:
@@ -131,7 +131,7 @@ def check_witness(question: Question, point: int, result: CertifiedInterval, pla
     expect(result.lower <= result.witness.attained, f"{place}: the lower end {result.lower} is not attained")
 
 
-def _check_exact(judged: Judged, question: Question, results: list[CertifiedInterval]) -> None:
+def _check_exact(judged: EstimatorUnderTest, question: Question, results: list[CertifiedInterval]) -> None:
     """Networks this small are searched to the end; max pools may tie on an open set, so that no point attains the end.
 
     The pointed constant of a whole output in l2 is a convex maximum on every piece, and may be bounded from two sides only.
@@ -142,16 +142,17 @@ def _check_exact(judged: Judged, question: Question, results: list[CertifiedInte
         low, high = question.truth(point)
         tied = result.status is Status.UNCONFIRMED and question.net.startswith("pooled")
         message = (
-            f"{judged.name}: {question}: {result} where the constant is in [{low}, {high}]: not searched to the end"
+            f"{judged.name}: {question}: {result} where the constant is in [{low}, {high}]: not searched to the end, "
+            f"as BRACKET promises of networks this small"
         )
         expect(result.certificate is Certificate.EXACT or (tied and result.lower >= low * (1 - 1e-5)), message)
 
 
-def _check_against_bounds(judged: Judged, question: Question, results: list[CertifiedInterval]) -> None:
-    """No proved bound contradicts a search, however slightly."""
-    for name, other in ESTIMATORS.items():
-        judges = Judged(name, other, judged.questions, judged.budget)
-        if judges.bound is None or not judges.takes(question):
+def _check_against_bounds(judged: EstimatorUnderTest, question: Question, results: list[CertifiedInterval]) -> None:
+    """No proved bound of lipreg's own contradicts a search, however slightly; somebody's may be half written."""
+    for name, other in ESTIMATORS.own().items():
+        judges = EstimatorUnderTest(name, other, judged.questions, judged.budget)
+        if judges.bound is None or not judges.covers(question):
             continue
         for result, proved in zip(results, judged.answer(question, name), strict=True):
             try:
@@ -160,18 +161,25 @@ def _check_against_bounds(judged: Judged, question: Question, results: list[Cert
                 expect(False, f"{judged.name}: {question}: contradicts {name}: {error}")
 
 
-def one_piece(judged: Judged) -> None:
+FINE = 1e-6
+"""A radius at which distances are the plain ones; at a larger one they are in units, where these are covered."""
+
+
+def one_piece(judged: EstimatorUnderTest) -> None:
     """Over a region within one linear piece the constant is the Jacobian's own norm, and a search has nothing to search."""
     nets = [net for net in ("line", "deep", "residual") if net in judged.nets]
-    regions = (LinfBall(1e-6), LinfBall(1e-3), L1Ball(1e-6), L1Ball(1e-3))
+    regions = (LinfBall(FINE), LinfBall(1e-3), L1Ball(FINE), L1Ball(1e-3))
     for scope, p, (net, region) in judged.each(itertools.product(nets, regions), 1):
         module = networks.network(net)
         x = torch.full((1, networks.input_size(module)), 0.21, dtype=torch.float64)
         slope = jacobian(module, x[0].numpy())
-        exact = slope_norm(slope, np.eye(len(slope)), p, None)
-        problem = LocalLipschitz(region, AllLogits(), scope, p)  # type: ignore[arg-type]
+        weighed = judged.method.weighed and region.radius > FINE
+        units = np.linspace(2.0, 3.0, x.shape[1]) if weighed else np.ones(x.shape[1])
+        exact = slope_norm(slope * units, np.eye(len(slope)), p, None)
+        problem = LocalLipschitz(region, AllLogits(), scope, p, scale=units.tolist() if weighed else None)  # type: ignore[arg-type]
         (result,) = judged.certify(module, problem, x)
-        here = f"{judged.name}: {net} within one piece, {scope}, p={p:g}, {region}: {result}"
+        distances = f", scale={problem.scale}" if weighed else ""
+        here = f"{judged.name}: {net} within one piece, {scope}, p={p:g}, {region}{distances}: {result}"
         expect(result.upper >= exact * (1 - TOLERANCE), f"{here}: the upper end is below the slope {exact}")
         expect(result.lower <= exact * (1 + TOLERANCE), f"{here}: the lower end is above the slope {exact}")
         if judged.method.certificate is Certificate.BRACKET:
@@ -204,7 +212,7 @@ SEARCHED = 1.0
 """Seconds of a search at a network beyond enumeration."""
 
 
-def larger_networks(judged: Judged) -> None:
+def larger_networks(judged: EstimatorUnderTest) -> None:
     """No upper end below a slope that the network itself has between two points of the region."""
     if judged.method.certificate in (Certificate.LOWER, Certificate.ESTIMATE):
         return
@@ -244,7 +252,7 @@ def _displacements(where: Domain, count: int, rng: np.random.Generator) -> Array
     return d * (far * np.maximum(rng.uniform(size=count), rng.uniform(size=count)))[:, None]
 
 
-def refusals(judged: Judged) -> None:
+def refusals(judged: EstimatorUnderTest) -> None:
     """Questions and networks that it does not declare are refused before any work, and others are named."""
     shallow, x = networks.network("shallow"), torch.zeros(1, 2, dtype=torch.float64)
     for scope in SCOPES:
@@ -252,7 +260,7 @@ def refusals(judged: Judged) -> None:
             for kind in (Logit(0), Vector()):
                 problem = LocalLipschitz(LinfBall(0.5), kind, scope, p, math.inf if kind.joint else None)  # type: ignore[arg-type]
                 here = f"{judged.name}: {problem.sentence()}"
-                covered = judged.says(scope, p) and (judged.method.vector or not kind.joint)
+                covered = judged.declares(scope, p) and (judged.method.vector or not kind.joint)
                 if covered and (problem.q is None or problem.q in judged.method.output_norms):
                     judged.method.check(problem)
                     continue
@@ -261,7 +269,7 @@ def refusals(judged: Judged) -> None:
     for net in networks.EVERY:
         if net in judged.nets:
             continue
-        module, (scope, p) = networks.network(net), judged.kinds[0]
+        module, (scope, p) = networks.network(net), judged.declared_scopes_and_norms[0]
         x = torch.full((1, networks.input_size(module)), 0.1, dtype=torch.float64)
         with refused(UnsupportedRequest, f"{judged.name}: {net}, which it does not declare", judged.name):
             judged.certify(module, LocalLipschitz(LinfBall(0.5), Logit(0), scope, p), x)  # type: ignore[arg-type]

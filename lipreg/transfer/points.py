@@ -29,7 +29,7 @@ class PointFigures:
         sampling: lower end of random sampling, where it ran.
         recipe: of the bound; empty where the records do not tell it.
         closed: the least upper end that was proved without a search; inf where there is none.
-        closed_by: the estimator that proved it.
+        closed_by: the estimator that proved it, or the bound in its place where it was cut short.
     """
 
     bound: float

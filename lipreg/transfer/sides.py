@@ -156,9 +156,9 @@ def _figures(methods: Mapping[str, AuditRecord], bound: AuditRecord) -> PointFig
         check_same_functional(truth, method)
     lp, sampling = methods.get("lp"), methods.get("sampling")
     ends = None if lp is None or lp.status in CUT else lp.upper, sampling and sampling.lower
-    # a bound of 0 is exact, without any search
+    # a bound of 0 is exact, without any search; what was cut short has the bound of another method, which its proof names
     closed = [
-        (r.upper, name)
+        (r.upper, r.proof if r.status in CUT and r.proof else name)
         for name, r in methods.items()
         if r.certificate == Certificate.UPPER or (r.upper == 0 and name != EXACT and "solver" not in r.asked)
     ]

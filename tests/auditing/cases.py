@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from lipreg.budget import Budget
-from lipreg.estimators import Estimator, Work
+from lipreg.estimators import Estimator, EstimatorTask
 from lipreg.estimators.base import lower_interval, upper_interval
 from lipreg.outputs import AllMargins
 from lipreg.problem import LocalLipschitz
@@ -49,7 +49,7 @@ class AtSecond(Estimator):
     certificate = Certificate.UPPER
     searches = True
 
-    def answer(self, work: Work) -> list[CertifiedInterval]:
+    def answer(self, work: EstimatorTask) -> list[CertifiedInterval]:
         for center in work.analysis.placed.region.center:
             if torch.equal(center, X[1]):
                 self.act(work.budget)
@@ -111,7 +111,7 @@ class HangsEverywhere(Estimator):
     certificate = Certificate.UPPER
     searches = True
 
-    def answer(self, work: Work) -> list[CertifiedInterval]:
+    def answer(self, work: EstimatorTask) -> list[CertifiedInterval]:
         time.sleep(600)
         return []
 
@@ -119,7 +119,7 @@ class HangsEverywhere(Estimator):
 class Unreadable(AtSecond):
     """Its answer cannot be pickled."""
 
-    def answer(self, work: Work) -> list[CertifiedInterval]:
+    def answer(self, work: EstimatorTask) -> list[CertifiedInterval]:
         found = super().answer(work)
         if torch.equal(work.analysis.placed.region.center[0], X[1]):
             object.__setattr__(found[0], "detail", threading.Lock())
@@ -132,7 +132,7 @@ class Unreadable(AtSecond):
 class Wrong(AtSecond):
     """Proves too little at the second point."""
 
-    def answer(self, work: Work) -> list[CertifiedInterval]:
+    def answer(self, work: EstimatorTask) -> list[CertifiedInterval]:
         second = torch.equal(work.analysis.placed.region.center[0], X[1])
         return [upper_interval(work.analysis, 0, 1e-3 if second else 1e3, "a wrong theorem")]
 
@@ -151,7 +151,7 @@ class Waits(Estimator):
     certificate = Certificate.UPPER
     searches = True
 
-    def answer(self, work: Work) -> list[CertifiedInterval]:
+    def answer(self, work: EstimatorTask) -> list[CertifiedInterval]:
         stopped = work.budget.stop.wait(work.budget.seconds_left)
         status = Status.INTERRUPTED if stopped else Status.TIME_LIMIT
         return [upper_interval(work.analysis, 0, 1e3, "a loose theorem", status)]
@@ -163,7 +163,7 @@ class Environment(Estimator):
     certificate = Certificate.LOWER
     searches = True
 
-    def answer(self, work: Work) -> list[CertifiedInterval]:
+    def answer(self, work: EstimatorTask) -> list[CertifiedInterval]:
         loaded = "pytorch_lightning" in sys.modules
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
         detail = f"pid {os.getpid()}, {torch.get_num_threads()} threads, lightning {loaded}, cuda {visible!r}"

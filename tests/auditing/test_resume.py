@@ -171,7 +171,7 @@ def test_searches_that_ended_at_a_limit_go_on_under_a_wider_one(
         ({"tolerances": {"dual_bound": 1e-6}}, "its proof rests on other tolerances"),
         ({"asked": {"seed": 9, "preactivations": ["interval"]}}, "the settings differ"),
         ({"point": 17}, "there is no such point"),
-        ({"estimator": "fastlip"}, "the estimator fastlip is not asked for"),
+        ({"estimator": "fastlip"}, "the estimator fastlip is not in the plan"),
         ({"status": "done"}, "not attain what the record says"),
         ({"witness": [0.0]}, "the witness does not attain"),
         ({"witness": [9.0, 9.0]}, "the witness does not attain"),

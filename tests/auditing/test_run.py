@@ -18,13 +18,22 @@ import torch
 from torch import Tensor, nn
 
 from lipreg.auditing import EXACT, Attack, AuditPlan, PointAudit, audit
-from lipreg.auditing.points import NO_TIME, NOT_REACHED
+from lipreg.auditing.joining import NO_TIME, NOT_REACHED
 from lipreg.audits import AuditResult
 from lipreg.bounds import Analysis
 from lipreg.budget import Budget
 from lipreg.callbacks.metrics import metric_names, summary
 from lipreg.errors import CrossingBounds, InvalidInput, LipregError, UnsupportedRequest
-from lipreg.estimators import Bound, Estimator, Work, certify, estimate, frozen_analysis, register, usual_estimators
+from lipreg.estimators import (
+    Bound,
+    Estimator,
+    EstimatorTask,
+    certify,
+    estimate,
+    frozen_analysis,
+    register,
+    usual_estimators,
+)
 from lipreg.estimators.base import ESTIMATORS, PriorIntervals, lower_interval, upper_interval
 from lipreg.estimators.exact.branch_and_bound import BranchAndBound
 from lipreg.estimators.settings import Settings
@@ -57,7 +66,7 @@ def fake() -> Iterator[Callable[..., str]]:
             certificate = proves
             searches = searching
 
-            def answer(self, work: Work) -> list[CertifiedInterval]:
+            def answer(self, work: EstimatorTask) -> list[CertifiedInterval]:
                 return answer(work.analysis, work.budget, work.known)
 
         register(name)(Fake)
@@ -133,7 +142,7 @@ def test_a_search_that_is_not_begun_says_what_it_lacks() -> None:
     assert lacking and lacking[-1] > 100.0 and "of the point's time was left" in found.detail
     (point,) = audit(NET, AuditPlan(PROBLEM, ("branch_and_bound",), Budget(5.0)), X[:1], Y[:1])
     short = replace(point, intervals={**point.intervals, "branch_and_bound": found})
-    assert short.not_begun == ["branch_and_bound"] and point.not_begun == []
+    assert point.searched("branch_and_bound") and not short.searched("branch_and_bound")
     table = AuditResult(PROBLEM, (short, point), RunRecord("a")).table()
     assert "no search was begun, for which the time was too short: branch_and_bound at 1 point" in table
 

@@ -357,7 +357,7 @@ def test_parts_of_an_analysis_share_one_computation(monkeypatch: pytest.MonkeyPa
     assert torch.equal(copy.value_bounds[1].upper, analysis.value_bounds[1].upper[:1]) and len(calls) == 1
     (index, _), *_ = graph.relus()
     assert not torch.equal(other.slopes[index].upper, analysis.slopes[index].upper)
-    assert other.derived(count_of_nodes) == len(graph.nodes) and other.derived(count_of_nodes) is other.derived(
+    assert other.memoised(count_of_nodes) == len(graph.nodes) and other.memoised(count_of_nodes) is other.memoised(
         count_of_nodes
     )
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lipreg.bounds import Exclusive, Switches, Vectors, lifted_bound
+from lipreg.bounds import Exclusive, MixingVectors, Switches, lifted_bound
 from lipreg.linalg import operator_norm
 
 
@@ -33,7 +33,7 @@ def switches(seed: int, count: int, sizes: tuple[int, ...], k: int, m: int) -> S
 
 def bound(network: Switches, absolute: bool, signs: bool, enough: float = 0.0) -> Tensor:
     count, u, k = network.unit_free.shape
-    vectors = Vectors.start(count, u, k, torch.zeros(1))
+    vectors = MixingVectors.start(count, u, k, torch.zeros(1))
     return lifted_bound(network, vectors, absolute, signs, enough, torch.ones(count, dtype=torch.bool)).bound
 
 
@@ -87,7 +87,7 @@ def test_it_is_the_value_of_the_semidefinite_program(sizes: tuple[int, ...], k: 
 
 def test_it_goes_on_from_vectors_that_it_left() -> None:
     network = switches(3, 6, (4, 4), 2, 5)
-    vectors = Vectors.start(6, 8, 2, torch.zeros(1))
+    vectors = MixingVectors.start(6, 8, 2, torch.zeros(1))
     hasty = torch.zeros(6, dtype=torch.bool)
     first = lifted_bound(network, vectors, False, False, 0.0, hasty).bound
     for _ in range(20):
@@ -122,7 +122,7 @@ def test_sides_that_exclude_each_other_lower_it_to_what_is_left(
     found = []
     for exclusive in (None, Exclusive(pairs[..., 0], pairs[..., 1], real)):
         asked = replace(network, exclusive=exclusive)
-        vectors = Vectors.start(count, u, k, torch.zeros(1))
+        vectors = MixingVectors.start(count, u, k, torch.zeros(1))
         vectors.exclusive = None if exclusive is None else torch.zeros(count, 3)
         thorough = torch.ones(count, dtype=torch.bool)
         found.append(lifted_bound(asked, vectors, absolute, signs, 0.0, thorough).bound)

@@ -122,7 +122,7 @@ def test_the_gradient_of_the_largest_row(seed: int, stride: int, padding: int, b
         share = torch.randn(batch, dtype=torch.float64)
         found = [
             (norms.detach(), *torch.autograd.grad((share * norms).sum(), map.entries))
-            for norms in (largest_row_sum(map, rows, columns), map.induced_norm(torch.inf, rows, columns))
+            for norms in (largest_row_sum(map, rows, columns), map.largest_sum(torch.inf, rows, columns))
         ]
         for ours, theirs in zip(*found, strict=True):
             torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-14)

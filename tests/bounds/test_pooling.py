@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from lipreg.bounds import Shares, analyse, interval_jacobian, pool_shares, relax_pool
+from lipreg.bounds import PoolWeights, analyse, interval_jacobian, pool_shares, relax_pool
 from lipreg.bounds.deviation import deviations
 from lipreg.bounds.pooling import PoolLines
 from lipreg.budget import Budget
@@ -225,7 +225,7 @@ def test_lines_above_what_a_window_passes_on(seed: int) -> None:
     able[..., 0] |= ~able.any(-1)
     low, width = torch.randn(1, 1, 1, generator=draw).double(), torch.rand(1, 1, 1, generator=draw).double() * 3
     form = torch.randn(1, 1, 1, 1, 3, generator=draw).double()
-    lines = PoolLines(low, low + width, Shares(able, moves, torch.float64))
+    lines = PoolLines(low, low + width, PoolWeights(able, moves, torch.float64))
     slope, offset = (part.flatten() for part in lines.above(form))
     passed = torch.where(able & moves, form.flatten(), 0.0).flatten()[
         able.flatten()

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
+from lipreg import AllLogits, Budget, LinfBall, LocalLipschitz
+from lipreg.auditing import AuditPlan
+from lipreg.auditing import audit as audit_points
+from lipreg.callbacks.metrics import summary
 from lipreg.records import AuditRecord, read_records
 from lipreg.reporting.html import write_report
 from lipreg.reporting.panels import points_table
 from lipreg.reporting.wording import between, nearest
+from lipreg.results import Status
 from lipreg.transfer import compare
+from tests import oracles
 from tests.callbacks.test_runs_of_trainings import audit, regularizer, train
 from tests.reporting.pages import Page
 
@@ -41,3 +49,16 @@ def test_the_tightness_of_a_row_is_that_of_its_point(tmp_path: Path) -> None:
     assert len(rows) == 3
     product = rows[0] * rows[1] * rows[2]
     assert float(trainer.callback_metrics["audit/tightness"]) == pytest.approx(product ** (1 / 3), rel=1e-6)
+
+
+def test_points_without_a_witness_are_left_out_of_the_mean_and_counted() -> None:
+    plan = AuditPlan(LocalLipschitz(LinfBall(0.1), AllLogits()), ("sampling",), Budget(60.0))
+    x = torch.linspace(-0.5, 0.5, 6, dtype=torch.float64).reshape(3, 2)
+    audits = list(audit_points(oracles.mlp(2, 6, 3).double(), plan, x))
+    whole = summary(audits, None)
+    assert "audit/sampling_points" not in whole
+    cut = replace(audits[2].intervals["sampling"], lower=0.0, witness=None, status=Status.TIME_LIMIT)
+    audits[2] = replace(audits[2], intervals={**audits[2].intervals, "sampling": cut})
+    short = summary(audits, None)
+    lowers = [one.intervals["sampling"].lower for one in audits[:2]]
+    assert short["audit/sampling"] == pytest.approx(sum(lowers) / 2, rel=1e-6) and short["audit/sampling_points"] == 2.0

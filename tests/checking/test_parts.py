@@ -142,7 +142,7 @@ def test_plain_data_is_not_trusted() -> None:
 
 
 def test_a_region_without_room_or_center_is_refused() -> None:
-    with pytest.raises(Refused, match="no coordinate has room"):
+    with pytest.raises(Refused, match="no coordinate can move"):
         box(2, 0.0)
     with pytest.raises(Refused, match="outside"):
         Region(np.array([2.0]), (Fraction(-1),), (Fraction(1),))

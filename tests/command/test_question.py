@@ -75,9 +75,9 @@ def test_what_a_shell_can_do_about_it_is_said(
     assert main(["audit", *asked[1:], "--output", "vector", "--records", "/dev/null"]) == MISTAKE
     assert "/dev/null is no file" in capsys.readouterr().err
     with pytest.raises(SystemExit) as ended:
-        main([*asked, "--seconds", "3"])
+        main([*asked, "--nodes", "3"])
     said = capsys.readouterr().err
-    assert ended.value.code == 2 and "usage: lipreg bounds" in said and "unrecognized arguments: --seconds 3" in said
+    assert ended.value.code == 2 and "usage: lipreg bounds" in said and "unrecognized arguments: --nodes 3" in said
 
     class Full(io.StringIO):
         def write(self, text: str) -> int:

@@ -28,7 +28,7 @@ from lipreg.results import CertifiedInterval
 from lipreg.testing import check_estimator
 from lipreg.testing.estimators import ASPECTS
 from lipreg.testing.invariance import proved_bound
-from lipreg.testing.judged import ABSOLUTE, TOLERANCE, Judged
+from lipreg.testing.judged import ABSOLUTE, TOLERANCE, EstimatorUnderTest
 from tests import oracles
 from tests.conformance.questions import EVERYTHING, NORMS, QUESTIONS, SCOPES, Question, sampled
 from tests.oracles import ZOO
@@ -63,7 +63,7 @@ def short_hunts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
 
 
 def answer(question: Question, name: str) -> list[CertifiedInterval]:
-    return Judged(name, ESTIMATORS[name], QUESTIONS, BUDGET).answer(question)
+    return EstimatorUnderTest(name, ESTIMATORS[name], QUESTIONS, BUDGET).answer(question)
 
 
 # ---------------------------------------------------------------- what each one promises

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +13,7 @@ from torch import Tensor, nn
 
 from lipreg.errors import InvalidInput, UnsupportedModel
 from lipreg.graph import Graph, capture, check_agreement, evaluation_mode, lowers
+from lipreg.graph.lowerings.exponentials import lower_reciprocal
 from lipreg.graph.registry import CALLS, EXAMPLES, MODULES, Example
 from lipreg.testing import check_lowering
 from lipreg.testing.lowerings import ASPECTS
@@ -24,7 +27,7 @@ def inputs(shape: tuple[int, ...], count: int = 6, dtype: torch.dtype = torch.fl
     return torch.randn(count, *shape, generator=torch.Generator().manual_seed(9), dtype=dtype)
 
 
-FIRST = {(example.build, example.input_shape): name for name, example in reversed(EXAMPLES.items())}
+FIRST = {(example.build, example.input_shape): lowering for lowering, example in reversed(EXAMPLES.items())}
 """By example the first lowering that has it; functions of one kind share one, which uses them all."""
 OF_CAPTURES = ("single precision", "batches", "module alone", "frozen copy", "constants")
 """What lowerings have from the capture around them and from the kinds of their nodes; of each one in ``SOME`` is checked."""
@@ -34,24 +37,24 @@ SOME = 3
 def test_every_target_is_called_by_an_example() -> None:
     """Each class, function and method that has a lowering, so that the tests below run it."""
     called: set[object] = set()
-    for name in FIRST.values():
-        example = EXAMPLES[name]
+    for lowering in FIRST.values():
+        example = EXAMPLES[lowering]
         captured = capture(example.build().double().eval(), inputs(example.input_shape, 1))
         kinds = dict(captured.module.named_modules())
         called |= {type(kinds[n.target]) if n.op == "call_module" else n.target for n in captured.trace.nodes}
     assert sorted(map(str, (MODULES.keys() | CALLS.keys()) - called)) == []
-    assert {function.__name__ for function in (MODULES | CALLS).values()} >= set(EXAMPLES)
+    assert {lowering.function for lowering in (MODULES | CALLS).values()} >= set(EXAMPLES)
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
-def test_the_graph_is_the_layer(name: str) -> None:
+@pytest.mark.parametrize("function", EXAMPLES, ids=lambda function: function.__name__)
+def test_the_graph_is_the_layer(function: Callable[..., Any]) -> None:
     """That the example uses the lowering is checked of each, what comes of it of the first."""
-    example = EXAMPLES[name]
-    target = next(known for known, lowering in (MODULES | CALLS).items() if lowering.__name__ == name)
+    example = EXAMPLES[function]
+    target = next(known for known, lowering in (MODULES | CALLS).items() if lowering.function is function)
     first = FIRST[example.build, example.input_shape]
     turn, aspects = [*FIRST.values()].index(first), [aspect for aspect in ASPECTS if aspect not in OF_CAPTURES]
     aspects += [aspect for place, aspect in enumerate(OF_CAPTURES) if sampled(SOME, turn, place)]
-    if first != name:
+    if first is not function:
         aspects = []
     elif "constants" not in aspects and curved(example):
         aspects.append("constants")  # each curve is bounded by its own
@@ -72,12 +75,71 @@ def test_a_target_belongs_to_one_lowering() -> None:
     assert MODULES[nn.ReLU] is before
     try:
         lowers(nn.ReLU, replace=True)(other)
-        assert MODULES[nn.ReLU] is other
+        assert MODULES[nn.ReLU].function is other
     finally:
-        lowers(nn.ReLU, replace=True)(before)
+        MODULES[nn.ReLU] = before
     for target in (int, nn.ReLU(), 3):
         with pytest.raises(InvalidInput, match="a class of modules, a function"):
             lowers(target)(other)  # type: ignore[arg-type]
+    with pytest.raises(InvalidInput, match="rows='all'"):
+        lowers(nn.ReLU, rows="all")  # type: ignore[arg-type]
+
+
+class Own(nn.Module):
+    """A layer of somebody else's: a ReLU, or an inverse."""
+
+    def __init__(self, inverse: bool = False) -> None:
+        super().__init__()
+        self.inverse = inverse
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.reciprocal() if self.inverse else x.relu()
+
+
+class OverRows(nn.Module):
+    """Three rows for every point, each through a layer of somebody else's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.own, self.last = nn.Linear(2, 6), Own(), nn.Linear(6, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = self.own(self.first(x).view(x.shape[0] * 3, 2))
+        return self.last(rows.view(x.shape[0], 6))
+
+
+class OfParts(nn.Module):
+    """A sigmoid, written out with an inverse of somebody else's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.own = nn.Linear(2, 3), Own(inverse=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.own(1 + torch.exp(-self.first(x)))
+
+
+def test_a_layer_of_ones_own_says_itself_how_rows_and_parts_are_lowered() -> None:
+    def lower_own(context: Any, module: Own, x: Any) -> Any:
+        return lower_reciprocal(context, x) if module.inverse else context.relu(x, 0.0)
+
+    net, x, units = OverRows().double(), inputs((2,)), {}
+    try:
+        for rows in ("apart", "together"):
+            lowers(Own, rows=rows, replace=True)(lower_own)  # type: ignore[arg-type]
+            graph = capture(net, x[:1]).frozen()
+            torch.testing.assert_close(graph(x), net(x).detach(), rtol=1e-12, atol=1e-12)
+            units[rows] = len(graph.relus())
+        assert units == {"apart": 3, "together": 1}
+        with pytest.raises(UnsupportedModel, match="exp"):
+            capture(OfParts().double(), x[:1])
+        lowers(Own, parts=True, replace=True)(lower_own)
+        net = OfParts().double()
+        graph = capture(net, x[:1]).frozen()
+        assert len(graph.curves()) == 1
+        torch.testing.assert_close(graph(x), net(x).detach(), rtol=1e-12, atol=1e-12)
+    finally:
+        del MODULES[Own]
 
 
 # ---------------------------------------------------------------- values and gradients

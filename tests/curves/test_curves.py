@@ -109,16 +109,18 @@ def test_tables_are_those_of_the_function(curve):
     with mpmath.workdps(60):
         for turn in curve.turns:
             low, high = turn.ends
-            assert low <= function(mpmath.mpf(turn.at)) <= high
-            assert abs(mpmath.diff(function, turn.at)) < 1e-13
-        jumps = {b.at for b in curve.bends if sum(o.at == b.at for o in curve.bends) > 1}
+            assert low <= function(mpmath.mpf(turn.location)) <= high
+            assert abs(mpmath.diff(function, turn.location)) < 1e-13
+        jumps = {b.location for b in curve.bends if sum(o.location == b.location for o in curve.bends) > 1}
         for bend in curve.bends:
             low, high = bend.ends
-            if bend.at not in jumps:
+            if bend.location not in jumps:
                 assert (
-                    low <= mpmath.diff(function, bend.at) <= high + mpmath.mpf(10) ** -40
+                    low <= mpmath.diff(function, bend.location) <= high + mpmath.mpf(10) ** -40
                 )  # what is off is mpmath's own
-                assert isinstance(curve, Softsign | BentHardswish) or abs(mpmath.diff(function, bend.at, 2)) < 1e-13
+                assert (
+                    isinstance(curve, Softsign | BentHardswish) or abs(mpmath.diff(function, bend.location, 2)) < 1e-13
+                )
         for kind, start, end in curve.pieces():
             a, b = max(start, -6.0), min(end, 6.0)
             for share in (0.05, 0.3, 0.6, 0.95):

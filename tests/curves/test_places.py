@@ -25,7 +25,7 @@ from lipreg.curves import (
     Tanh,
     Tanhshrink,
 )
-from lipreg.linalg import Limbs, Places
+from lipreg.linalg import DecimalArithmetic, Limbs
 from tests.curves.test_curves import CURVES
 from tests.linalg.test_limbs import held
 from tests.sampling import one_in
@@ -163,7 +163,7 @@ def test_decimals_of_numbers_within_errors_hold_all_of_them(curve: Curve) -> Non
 
 def test_functions_in_places() -> None:
     for promised in (5, 40, 67, 301):
-        places = Places(promised)
+        places = DecimalArithmetic(promised)
         with mpmath.workdps(2 * promised + 40), places.context():
             unit = mpf(10) ** (3 - places.carried)
             assert abs(mpf(str(places.pi)) - mpmath.pi) <= unit

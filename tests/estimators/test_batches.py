@@ -116,7 +116,9 @@ def test_the_product_that_stands_for_points_is_that_of_whole_layers() -> None:
     (spectral,) = certify(net, problem, points()[:1], estimator="spectral")
     assert [one.upper for one in found] == pytest.approx([spectral.upper] * POINTS, rel=1e-12)
     assert len({one.subject for one in found}) == POINTS
-    assert "preactivations" not in vars(analysis), "no region was looked at"
+    assert not analysis.whole, "no region was looked at"
+    _ = analysis.value_bounds
+    assert analysis.whole
 
 
 def test_small_questions_look_at_no_clock() -> None:
@@ -145,7 +147,7 @@ def test_an_analysis_finds_the_points_that_are_read(monkeypatch: pytest.MonkeyPa
     whole = frozen_analysis(network(), QUESTIONS["l2"], points(), torch.zeros(POINTS, dtype=torch.long))
     whole.find()
     read: list[int] = []
-    from lipreg.bounds import analysis as module
+    from lipreg.bounds import analysing as module
 
     class Noted(module.BoundPropagation):
         def run(self) -> Any:

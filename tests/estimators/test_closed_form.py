@@ -30,7 +30,7 @@ from lipreg import (
     Vector,
 )
 from lipreg.errors import InvalidInput
-from lipreg.estimators import BoundEstimator, Step, estimate, get_estimator, live_analysis
+from lipreg.estimators import BoundEstimator, PenaltyQuestion, estimate, get_estimator, live_analysis
 from lipreg.estimators.jacobians import fastlip
 from lipreg.graph import ReluChain, capture, fixed_chain
 from lipreg.linalg import PowerIteration
@@ -52,7 +52,7 @@ def closed_form(
     """That of a registered estimator."""
     estimator = get_estimator(bound)
     assert isinstance(estimator, BoundEstimator)
-    return estimator.closed_form(Step(chain, problem, x, y, methods, power))
+    return estimator.closed_form(PenaltyQuestion(chain, problem, x, y, methods, power))
 
 
 def mlp(*widths: int, bias: bool = True) -> nn.Sequential:

@@ -15,7 +15,7 @@ from lipreg.auditing import AuditPlan, audit
 from lipreg.bounds import Analysis, analyse
 from lipreg.budget import Budget
 from lipreg.errors import UnsupportedRequest
-from lipreg.estimators import ESTIMATORS, BoundEstimator, Estimator, Step, estimate, get_estimator, register
+from lipreg.estimators import ESTIMATORS, BoundEstimator, Estimator, PenaltyQuestion, estimate, get_estimator, register
 from lipreg.estimators.products.affine_relu import AffineRelu
 from lipreg.estimators.radius import certified_radii
 from lipreg.graph import Affine, Graph, Input, MaxPool, Relu, capture
@@ -245,7 +245,7 @@ def test_the_closed_form_of_a_third_estimator_is_what_a_penalty_takes(registered
             asked.append("bound")
             return 2 * AffineRelu().bound(analysis)
 
-        def closed_form(self, step: Step) -> Tensor | None:
+        def closed_form(self, step: PenaltyQuestion) -> Tensor | None:
             found = AffineRelu().closed_form(step)
             asked.append("closed form" if found is not None else "none")
             return None if found is None else 2 * found

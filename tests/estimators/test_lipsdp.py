@@ -165,7 +165,7 @@ def test_sectors_say_what_the_network_does(kind: str, scope: str) -> None:
             low, high = local.slopes[index].lower[0], local.slopes[index].upper[0]
             w.append((change[index] - low * change[node.source])[:, high > low])  # type: ignore[union-attr]
         elif index in local.shares:  # any weights that give the pool's change will do: only their sums are seen
-            able = local.shares[index].contending[0].double()
+            able = local.shares[index].candidates[0].double()
             members = node.members(change[node.source])  # type: ignore[union-attr]
             mean = (members * able / able.sum(-1, keepdim=True)).sum(-1, keepdim=True)
             first = torch.zeros_like(able)
@@ -384,15 +384,23 @@ def test_a_chain_is_cut_into_blocks(reference: Reference, monkeypatch: Any, solv
         monkeypatch.undo()
 
 
-@pytest.mark.parametrize("solver", [None, "SCS"])
-def test_what_cannot_be_cut_says_so(monkeypatch: Any, solver: str | None) -> None:
+@pytest.mark.parametrize(
+    "solver, budget, status",
+    [
+        ("SCS", Budget(), Status.FAILED),
+        (None, Budget(1e9), Status.MEMORY_LIMIT),
+        (None, Budget(60.0, memory=2**60), Status.TIME_LIMIT),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_cut_says_so(monkeypatch: Any, solver: str | None, budget: Budget, status: Status) -> None:
     monkeypatch.setattr(lipsdp, "affordable", lambda budget: 0)
     monkeypatch.setattr(lipsdp, "UNITS", 1)
     monkeypatch.setattr(lipsdp, "LARGEST", 1)
     net, x = oracles.network("residual"), torch.zeros(1, 2, dtype=torch.float64)
     problem = LocalLipschitz(LinfBall(0.8), Logit(0), "regional", 2.0)
-    (found,) = certify(net, problem, x, estimator="lipsdp", settings=Settings(sdp_solver=solver))
-    assert found.status is Status.FAILED and "too many for one program" in found.detail
+    (found,) = certify(net, problem, x, estimator="lipsdp", settings=Settings(sdp_solver=solver), budget=budget)
+    assert found.status is status and "too many for one program" in found.detail
     assert found.upper == certify(net, problem, x, estimator="spectral")[0].upper
 
 

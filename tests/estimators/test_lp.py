@@ -41,7 +41,7 @@ def test_a_program_has_no_more_rows_than_was_said(name: str, p: float) -> None:
 def test_what_does_not_fit_is_refused_and_keeps_the_bound_of_the_jacobian() -> None:
     net = oracles.network("deep")
     (refused,) = certify(net, problem(math.inf), X, estimator="lp", budget=Budget(memory=64))
-    assert refused.status is Status.BOUNDED and "rows" in refused.detail and "Budget(memory=" in refused.detail
+    assert refused.status is Status.MEMORY_LIMIT and "rows" in refused.detail and "Budget(memory=" in refused.detail
     assert refused.upper == certify(net, problem(math.inf), X, estimator="jacobian_crown")[0].upper
     enough = int(refused.detail.partition("Budget(memory=")[2].partition(")")[0])
     (found,) = certify(net, problem(math.inf), X, estimator="lp", budget=Budget(memory=enough))

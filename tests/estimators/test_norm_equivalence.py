@@ -16,7 +16,7 @@ from lipreg.auditing import AuditPlan, audit
 from lipreg.bounds import Analysis
 from lipreg.budget import Budget
 from lipreg.errors import InvalidInput, UnsupportedRequest
-from lipreg.estimators import ESTIMATORS, BoundEstimator, Estimator, Work, certify, get_estimator, register
+from lipreg.estimators import ESTIMATORS, BoundEstimator, Estimator, EstimatorTask, certify, get_estimator, register
 from lipreg.graph import capture
 from lipreg.linalg import norm_name
 from lipreg.outputs import AllMargins, Logit, Vector
@@ -52,7 +52,7 @@ def euclidean() -> Iterator[None]:
         norms = (2.0,)
         output_norms = (2.0,)
 
-        def answer(self, work: Work) -> list[CertifiedInterval]:
+        def answer(self, work: EstimatorTask) -> list[CertifiedInterval]:
             placed = work.analysis.placed
             return [CertifiedInterval(placed.problem, name, estimate=3.0) for name in placed.functional_names]
 

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from lipreg.errors import InvalidInput, UnsupportedRequest
+from lipreg.estimators import Bound
 from lipreg.estimators.radius import TOLERANCE, certified_radii
 from tests import oracles
 from tests.avant import trained
@@ -58,6 +59,21 @@ def test_the_radius_of_an_affine_network_is_its_distance_to_the_border(p: float)
         assert min(gaps) * (1 - 2 * TOLERANCE) <= found.radius <= min(gaps)
 
 
+@pytest.mark.parametrize("p", NORMS.values(), ids=NORMS)
+def test_a_method_in_another_norm_is_taken_with_its_factor(p: float) -> None:
+    """|x|_2 <= n^(1/2 - 1/p) |x|_p for p > 2, and <= |x|_p below; the product of norms sees no region."""
+    net, x = oracles.mlp(3, 12, 8, 2).double(), torch.rand(2, 3, dtype=torch.float64)
+    factor = 3.0 ** max(0.0, 0.5 - 1 / p)
+    own, converted = (certified_radii(net, x, p=q, bounds=name) for q, name in ((2.0, "spectral"), (p, "spectral@l2")))
+    for one, other in zip(own, converted, strict=True):
+        assert other.constant == pytest.approx(factor * one.constant, rel=1e-6)
+        assert other.radius == pytest.approx(one.radius / factor, rel=4 * TOLERANCE)
+    with pytest.raises(InvalidInput, match="l7"):
+        certified_radii(net, x, bounds="spectral@l7")
+    with pytest.raises(UnsupportedRequest, match="closed-form"):
+        certified_radii(net, x, bounds="sampling@l2")
+
+
 def test_a_misclassified_point_has_none() -> None:
     net = oracles.mlp(2, 6, 3).double()
     x = torch.rand(1, 2, dtype=torch.float64)
@@ -79,6 +95,8 @@ def test_only_closed_forms_are_taken() -> None:
         certified_radii(net, x, bounds=("mip",))
     with pytest.raises(InvalidInput, match="no bounds"):
         certified_radii(net, x, bounds=())
+    with pytest.raises(InvalidInput, match=r"bounds=Bound\(.*several in a list"):
+        certified_radii(net, x, bounds=Bound("spectral"))  # type: ignore[arg-type]
 
 
 def affine(weight: list[list[float]], bias: list[float]) -> nn.Linear:

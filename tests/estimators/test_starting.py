@@ -28,7 +28,8 @@ from lipreg.estimators.witnesses.sampling import RandomPoints
 from lipreg.folding import first_work, fold, fold_work, search_work
 from lipreg.milp import families
 from lipreg.results import Status
-from lipreg.search.hunt import Hunt
+from lipreg.search.hunt import WitnessSearch
+from lipreg.search.outcome import NOT_BEGUN
 from lipreg.testing import exact_constants
 from tests import oracles
 from tests.sampling import one_in
@@ -118,7 +119,7 @@ def test_what_is_begun_late_is_not_begun() -> None:
         own = frozen_analysis(net, problem, X, None)
         budget = Budget(fold_work(own) / RATE * share, clock=still)
         (found,) = certify(own.graph, problem, X, estimator="branch_and_bound", budget=budget)
-        assert found.status is Status.TIME_LIMIT and words in found.detail
+        assert found.status is Status.TIME_LIMIT and words in found.detail and NOT_BEGUN in found.detail
         assert 0.0 < found.lower <= found.upper < math.inf
 
 
@@ -246,7 +247,7 @@ def test_forms_are_asked_again_with_more_time() -> None:
     search = PointSearch.begin(analysis, none, DEFAULTS, known)
     search.give_up(Status.TIME_LIMIT, "no time")
     before = search.conclude(Status.TIME_LIMIT)
-    found = spend_remaining_time(search, before, Budget(100.0, clock=Ticks(1.0)).started())
+    found = spend_remaining_time(search, before, Budget(400.0, clock=Ticks(1.0)).started())
     (whole,) = certify(net, problem, X, estimator="jacobian_crown")
     assert found.upper <= whole.upper * (1 + 1e-9) < before.upper and found.lower > before.lower
     assert "linear bounds" in before.detail and "linear bounds" not in found.detail
@@ -256,9 +257,13 @@ def test_what_a_hunt_has_found_is_proved_first_and_in_a_time_of_its_own(monkeypa
     """The hunt before a search takes all of the start's time; random points that it has beaten are not looked at before,
     where there is memory for one at a time."""
     torch.manual_seed(0)
-    net, clock, hunts = nn.Sequential(nn.Linear(12, 30), nn.ReLU(), nn.Linear(30, 2)).double(), Clock(), list[Hunt]()
+    net, clock, hunts = (
+        nn.Sequential(nn.Linear(12, 30), nn.ReLU(), nn.Linear(30, 2)).double(),
+        Clock(),
+        list[WitnessSearch](),
+    )
 
-    def hunted(hunt: Hunt, budget: Budget) -> None:
+    def hunted(hunt: WitnessSearch, budget: Budget) -> None:
         hunt.go(lambda: False, 1)
         hunts.append(hunt)
         clock.now += START_SHARE * 8.0

@@ -12,7 +12,7 @@ import lipreg
 from lipreg.graph.capture import capture
 from lipreg.graph.nodes import Affine
 from lipreg.linalg import Composed, Dense, Limbs, LinearMap, Running, Sum, add, compose, digit_bits, identity
-from lipreg.linalg.joined import Joined
+from lipreg.linalg.joined import CompositeMap
 from tests.linalg.test_limbs import dot, exact, random
 
 SIZE = 3
@@ -38,7 +38,7 @@ def truth(layers: list[Dense], x: list[Fraction], back: bool = False) -> list[Fr
 def test_chains_of_skips_cost_one_act_a_layer_and_are_right(back: bool) -> None:
     layers, whole = skips(40)
     made_of = whole.exact_form
-    assert isinstance(made_of, Joined) and len(made_of.steps) <= 2 * len(layers) + 1
+    assert isinstance(made_of, CompositeMap) and len(made_of.steps) <= 2 * len(layers) + 1
     assert whole.lengths < 20 * len(layers) * SIZE and len(made_of.entries) <= len(layers) + 1
     assert len(made_of.description) < 200 * len(layers)
     x = random(SIZE, seed=99)
@@ -77,7 +77,7 @@ def test_the_same_map_with_other_entries_shares_as_much() -> None:
         return 2.0 * entries
 
     other = made_of.with_entries(change)
-    assert isinstance(made_of, Joined) and isinstance(other, Joined)
+    assert isinstance(made_of, CompositeMap) and isinstance(other, CompositeMap)
     assert len(other.steps) == len(made_of.steps) and len(calls) <= 31
     assert other.description == made_of.description and made_of.exact_form is made_of
 

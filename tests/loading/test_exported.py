@@ -1,4 +1,4 @@
-"""Exported programs: every operator that is read, held against the module that was exported, and what is refused."""
+"""Exported programs: every operator that is read, compared with the module that was exported, and what is refused."""
 
 from __future__ import annotations
 

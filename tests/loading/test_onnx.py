@@ -1,4 +1,4 @@
-"""ONNX files: every operator that is read, in old and new forms, held against onnxruntime, and what is refused."""
+"""ONNX files: every operator that is read, in old and new forms, compared with onnxruntime, and what is refused."""
 
 from __future__ import annotations
 

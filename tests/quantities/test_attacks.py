@@ -13,7 +13,7 @@ from lipreg import AllLogits, Box, L1Ball, L2Ball, LinfBall, LipschitzPenalty, L
 from lipreg.errors import InvalidInput, UnsupportedRequest
 from lipreg.outputs import Output
 from lipreg.quantities import FastGradientSign, ProjectedGradient, get_quantity, values
-from lipreg.quantities.attacks import Attack
+from lipreg.quantities.attacks import AttackQuantity
 from lipreg.quantities.losses import point_loss
 from lipreg.testing import networks
 
@@ -24,13 +24,13 @@ Y = torch.tensor([0, 1, 1])
 def moved_points(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
     """The points at which losses are taken, as they come."""
     seen: list[Tensor] = []
-    gained = Attack.gained
+    gained = AttackQuantity.gained
 
-    def spy(self: Attack, query: object, loss: object, moved: Tensor) -> Tensor:
+    def spy(self: AttackQuantity, query: object, loss: object, moved: Tensor) -> Tensor:
         seen.append(moved)
         return gained(self, query, loss, moved)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Attack, "gained", spy)
+    monkeypatch.setattr(AttackQuantity, "gained", spy)
     return seen
 
 

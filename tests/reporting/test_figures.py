@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 
 from lipreg.errors import InvalidInput
 from lipreg.records import AuditRecord, EpochRecord, Record, RunRecord
-from lipreg.reporting.figures import NARROW, trajectory_figure
+from lipreg.reporting.figures import trajectory_figure
 from lipreg.reporting.labels import separate
 from lipreg.reporting.svg import save, svg
 from tests.reporting.conftest import build
@@ -69,7 +69,7 @@ def test_a_stranger_is_told_what_is_drawn(records: Sequence[Record]) -> None:
 
 
 def test_a_narrow_figure_names_its_lines_in_a_legend(records: Sequence[Record]) -> None:
-    figure = trajectory_figure(records, "penalty", NARROW)
+    figure = trajectory_figure(records, "penalty", (3.8, 7.4))
     assert not figure.axes[0].texts
     names = [text.get_text() for text in figure.legends[0].get_texts()]
     assert "regularised: exact" in names and len(names) == 6

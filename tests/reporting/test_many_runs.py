@@ -80,7 +80,7 @@ def test_what_is_not_drawn_has_its_own_reason(browser: Any, tmp_path: Path) -> N
     with Shown(browser, write_runs_report(Sources(own), tmp_path / "r.html")) as shown:
         said = shown.page.locator("#pareto-words").inner_text()
         metric = "1 for want of a constant in units of the output or of validation accuracy"
-        bound = "1 for want of an audit with the bound that constants are held against"
+        bound = "1 for want of an audit with the bound that constants are compared with"
         assert f"2 of 8 runs, twins among them, are not drawn: {metric}, {bound}." in said
     alone = [replace(f, records=tuple(r for r in f.records if r.run == "twin")) for f in files]
     with Shown(browser, write_runs_report(Sources(tuple(alone)), tmp_path / "r.html")) as shown:

@@ -118,7 +118,7 @@ def test_what_is_no_estimate_of_the_constant_is_not_called_one(quantity: str) ->
         return RunRecord("run", penalty=told(**more))
 
     assert penalised(record(quantity=quantity), "affine_relu") == f"{quantity}, no bound"
-    held = f"affine_relu, the bound it is held against (penalised: {quantity}, no bound)"
+    held = f"affine_relu, the bound it is compared with (penalised: {quantity}, no bound)"
     assert bound_description(record(quantity=quantity), "affine_relu") == held
     bound = {"quantity": "affine_relu", "certificate": "upper"}
     both = record(**bound, beside=[told(quantity)])

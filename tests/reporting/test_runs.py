@@ -295,3 +295,24 @@ def test_runs_that_nothing_else_tells_apart_have_their_names_or_what_differs_of_
 
     assert [label.rpartition(" (")[2] for label in two(("first", "second"))] == ["first)", "second)"]
     assert [label.rpartition(" (")[2] for label in two(("same", "same"))] == ["a)", "b)"]
+
+
+def test_labels_of_a_page_keep_what_tells_two_runs_apart() -> None:
+    """Long settings come before the last one, and before the file where that alone differs."""
+    long: dict[str, Any] = {f"setting_{i}": "x" * 30 for i in range(6)}
+    files = [Source(str(n), tuple(job(0, **long, last=n))) for n in (1, 2)]
+    again = Source("again", files[1].records)
+    entries, _ = find_entries([*files, again, Source("b", tuple(job(1, weight=0.02, other="y" * 150)))])
+    labels = [entry["label"] for entry in page_data(entries)["entries"]]
+    assert len(labels) == len(set(labels)) == 4 and max(map(len, labels)) == 120, labels
+    assert any(label.endswith("last 1") for label in labels)
+    assert sum(label.endswith((", last 2 (2)", ", last 2 (again)")) for label in labels) == 2, labels
+
+
+def test_a_metric_that_nobody_logged_is_refused_in_words_that_fit() -> None:
+    bare = [r for r in job(0) if not isinstance(r, EpochRecord)]
+    with pytest.raises(
+        InvalidInput, match=r"no run has logged\. Accepted: no metric, as no run has logged any"
+    ) as refused:
+        find_entries([Source("a", tuple(bare))], "x")
+    assert "None" not in str(refused.value)

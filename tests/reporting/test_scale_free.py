@@ -88,7 +88,7 @@ def test_an_undefined_factor_says_why_and_the_raw_verdict_stands_under_its_own_n
     with torch.no_grad():
         separated, wrong = twin(x.double()).argmax(1), twin(x.double()).argmin(1)
     other = changed(twin, logits_by(0.5))
-    for labels, why in ((separated, "every point is told rightly"), (wrong, "tell no more than chance")):
+    for labels, why in ((separated, "every point is classified correctly"), (wrong, "tell no more than chance")):
         said = verdict(networks(other, twin, (x, labels)))
         assert "calibrated output is undefined, as T of the network is undefined: " in said and why in said
         assert said.endswith(
@@ -226,7 +226,7 @@ def test_a_penalty_on_an_estimate_is_not_said_to_lower_the_bound(records: Sequen
     plain, estimated = records[0], about(records[0])
     assert isinstance(plain, RunRecord) and isinstance(estimated, RunRecord)
     assert bound_description(plain, "affine_relu") == "affine_relu, the bound that the penalty lowers"
-    held = "affine_relu, the bound it is held against (penalised: jacobian, an estimate)"
+    held = "affine_relu, the bound it is compared with (penalised: jacobian, an estimate)"
     assert bound_description(estimated, "affine_relu") == held and penalised(estimated, "b") == "jacobian, an estimate"
     two = about(records[0], beside=[{"quantity": "pgd", "certificate": "estimate"}])
     assert isinstance(two, RunRecord) and penalised(two, "b") == "jacobian, an estimate, and pgd, no bound"
@@ -238,7 +238,7 @@ def test_a_penalty_on_an_estimate_is_not_said_to_lower_the_bound(records: Sequen
     said = " ".join(text.get_text() for text in trajectory_figure(some, "penalty").texts)
     assert held in " ".join(said.split())
     page = Page(write_report(some, tmp_path / "r.html", "penalty").read_text(encoding="utf-8"))
-    assert ": penalty on jacobian, an estimate, held against affine_relu." in page.text
+    assert ": penalty on jacobian, an estimate, compared with affine_relu." in page.text
     assert json.loads(page.scripts[0])["entries"][0]["against"] == held
 
 

@@ -20,8 +20,8 @@ from lipreg.estimators.witnesses.witness import attained
 from lipreg.outputs import AllLogits, Logit, Output, Vector
 from lipreg.problem import LocalLipschitz, Scope
 from lipreg.regions import Box, L1Ball, L2Ball, LinfBall, Polytope, Region, WholeSpace
-from lipreg.search.hunt import POINTS, Hunt, first_turn
-from lipreg.search.screen import AIMS, Screen
+from lipreg.search.hunt import POINTS, WitnessSearch, first_turn
+from lipreg.search.screen import AIMS, PointEvaluator
 from lipreg.testing import exact_constants
 from tests import oracles
 from tests.sampling import one_in
@@ -45,10 +45,10 @@ def asked(
     return frozen_analysis(net, LocalLipschitz(region, output, scope, p, q), x, None)
 
 
-def hunted(local: Analysis, turns: int, seed: int = 0) -> Hunt:
-    hunt = Hunt(Screen(local), torch.Generator().manual_seed(seed))
+def hunted(local: Analysis, turns: int, seed: int = 0) -> WitnessSearch:
+    hunt = WitnessSearch(PointEvaluator(local), torch.Generator().manual_seed(seed))
     for _ in range(turns):
-        hunt.turn(lambda: False)
+        hunt.round(lambda: False)
     return hunt
 
 
@@ -74,10 +74,10 @@ def test_what_is_promised_is_what_the_network_attains(region: str, scope: Scope)
 def test_switching_a_unit_adds_at_least_its_gain() -> None:
     """The norm is convex in each slope, so the first order is below what switching the unit alone adds."""
     net = oracles.network("deep")
-    screen = Screen(asked(net, LinfBall(0.8)))
+    screen = PointEvaluator(asked(net, LinfBall(0.8)))
     x = screen.sample(6, torch.Generator().manual_seed(0))
     value, choice = screen.all_values(x).max(-1)
-    sign, gain = screen.gains(x, choice)
+    sign, gain = screen.switch_gains(x, choice)
     patterns = screen.graph.patterns(screen.graph.values(x))
     tried = 0
     for i, _ in screen.graph.relus():
@@ -95,7 +95,7 @@ def test_switching_a_unit_adds_at_least_its_gain() -> None:
 def test_points_follow_the_signs_that_are_wanted() -> None:
     """In 40 inputs the signs of any three of eight units can be had together with those of the others."""
     torch.manual_seed(0)
-    screen = Screen(asked(nn.Sequential(nn.Linear(40, 8), nn.ReLU(), nn.Linear(8, 2)).double(), LinfBall(1.0)))
+    screen = PointEvaluator(asked(nn.Sequential(nn.Linear(40, 8), nn.ReLU(), nn.Linear(8, 2)).double(), LinfBall(1.0)))
     x = screen.sample(20, torch.Generator().manual_seed(0))
     (source,) = (node.source for _, node in screen.graph.relus())
     wanted = screen.graph.values(x)[source].sign()
@@ -113,9 +113,9 @@ def test_points_follow_the_signs_that_are_wanted() -> None:
 def test_points_along_the_gradient_are_the_best_of_an_affine_network(p: float) -> None:
     torch.manual_seed(1)
     net = nn.Sequential(nn.Linear(6, 3)).double()
-    screen = Screen(asked(net, Box(-1.0, 1.0), "pointed", p))
+    screen = PointEvaluator(asked(net, Box(-1.0, 1.0), "pointed", p))
     x = screen.sample(4, torch.Generator().manual_seed(0))
-    found = screen.along(x, torch.zeros(4, dtype=torch.long))
+    found = screen.points_along_gradient(x, torch.zeros(4, dtype=torch.long))
     assert len(found) == 4 * AIMS
     weight = net[0].weight
     assert isinstance(weight, Tensor)
@@ -204,8 +204,8 @@ def _best_uniform(local: Analysis, count: int, seed: int) -> float:
 
 def test_float32_serves_where_it_tells_points_apart() -> None:
     net = oracles.network("deep")
-    assert Screen(asked(net, LinfBall(0.5))).dtype == torch.float32
-    assert Screen(asked(net, LinfBall(0.5), "pointed")).dtype == torch.float64
+    assert PointEvaluator(asked(net, LinfBall(0.5))).dtype == torch.float32
+    assert PointEvaluator(asked(net, LinfBall(0.5), "pointed")).dtype == torch.float64
     far = torch.full((1, 2), 1e7, dtype=torch.float64)
     moved = nn.Sequential(nn.Linear(2, 2), oracles.network("deep")).double()
     first = moved[0]
@@ -213,7 +213,7 @@ def test_float32_serves_where_it_tells_points_apart() -> None:
     first.weight.data, first.bias.data = torch.eye(2, dtype=torch.float64), -far[0] + 0.1
     problem = LocalLipschitz(LinfBall(0.8), AllLogits(), p=math.inf)
     local = frozen_analysis(moved, problem, far, None)
-    assert Screen(local).dtype == torch.float64
+    assert PointEvaluator(local).dtype == torch.float64
     near = frozen_analysis(net, problem, torch.full((1, 2), 0.1, dtype=torch.float64), None)
     ends = [Sampling().intervals(analysis, Budget())[0].lower for analysis in (local, near)]
     assert ends[0] == pytest.approx(ends[1], rel=1e-6)
@@ -228,13 +228,13 @@ def test_a_region_of_one_cell_needs_no_turns() -> None:
 def test_small_searches_end_before_a_hunt_and_larger_ones_pay_for_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
     net = default(3, 8, 8, 2, seed=0)
     local, works, ends = asked(net, LinfBall(1.0)), {}, {}
-    original = Hunt.within
+    original = WitnessSearch.within
 
-    def within(self: Hunt, numbers: float, ended: Callable[[], bool]) -> None:
+    def within(self: WitnessSearch, numbers: float, ended: Callable[[], bool]) -> None:
         original(self, numbers, ended)
         works[hunted] = max(works.get(hunted, 0), self.screen.work)
 
-    monkeypatch.setattr(Hunt, "within", within)
+    monkeypatch.setattr(WitnessSearch, "within", within)
     for hunted in (1e-9, 10.0):
         monkeypatch.setattr(incumbent, "HUNTED", hunted)
         (ends[hunted],) = ESTIMATORS["branch_and_bound"].intervals(local, Budget(nodes=40))
@@ -247,8 +247,8 @@ def test_turns_stay_within_what_is_paid_for() -> None:
     """Of a small network most is the calls, which count as numbers: random points fill what is left, at most."""
     local = asked(default(3, 8, 8, 2, seed=0), LinfBall(1.0))
     for paid in (2**18, 2**21, 2**25):
-        screen = Screen(local)
-        hunt = Hunt(screen, torch.Generator().manual_seed(0))
+        screen = PointEvaluator(local)
+        hunt = WitnessSearch(screen, torch.Generator().manual_seed(0))
         hunt.within(paid, lambda: False)
         assert paid / 8 < screen.work <= 1.1 * paid, (paid, hunt.turns)
 
@@ -257,7 +257,7 @@ def test_turns_stay_within_what_is_paid_for() -> None:
 def test_points_on_faces_are_points_of_the_region(region: str) -> None:
     """Of every dimension: coordinates of a box at its ends, or of a ball those that have moved."""
     local = asked(oracles.network("shallow"), REGIONS[region])
-    x = Screen(local).on_faces(400, torch.Generator().manual_seed(0)).double()
+    x = PointEvaluator(local).on_faces(400, torch.Generator().manual_seed(0)).double()
     placed = local.placed.region
     torch.testing.assert_close(placed.project(x.unsqueeze(0))[0], x, rtol=0, atol=1e-6)
     ends = torch.stack([end[0] for end in placed.ends])
@@ -283,7 +283,7 @@ def test_a_cell_at_a_vertex_of_a_ball_is_found() -> None:
 def test_other_origins_are_points_of_the_region_and_leave_the_hunt_as_it_is(region: str) -> None:
     """Each time another one; ended at once it still is a point."""
     local = asked(oracles.network("deep"), REGIONS[region], "regional", 2.0)
-    hunt = Hunt(Screen(local), torch.Generator().manual_seed(0))
+    hunt = WitnessSearch(PointEvaluator(local), torch.Generator().manual_seed(0))
     hunt.go(lambda: False, turns=2)
     points = hunt.points.clone()
     found = [incumbent.fresh_start(hunt, lambda ended=ended: ended) for ended in (False, False, True)]
@@ -297,14 +297,14 @@ def test_a_first_turn_that_ends_early_has_looked_at_points_of_every_kind() -> No
     """Points spread through a box, corners, and points on faces between them."""
     net = nn.Sequential(nn.Linear(20, 4), nn.ReLU(), nn.Linear(4, 1)).double()
     local = frozen_analysis(net, LocalLipschitz(LinfBall(0.5), Logit(0)), torch.zeros(1, 20, dtype=torch.float64), None)
-    screen, looked = Screen(local), list[Tensor]()
+    screen, looked = PointEvaluator(local), list[Tensor]()
 
     def seen(x: Tensor) -> Tensor:
         looked.append(x)
         return torch.zeros(len(x), 1, dtype=x.dtype)
 
     screen.all_values = seen  # type: ignore[method-assign]
-    Hunt(screen, torch.Generator().manual_seed(0)).turn(lambda: False)
+    WitnessSearch(screen, torch.Generator().manual_seed(0)).round(lambda: False)
     first = torch.cat(looked[1:])[:64]
     at_end = (first.abs() == 0.5).double().mean(1)
     for kind in (at_end == 0, at_end == 1, (at_end > 0) & (at_end < 1)):

@@ -18,7 +18,7 @@ from lipreg.outputs import Logit
 from lipreg.problem import LocalLipschitz
 from lipreg.regions import LinfBall
 from lipreg.results import Certificate
-from lipreg.search.cells import fixed_forms
+from lipreg.search.cells import fixed_forms, neighbour_norms
 from lipreg.search.local_search import into_cells, local_search
 from tests import oracles
 from tests.sampling import one_in
@@ -98,3 +98,16 @@ def test_a_search_that_climbs_proves_the_same(
         (other,) = certify(net, problem, x.reshape(1, -1), estimator="mip", budget=Budget(600.0))
         assert other.certificate is Certificate.EXACT
         assert other.lower * (1 - 1e-6) <= found[1][0] <= other.upper * (1 + 1e-6)
+
+
+def test_norms_of_neighbours_come_in_parts_and_end_with_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = fold(many_inputs(0, 30)[1])
+    phase = network.phases(torch.zeros(1, network.inputs, dtype=torch.float64))
+    beside, norms = neighbour_norms(network, phase, lambda: False)
+    torch.testing.assert_close(norms, network.gradient_norms(beside).amax(-1))
+    monkeypatch.setattr("lipreg.search.cells.PASS_NUMBERS", 1)
+    torch.testing.assert_close(neighbour_norms(network, phase, lambda: False)[1], norms)
+    looks = iter([False, False, True])
+    cut = neighbour_norms(network, phase, lambda: next(looks))[1]
+    torch.testing.assert_close(cut[:3], norms[:3])
+    assert not cut[3:].any()

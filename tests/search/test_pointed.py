@@ -25,7 +25,7 @@ from lipreg.search.forward_bounds import tighten
 from lipreg.search.linear_pieces import settle_piece
 from lipreg.search.quotients import quotient_bound
 from lipreg.search.rise_forms import rise_forms
-from lipreg.search.rises import Rises, ShellNodes
+from lipreg.search.rises import OutputDifferences, ShellNodes
 from lipreg.search.secants import secant_bound, secants
 from lipreg.search.shells import narrow, roots, shell_nodes, split
 from lipreg.testing import exact_constants
@@ -43,21 +43,21 @@ REGIONS: dict[str, Region] = {
 UNITS = [1.0, 2.5]
 
 
-def rises_of(net: nn.Module, region: Region, p: float, scale: list[float] | None = None) -> Rises:
+def rises_of(net: nn.Module, region: Region, p: float, scale: list[float] | None = None) -> OutputDifferences:
     """Of the first two outputs around (0.2, 0.2)."""
     x = torch.full((1, 2), 0.2, dtype=torch.float64)
     problem = LocalLipschitz(region, AllLogits(), "pointed", p, scale=scale)
     local = frozen_analysis(net, problem, x, None)
     regional = replace(local.placed, problem=replace(problem, scope="regional"))
-    return Rises.of(local, fold(local.for_question(regional)))
+    return OutputDifferences.of(local, fold(local.for_question(regional)))
 
 
-def displacements(rises: Rises, count: int = 400) -> torch.Tensor:
+def displacements(rises: OutputDifferences, count: int = 400) -> torch.Tensor:
     region = rises.network.domain.region
     return rises.network.domain.of(region.sample(count, torch.Generator().manual_seed(0))[0])
 
 
-def around_points(rises: Rises, d: torch.Tensor, known: float) -> ShellNodes:
+def around_points(rises: OutputDifferences, d: torch.Tensor, known: float) -> ShellNodes:
     """A node around each point: some of its phases, distances on both sides of its own, rises in turn."""
     generator = torch.Generator().manual_seed(1)
     length = torch.linalg.vector_norm(d / rises.units, ord=rises.network.p, dim=-1)

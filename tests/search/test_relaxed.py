@@ -19,7 +19,7 @@ from lipreg.search.forward_bounds import apply_phases, contradictory, tighten
 from lipreg.search.gradients import entry_ranges
 from lipreg.search.nodes import Nodes
 from lipreg.search.relaxed import node_switches, relaxed_bound
-from lipreg.search.worth import SKIPPED, UNJUDGED, Worth
+from lipreg.search.worth import SKIPPED, UNJUDGED, StepBenefit
 from tests import oracles
 from tests.search.cases import REGIONS, analysis
 
@@ -135,14 +135,14 @@ def test_phases_alone_are_bounds_that_tightening_only_sharpens() -> None:
 
 
 def test_a_step_is_left_out_where_it_gains_nothing_and_tried_again() -> None:
-    worth = Worth()
+    worth = StepBenefit()
     for _ in range(3):
-        assert worth.pays()
+        assert worth.worthwhile()
         worth.note(torch.zeros(UNJUDGED // 2))
-    taken = [worth.pays() for _ in range(2 * (SKIPPED + 1))]
+    taken = [worth.worthwhile() for _ in range(2 * (SKIPPED + 1))]
     assert taken.count(True) == 2 and not taken[0]
     worth.note(torch.full((1000,), 2.0))  # no node gains more than all
-    assert worth.pays() and worth.gained <= worth.tried
+    assert worth.worthwhile() and worth.gained <= worth.tried
     worth.lowered(torch.tensor([3.0]), torch.tensor([1.0]), 2.0)
     assert worth.gained <= worth.tried
 

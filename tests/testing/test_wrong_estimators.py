@@ -13,7 +13,15 @@ from torch import Tensor
 
 from lipreg.bounds import Analysis, analyse
 from lipreg.errors import InvalidInput
-from lipreg.estimators import ESTIMATORS, BoundEstimator, Estimator, Step, Work, get_estimator, register
+from lipreg.estimators import (
+    ESTIMATORS,
+    BoundEstimator,
+    Estimator,
+    EstimatorTask,
+    PenaltyQuestion,
+    get_estimator,
+    register,
+)
 from lipreg.estimators.base import lower_interval
 from lipreg.estimators.exact.branch_and_bound import BranchAndBound
 from lipreg.graph import Affine, Graph, MaxPool, Relu
@@ -93,7 +101,7 @@ class IgnoresTheRange(Estimator):
     kinds, branches = ALL, True
     norms = (math.inf,)
 
-    def answer(self, work: Work) -> list[CertifiedInterval]:
+    def answer(self, work: EstimatorTask) -> list[CertifiedInterval]:
         placed, graph = work.analysis.placed, work.analysis.graph
         region: Any = placed.problem.region
         if getattr(region, "low", None) is None or not hasattr(region, "radius"):
@@ -152,7 +160,7 @@ class ClosedFormDiffers(BoundEstimator):
         affine = [node for node in analysis.graph.nodes if isinstance(node, Affine)]
         return self._product([map.dense() for node in affine for _, map in node.terms()], analysis.placed.batch)
 
-    def closed_form(self, step: Step) -> Tensor | None:
+    def closed_form(self, step: PenaltyQuestion) -> Tensor | None:
         return 0.99 * self._product([weight.flatten(1) for weight in step.chain.weights], len(step.x))
 
     @staticmethod
@@ -244,7 +252,7 @@ def test_it_is_found(wrong: type[Estimator], aspect: str | None, says: str) -> N
         check_estimator("wrong", aspects=None if aspect is None else [aspect], questions=QUESTIONS)
 
 
-LIES: dict[str, tuple[Callable[[CertifiedInterval, Work], bool], dict[str, Any], str, str]] = {
+LIES: dict[str, tuple[Callable[[CertifiedInterval, EstimatorTask], bool], dict[str, Any], str, str]] = {
     "proves what it left": (lambda i, w: i.status in LIMITS, {"status": Status.PROVED}, "limits", "below the constant"),
     "shrinks what is known": (lambda i, w: w.known is not None, {}, "limits", "below the constant"),
     "shrinks with a gap": (lambda i, w: w.budget.gap > 0, {}, "limits", "below the constant"),
@@ -262,7 +270,7 @@ def test_searches_that_lie_are_found(label: str) -> None:
 
     @register("wrong")
     class Wrong(BranchAndBound):
-        def answer(self, work: Work) -> list[CertifiedInterval]:
+        def answer(self, work: EstimatorTask) -> list[CertifiedInterval]:
             results = super().answer(work)
             return [
                 replace(i, **{"upper": i.lower} | says | ({"upper": i.upper} if "upper" in says else {}))
@@ -278,7 +286,7 @@ def test_searches_that_lie_are_found(label: str) -> None:
 def test_closed_forms_with_other_gradients_are_found() -> None:
     @register("wrong")
     class Wrong(ClosedFormDiffers):
-        def closed_form(self, step: Step) -> Tensor | None:
+        def closed_form(self, step: PenaltyQuestion) -> Tensor | None:
             right = super().closed_form(step)
             assert right is not None
             return 2.0 * right / 0.99 - (right / 0.99).detach()

@@ -95,6 +95,32 @@ def test_an_example_without_the_layer_and_settings_that_pass_are_found() -> None
         check_lowering(Scale, SCALE, aspects=["values"], refuses=[(nn.Sequential(Scale(3)), (3,))])
 
 
+class Half(nn.Module):
+    """Half of its input."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 0.5 * x
+
+
+def test_lowerings_of_one_name_keep_their_own_examples() -> None:
+    def one() -> Callable[..., Any]:
+        def lower(context: Any, module: Scale, x: Any) -> Any:
+            return x.scaled(context.tensor(module.factor))
+
+        return lower
+
+    def other() -> Callable[..., Any]:
+        def lower(context: Any, module: Half, x: Any) -> Any:
+            return x.scaled(context.tensor(0.5))
+
+        return lower
+
+    lowers(Scale, example=SCALE)(one())
+    lowers(Half, example=Example(lambda: nn.Sequential(Half(), nn.Linear(3, 2)), (3,)))(other())
+    check_lowering(Scale, aspects=["values"])
+    check_lowering(Half, aspects=["values"])
+
+
 @pytest.mark.parametrize(("returned", "said"), [(None, "None"), (torch.ones(4), "a Tensor")])
 def test_a_lowering_that_returns_no_symbolic_tensor_is_named(returned: Any, said: str) -> None:
     @lowers(Scale, example=SCALE)
@@ -107,6 +133,36 @@ def test_a_lowering_that_returns_no_symbolic_tensor_is_named(returned: Any, said
         capture(SCALE.build(), torch.zeros(1, 3))
     with pytest.raises(CheckFailed, match=f"(?s)Scale: .*{says}"):
         check_lowering(Scale)
+
+
+def test_an_error_in_a_lowering_is_named_with_its_line_and_its_cause() -> None:
+    @lowers(Scale, example=SCALE)
+    def mistaken(context: Any, module: Scale, x: Any) -> Any:
+        return _helped(x)
+
+    line = _helped.__code__.co_firstlineno + 1
+    says = (
+        rf"1: Scale \[failed\] its lowering mistaken raises AttributeError at test_wrong_others\.py:{line}: "
+        r"'Symbol' object has no attribute 'nothing'\. Mend the lowering\.$"
+    )
+    with pytest.raises(UnsupportedModel, match=says) as caught:
+        capture(SCALE.build(), torch.zeros(1, 3))
+    assert isinstance(caught.value.__cause__, AttributeError)
+    with pytest.raises(CheckFailed, match=f"(?s)Scale: .*{says}"):
+        check_lowering(Scale)
+
+
+def _helped(x: Any) -> Any:
+    return x.nothing
+
+
+def test_arguments_that_a_lowering_does_not_take_are_a_matter_of_the_call() -> None:
+    @lowers(Scale, example=SCALE)
+    def narrow(context: Any, module: Scale) -> Any:
+        return None
+
+    with pytest.raises(UnsupportedModel, match=r"\[settings\] .*takes 2 positional arguments.*Accepted: Linear"):
+        capture(SCALE.build(), torch.zeros(1, 3))
 
 
 # ---------------------------------------------------------------- solvers
@@ -317,10 +373,68 @@ class Counts(Penalty):
         return values.mean() * len(self.asked)
 
 
+@_frozen()
+class ReadsMargins(Penalty):
+    """Reads margins, and does not say so."""
+
+    def reduce(self, values: Tensor, seen: Seen) -> Tensor:
+        return (values / seen.margins.clamp(min=0.5).to(values.dtype)).mean()
+
+
+@_frozen()
+class ReadsLabels(Penalty):
+    """Counts another class twice, and does not say so."""
+
+    def reduce(self, values: Tensor, seen: Seen) -> Tensor:
+        return values.mean() if seen.labels is None else (values * (1 + seen.labels)).mean()
+
+
+@_frozen()
+class InDoubleMargins(Penalty):
+    """Forgets that what it sees may be in another dtype."""
+
+    reads_labels: ClassVar[bool] = True
+
+    def reduce(self, values: Tensor, seen: Seen) -> Tensor:
+        return (values / seen.margins.clamp(min=0.5)).mean()
+
+
+@_frozen()
+class Shrinks(Penalty):
+    """Changes the weights that it sees."""
+
+    def reduce(self, values: Tensor, seen: Seen) -> Tensor:
+        with torch.no_grad():
+            for weight in seen.weights:
+                weight.mul_(0.9)
+        return values.mean()
+
+
+@_frozen()
+class InPlace(Penalty):
+    def reduce(self, values: Tensor, seen: Seen) -> Tensor:
+        return values.mul_(2.0).mean()
+
+
+@_frozen()
+class Draws(Penalty):
+    """Draws from the random numbers of the training."""
+
+    def reduce(self, values: Tensor, seen: Seen) -> Tensor:
+        torch.rand(())
+        return values.mean()
+
+
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
         (Rewards, "of larger bounds"),
+        (ReadsMargins, "without labels: InvalidInput: .*says reads_labels = True"),
+        (ReadsLabels, "with(out| other) labels; a penalty that reads labels or margins says reads_labels = True"),
+        (InDoubleMargins, r"what is seen is in torch.float64 here: seen.margins.to\(values.dtype\)"),
+        (Shrinks, "it has changed the weights, from"),
+        (InPlace, "it has changed the values, from"),
+        (Draws, "draws from torch's random numbers of the whole process, or seeds them; a penalty draws nothing"),
         (InOrder, "of the same in another order"),
         (Roots, "with gradient .*inf.* where all bounds are 0"),
         (Detached, "gradient is not that of its value"),
@@ -330,7 +444,7 @@ class Counts(Penalty):
         (Cut, "no gradient reaches the bounds"),
         (Zero, "the gradient is 0, also of far larger bounds"),
         (NoValue, "after plain data"),
-        (Counts, "in another order|asked again"),
+        (Counts, "asked again"),
     ],
 )
 def test_a_penalty_that_is_wrong_is_found(wrong: type[Penalty], says: str) -> None:
@@ -343,6 +457,22 @@ def test_a_penalty_that_is_wrong_is_found(wrong: type[Penalty], says: str) -> No
 class Negative(Schedule):
     def factor(self, now: Moment) -> float:
         return 1.0 - now.batch
+
+
+@_frozen()
+class RunsOut(Schedule):
+    """Falls below 0 in a long training."""
+
+    def factor(self, now: Moment) -> float:
+        return 1.0 - now.batch / 50
+
+
+@_frozen()
+class Overflows(Schedule):
+    """Is no number any more after a thousand batches."""
+
+    def factor(self, now: Moment) -> float:
+        return 1.0 if now.batch < 1000 else float("nan")
 
 
 @_frozen()
@@ -382,6 +512,8 @@ class NeedsAnEnd(Schedule):
     ("wrong", "says"),
     [
         (Negative, r"Moment\(batch=2.*the factor -1"),
+        (RunsOut, r"Moment\(batch=[0-9]+, batches=1000000.*the factor -"),
+        (Overflows, r"Moment\(batch=1[0-9]{3}, batches=1000000.*the factor nan"),
         (Peeks, "looks at the bound and does not say"),
         (NeedsABound, r"Moment\(batch=0.*TypeError"),
         (Remembers, "another factor when it is asked again"),

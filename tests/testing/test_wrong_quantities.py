@@ -75,6 +75,21 @@ class OfTheBatch(Quantity):
 
 
 @dataclass(frozen=True)
+class ReadsLabels(Quantity):
+    """Reads labels, and does not say so."""
+
+    def values(self, query: Query) -> Tensor:
+        assert query.labels is not None
+        return norms(query) * (1.0 + query.labels)
+
+
+@dataclass(frozen=True)
+class Raises(Quantity):
+    def values(self, query: Query) -> Tensor:
+        raise KeyError("nothing")
+
+
+@dataclass(frozen=True)
 class OneNumber(Quantity):
     """A scalar in place of one number a point."""
 
@@ -141,6 +156,8 @@ class Infinite(Quantity):
         (Detached, "the gradient is not that of finite differences"),
         (Cut, "no gradient reaches the parameters"),
         (OfTheBatch, "each point alone"),
+        (ReadsLabels, "(?s)with(out| other) labels.*; a quantity that reads labels says reads_labels = True"),
+        (Raises, "KeyError: 'nothing'"),
         (OneNumber, "is no number a point"),
         (Disturbs, "torch's own random state"),
         (Counts, "asked again"),

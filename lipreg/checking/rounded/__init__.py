@@ -2,7 +2,6 @@
 
 from lipreg.checking.rounded.cells import Cell, gradient, roots
 from lipreg.checking.rounded.proofs import (
-    check_leaf,
     dominates,
     empties,
     entries,
@@ -11,6 +10,7 @@ from lipreg.checking.rounded.proofs import (
     implies,
     implies_by_far,
     one_signed,
+    steep,
 )
 from lipreg.checking.rounded.region import below
 from lipreg.checking.rounded.zeros import NEAR, at_zero, scaled, touching
@@ -20,7 +20,6 @@ __all__ = [
     "Cell",
     "at_zero",
     "below",
-    "check_leaf",
     "dominates",
     "empties",
     "entries",
@@ -32,5 +31,6 @@ __all__ = [
     "one_signed",
     "roots",
     "scaled",
+    "steep",
     "touching",
 ]

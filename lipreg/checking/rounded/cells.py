@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from lipreg.checking.cells import Gradient
 from lipreg.checking.integers import Array
 from lipreg.checking.lines import Lines
 from lipreg.checking.network import Node
+from lipreg.checking.parts import SplitCell
 from lipreg.checking.region import IntegerRegion
 from lipreg.checking.rounded.balls import EPS, FLOOR, Balls, outward, padded, raised, settled, stacked
 from lipreg.checking.rounded.network import walked
@@ -59,7 +60,7 @@ class Units:
 
 
 @dataclass
-class Cell:
+class Cell(SplitCell):
     """A part of the region; see ``lipreg.checking.cells.Cell``. Bounds hold, coefficients are balls.
 
     Attributes:
@@ -81,29 +82,7 @@ class Cell:
     high: Array
     empty: bool = False
 
-    @property
-    def unstable(self) -> Array:
-        """The units that are not decided here, by their places."""
-        return np.flatnonzero(self.phase == 0)
-
-    def child(self, unit: int, side: int) -> Cell:
-        """The part where a unit is on (1) or off (-1): of a decided unit the whole cell on its side, else nothing."""
-        if self.phase[unit]:
-            return replace(self, empty=self.empty or bool(self.phase[unit] != side))
-        cell = self._copied()
-        cell.strict[unit] = side > 0
-        cell._put(unit, side)
-        return cell
-
-    def with_side(self, unit: int, side: int) -> Cell:
-        """The same part, in which z of a unit is seen to be nowhere below 0 (1), or nowhere above it (-1)."""
-        if self.phase[unit]:
-            return self
-        cell = self._copied()
-        cell._put(unit, side)
-        return cell
-
-    def _copied(self) -> Cell:
+    def _copied(self) -> Self:
         rows = Balls(self.rows.mid.copy(), self.rows.rad.copy())
         phase, strict, low, high = (part.copy() for part in (self.phase, self.strict, self.low, self.high))
         return replace(self, phase=phase, strict=strict, rows=rows, low=low, high=high)

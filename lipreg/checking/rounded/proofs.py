@@ -7,17 +7,16 @@ bounds with radii decide a little less than exact ones, is left out.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
+from functools import partial
 
 import numpy as np
 
 from lipreg.checking.cells import Gradient
 from lipreg.checking.emptiness import Kind, Term, own_terms
-from lipreg.checking.file import Leaf
 from lipreg.checking.flat import flat_at
 from lipreg.checking.integers import Array
-from lipreg.checking.refusal import Refused
 from lipreg.checking.rounded.balls import EPS, FLOOR, Balls, raised, settled, stacked
 from lipreg.checking.rounded.cells import Cell, gradient
 from lipreg.checking.rounded.region import below
@@ -31,38 +30,16 @@ SPARE = 2.0**-42
 """Share of a quadratic form that a factor leaves over, for each of its rows, beside twice what radii are in a row."""
 
 
-def check_leaf(norm: int, cell: Cell, leaf: Leaf, upper: Fraction, index: dict[int, int]) -> None:
-    """Checks that a leaf closes a cell.
+def steep(norm: int, cell: Cell, upper: Fraction) -> tuple[list[int], Callable[[Square], bool]]:
+    """The entries of J that bounds leave above the upper end, and whether a square shows of its entry that it is not.
 
     Args:
         norm: of gradients, as in ``Question``.
         cell: the cell.
-        leaf: that closes it.
-        upper: the claim.
-        index: of the units that the region leaves unstable, by their numbers.
-
-    Raises:
-        Refused: it is not shown to.
+        upper: the upper end.
     """
-    if cell.empty:
-        return
-    if leaf.kind == "bounds":
-        raise Refused("bounds do not contradict each other", leaf.kind)
-    squares = [square.over(index, cell.units.decided) for square in leaf.squares]
-    if leaf.kind == "empty":
-        if not empties(cell, squares[0].terms):
-            raise Refused("the multipliers leave points in the cell", leaf.kind)
-        return
-    if leaf.kind == "flat":
-        units = [term.unit for term in squares[0].terms if cell.phase[term.unit]]
-        if not flattens(cell, units):
-            raise Refused("the units leave room on their sides", leaf.kind)
-        return
     bounds, most = gradient(cell), below(upper)
-    above = set(exceeding(norm, bounds, most))
-    needed = [square for square in squares if square.entry in above]
-    if above - {square.entry for square in needed if dominates(norm, cell, bounds, most, square)}:
-        raise Refused("the gradient is not kept at or below the upper end", leaf.kind)
+    return exceeding(norm, bounds, most), partial(dominates, norm, cell, bounds, most)
 
 
 def exceeding(norm: int, bounds: Gradient, most: float) -> list[int]:

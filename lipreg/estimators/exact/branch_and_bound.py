@@ -9,8 +9,9 @@ import torch
 
 from lipreg.bounds import Analysis, find_degeneracies
 from lipreg.budget import Budget
-from lipreg.estimators.base import Work, lower_interval, register
+from lipreg.estimators.base import EstimatorTask, lower_interval, register
 from lipreg.estimators.exact.by_outputs import WHY, by_outputs
+from lipreg.estimators.exact.by_pieces import by_search_and_pieces
 from lipreg.estimators.exact.confirmation import by_search
 from lipreg.estimators.exact.exact_estimator import START_SHARE, ExactEstimator
 from lipreg.estimators.exact.point_search import PointSearch
@@ -25,9 +26,9 @@ from lipreg.linalg.operators import SIGNS, signed_side
 from lipreg.problem import APART_OUTPUTS, LocalLipschitz
 from lipreg.results import EXACT_TOLERANCE, CertifiedInterval, Status
 from lipreg.search.base import TOLERANCE
-from lipreg.search.hunt import Hunt, first_turn
+from lipreg.search.hunt import WitnessSearch, first_turn
 from lipreg.search.incumbent import HUNTED
-from lipreg.search.screen import Screen
+from lipreg.search.screen import PointEvaluator
 from lipreg.words import counted
 
 WITNESSES = 0.1
@@ -55,7 +56,8 @@ class BranchAndBound(ExactEstimator):
 
     The regional constant of linear pieces is exact for networks whose kinks are in general position (Jordan & Dimakis
     2020, Theorem 3), which holds with probability 1; otherwise the maximising pattern may have no interior, and the
-    status is UNCONFIRMED.
+    status is UNCONFIRMED. Where one or two inputs can move, linear pieces are enumerated after a first share of the time,
+    whatever position the kinks have.
     """
 
     scopes = ("regional", "pointed")
@@ -73,7 +75,7 @@ class BranchAndBound(ExactEstimator):
                 return "a network of Curved nodes over all of R^n", "bounded regions"
         return refusal
 
-    def answer(self, work: Work) -> list[CertifiedInterval]:
+    def answer(self, work: EstimatorTask) -> list[CertifiedInterval]:
         return by_splitting(work, self.at_point) if work.analysis.graph.curves() else super().answer(work)
 
     def uncovered_question(self, problem: LocalLipschitz) -> tuple[str, str] | None:
@@ -104,7 +106,7 @@ class BranchAndBound(ExactEstimator):
         paid, share = HUNTED * FOLDING * units * size, budget.share(START_SHARE)
         forms_first = region.bounded and late(local, budget)
         if first_turn(local) <= paid or forms_first:
-            hunt, hunted = Hunt(Screen(local, budget.memory), generator), budget.share(WITNESSES)
+            hunt, hunted = WitnessSearch(PointEvaluator(local, budget.memory), generator), budget.share(WITNESSES)
             hunt.within(paid, lambda: share.stop_reason() is not None)
             if forms_first:  # closed forms come next, and they may leave no time
                 hunt_on(hunt, hunted)
@@ -116,15 +118,14 @@ class BranchAndBound(ExactEstimator):
         search.require_folding()
         if search.local.placed.problem.scope == "pointed":
             return _pointed(search)
-        outcome = by_search(search, search.remaining, "branch and bound", search.progress)
-        search.detail = "" if outcome.left_out else f"{counted(outcome.cells, 'cell')} settled by LP"
+        rounding = by_search_and_pieces(search)
         relaxed = _relaxed_norm(search.apart)
         result = search.conclude(Status.BOUNDED if relaxed else Status.UNCONFIRMED)
         if result.status is not Status.UNCONFIRMED:
             return replace(result, detail=f"{result.detail}. {relaxed}") if result.status is Status.BOUNDED else result
         reason = find_degeneracies(search.local).sentence()
-        if outcome.rounding > EXACT_TOLERANCE * result.upper:
-            reason = f"Rounding in float64 may be {outcome.rounding:.3g}: weights cancel, or differ by many orders"
+        if rounding > EXACT_TOLERANCE * result.upper:
+            reason = f"Rounding in float64 may be {rounding:.3g}: weights cancel, or differ by many orders"
         return replace(result, detail=f"{result.detail}. {reason}")
 
 

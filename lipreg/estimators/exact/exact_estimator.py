@@ -6,7 +6,7 @@ from abc import abstractmethod
 
 from lipreg.bounds import Analysis
 from lipreg.budget import Budget, OutOfBudget
-from lipreg.estimators.base import Watch, Work, repeated
+from lipreg.estimators.base import EstimatorTask, Watch, repeated
 from lipreg.estimators.cheap_bounds import not_begun, unsearched_interval, worth_a_look
 from lipreg.estimators.exact.point_search import PointSearch
 from lipreg.estimators.exact.remaining_time import spend_remaining_time
@@ -21,7 +21,7 @@ from lipreg.search.outcome import unbegun
 START_TURNS = 2
 """Turns of the hunt for the first witness of a search, where there is no prior interval."""
 START_SHARE = 0.25
-"""Share of a point's time for that hunt, at most."""
+"""Share of a point's time for the hunt before its search, at most."""
 
 
 class ExactEstimator(ProgramEstimator):
@@ -33,7 +33,7 @@ class ExactEstimator(ProgramEstimator):
 
     certificate = Certificate.BRACKET
 
-    def answer(self, work: Work) -> list[CertifiedInterval]:
+    def answer(self, work: EstimatorTask) -> list[CertifiedInterval]:
         analysis, same = work.analysis, work.analysis.placed.representatives()
         known = dict(enumerate(work.known))
         intervals: dict[int, CertifiedInterval] = {}
@@ -57,7 +57,7 @@ class ExactEstimator(ProgramEstimator):
         return results
 
     def _point(
-        self, work: Work, local: Analysis, budget: Budget, prior: CertifiedInterval | None
+        self, work: EstimatorTask, local: Analysis, budget: Budget, prior: CertifiedInterval | None
     ) -> tuple[CertifiedInterval, PointSearch | None]:
         """The interval of a single point, and its search where there was time to begin one."""
         over, settings = budget.stop_reason(), work.settings
@@ -90,7 +90,7 @@ class ExactEstimator(ProgramEstimator):
             UnsupportedRequest: question or network are outside what the method covers.
         """
         self.check(local.placed.problem, local.graph)
-        work = Work(local, budget.started(), settings, progress=progress)
+        work = EstimatorTask(local, budget.started(), settings, progress=progress)
         interval, search = self._point(work, local, work.budget, None)
         if search is not None and interval.status is Status.TIME_LIMIT:
             interval = spend_remaining_time(search, interval, work.budget)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from lipreg.estimators.witnesses.witness import best_witness
 from lipreg.folding import least_work, search_work
 from lipreg.milp import FunctionalFamily, Program, SolverOutcome, families, get_solver
 from lipreg.results import EXACT_TOLERANCE, Certificate, CertifiedInterval, Status, Witness
+from lipreg.search.outcome import NOT_BEGUN
 from lipreg.words import counted, sentences
 
 SETTLED = 3e-6
@@ -35,6 +35,7 @@ class PointSearch:
 
     Attributes:
         network: the analysis of the point, as in the question; witnesses are evaluated on its graph.
+        bounded_analysis: the analysis of the question in a bounded region: that of the network, or that over rays.
         local: the analysis that is searched: of the same function without max pools, its bounds tightened on the way; with
             max pools where there is no time to search it.
         budget: the budget of the point, started; its nodes are those of the whole search.
@@ -53,9 +54,11 @@ class PointSearch:
         detail: the engine's version and its word for what ended the search, or for the last program.
         nodes: the branch and bound nodes of all programs and searches.
         programs: the number of programs solved.
+        closed_form: the name of what proved the uppers before the search.
     """
 
     network: Analysis
+    bounded_analysis: Analysis
     local: Analysis
     budget: Budget
     settings: Settings
@@ -73,6 +76,10 @@ class PointSearch:
     detail: str = ""
     nodes: int = 0
     programs: int = 0
+    closed_form: str = ""
+
+    def __post_init__(self) -> None:
+        self.closed_form = self.proof
 
     @classmethod
     def begin(
@@ -93,9 +100,8 @@ class PointSearch:
             progress: a function that is called with the progress of the search.
         """
         budget = budget.started()
-        part = partial(budget.share, 0.5)
-        bounded = network if network.placed.region.bounded else over_rays(network, part)
-        local = without_pools(bounded, part) if _folds(bounded, budget) else bounded
+        bounded = network if network.placed.region.bounded else over_rays(network, budget)
+        local = without_pools(bounded, budget) if _folds(bounded, budget) else bounded
         sought = families(local)[1]
         with torch.no_grad():
             begun = start(network, bounded, local, budget)
@@ -105,17 +111,12 @@ class PointSearch:
             uppers, proof = np.minimum(uppers, prior_bounds), prior.proof or proof
         claims = np.full(len(uppers), np.inf)
         state = (prior, progress, prior.witness, sought, uppers, claims, proof, network.left_out, begun.left_out)
-        return cls(network, local, begun.budget, settings, *state, begun.granted_seconds)
+        return cls(network, bounded, local, begun.budget, settings, *state, begun.granted_seconds)
 
     @property
     def _by_rays(self) -> bool:
         """Whether the search is over rays, which stand for all of R^n."""
         return not self.network.placed.region.bounded
-
-    @property
-    def bounded_analysis(self) -> Analysis:
-        """The analysis of the question in a bounded region: that of the network, or that over rays."""
-        return over_rays(self.network) if self._by_rays else self.network
 
     @property
     def apart(self) -> Analysis:
@@ -146,6 +147,13 @@ class PointSearch:
         nodes = counted(self.nodes, "node")
         # lipreg's own search solves no programs of a solver, and counts its own
         return f"{counted(self.programs, 'program')}, {nodes}" if self.programs or not self.nodes else nodes
+
+    @property
+    def _unbegun(self) -> str:
+        """That the search did nothing, in words: it ended early, with the bound of a closed form."""
+        began = self.nodes > 0 or self.programs > 0 or self.proof not in (self.closed_form, self.prior.proof)
+        said = NOT_BEGUN in self.left_out
+        return "" if began or said or not self.status.cut else f"{NOT_BEGUN}: it ended before its first node"
 
     def closed(self, family: int) -> bool:
         """Whether the family cannot beat the witness by more than the tolerance, or the gap of the budget."""
@@ -244,7 +252,7 @@ class PointSearch:
             status=self.status,
             proof=proof,
             witness=self.witness,
-            detail=sentences(self._spent, self.detail, self.left_out, self.forms_left_out),
+            detail=sentences(self._spent, self._unbegun, self.detail, self.left_out, self.forms_left_out),
             subject=self.network.subject(0),
             families=tuple(self.uppers.tolist()),
         )

@@ -7,28 +7,31 @@ since its Jacobian is the same along a ray, that over the boxes which the rays o
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from lipreg.bounds import Analysis, BudgetSource, analyse
+from lipreg.bounds import Analysis, analyse
+from lipreg.budget import Budget
 from lipreg.graph import homogenised, kink_unit
 from lipreg.problem import PlacedProblem
 from lipreg.regions import Cone
 
 
-def over_rays(local: Analysis, budget: BudgetSource | None = None) -> Analysis:
+def over_rays(local: Analysis, budget: Budget | None = None) -> Analysis:
     """The analysis of the same constants as a question about rays.
 
     Args:
         local: the analysis of a single point, in regional scope, over all of R^n.
-        budget: the budget of pre-activation bounds, or a function that makes it when they are first read.
+        budget: started; half of its remaining time is for pre-activation bounds, once they are read. None for that of the
+            analysis.
     """
-    return local.derived(_over_rays, budget)
+    return local.within(budget).memoised(_over_rays, is_cut=lambda rays: not rays.whole)
 
 
-def _over_rays(local: Analysis, budget: BudgetSource | None) -> Analysis:
-    placed, unit = local.placed, local.derived(_unit)
+def _over_rays(local: Analysis) -> Analysis:
+    placed, unit = local.placed, local.memoised(_unit)
     problem, center = placed.problem, placed.region.center[0].flatten()
     measured = range(len(center)) if problem.measured is None else problem.measured
     scale = problem.scale
@@ -38,9 +41,8 @@ def _over_rays(local: Analysis, budget: BudgetSource | None) -> Analysis:
     region = Cone.at(torch.cat([center * unit, torch.ones(1, dtype=torch.float64)]))
     with torch.no_grad():
         graph = homogenised(local.graph, unit)
-        return analyse(
-            graph, PlacedProblem(question, region, placed.coefficients, placed.functional_names), budget=budget
-        )
+        placed = PlacedProblem(question, region, placed.coefficients, placed.functional_names)
+        return analyse(graph, placed, budget=partial(local.budget.share, 0.5))
 
 
 def _unit(local: Analysis) -> float:
@@ -49,12 +51,12 @@ def _unit(local: Analysis) -> float:
 
 def onto_ray(local: Analysis, x: Tensor) -> Tensor:
     """The point ``(1, n + 1)`` of the surface of the cone's box that stands for x ``(n,)``."""
-    point = torch.cat([x.flatten() * local.derived(_unit), torch.ones(1, dtype=torch.float64)])
+    point = torch.cat([x.flatten() * local.memoised(_unit), torch.ones(1, dtype=torch.float64)])
     return (point / point.abs().max()).unsqueeze(0)
 
 
 def off_ray(local: Analysis, points: Tensor) -> Tensor:
     """The points x ``(k, *shape)`` that points (u, s) of the cone stand for; those with s = 0 stand for none."""
     points = points[points[:, -1] > 0]
-    x = points[:, :-1] / points[:, -1:] / local.derived(_unit)
+    x = points[:, :-1] / points[:, -1:] / local.memoised(_unit)
     return x[torch.isfinite(x).all(-1)].reshape(-1, *local.placed.region.shape)

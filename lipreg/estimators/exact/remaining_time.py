@@ -10,8 +10,8 @@ from lipreg.estimators.exact.starting import every_form
 from lipreg.estimators.witnesses.sampling import PROVED, hunt_on
 from lipreg.estimators.witnesses.witness import best_witness
 from lipreg.results import CertifiedInterval
-from lipreg.search.hunt import Hunt
-from lipreg.search.screen import Screen
+from lipreg.search.hunt import WitnessSearch
+from lipreg.search.screen import PointEvaluator
 from lipreg.words import counted, sentences
 
 HUNTED = 0.9
@@ -32,10 +32,11 @@ def spend_remaining_time(search: PointSearch, interval: CertifiedInterval, budge
     if not search.open_families() or budget.stop_reason() is not None:
         return interval
     if search.forms_left_out and budget.seconds_left > search.granted_seconds:
-        bounded = search.bounded_analysis
-        with torch.no_grad():  # of an analysis that keeps nothing of what was cut short
-            again = every_form(search.network, bounded.for_question(bounded.placed), budget)
+        with torch.no_grad():
+            again = every_form(search.network, search.bounded_analysis, budget)
+        idle = search.proof == search.closed_form
         search.tighten(again.uppers, again.proof)
+        search.closed_form = search.proof if idle else search.closed_form
         search.forms_left_out = again.left_out
     _hunt(search, budget)
     return search.conclude(search.status)
@@ -46,7 +47,7 @@ def _hunt(search: PointSearch, budget: Budget) -> None:
     local, upper = search.network, float(search.uppers.max()) * (1 - search.budget.gap)
     # its draws are others than those that the search began with
     (generator,) = local.placed.region.generators(search.settings.seed + 1)
-    hunt = Hunt(Screen(local, budget.memory), generator)
+    hunt = WitnessSearch(PointEvaluator(local, budget.memory), generator)
     if search.witness is not None:
         shape = local.placed.region.shape
         hunt.take(torch.tensor(search.witness.point, dtype=torch.float64).reshape(1, *shape))

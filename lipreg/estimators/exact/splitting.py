@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lipreg.bounds import Analysis, without_pools
 from lipreg.budget import Budget
-from lipreg.estimators.base import Work, get_estimator, lower_interval, repeated
+from lipreg.estimators.base import ESTIMATORS, EstimatorTask, lower_interval, repeated
 from lipreg.estimators.first_forms import SHORT, barely_proved, first_forms, first_witnesses
 from lipreg.estimators.settings import Settings
 from lipreg.estimators.witnesses.sampling import RandomPoints, Sampling
@@ -23,10 +23,10 @@ from lipreg.search.curved.composed import composed
 from lipreg.search.curved.engine import splittable
 from lipreg.search.curved.kinks import without_jumps
 from lipreg.search.curved.steeper import LastCurves
-from lipreg.search.hunt import Hunt
-from lipreg.search.outcome import unbegun
-from lipreg.search.screen import Screen
-from lipreg.words import counted, sentences
+from lipreg.search.hunt import WitnessSearch
+from lipreg.search.outcome import NOT_BEGUN, unbegun
+from lipreg.search.screen import PointEvaluator
+from lipreg.words import counted, sentences, size
 
 TURNS = 4
 """Turns of the hunt that gives a search its first witness."""
@@ -42,7 +42,7 @@ Exact = Callable[[Analysis, Budget, Settings], tuple[CertifiedInterval, int]]
 """The exact search of a piecewise linear network at a single point: its interval, and how many nodes it took."""
 
 
-def by_splitting(work: Work, exact: Exact) -> list[CertifiedInterval]:
+def by_splitting(work: EstimatorTask, exact: Exact) -> list[CertifiedInterval]:
     """One certified interval for each reference point; time that one does not need goes to those after it.
 
     Args:
@@ -79,15 +79,17 @@ def _point(
         start = start.intersect(Sampling(TURNS).intervals(local, budget.share(HUNTED), settings)[0])
     start = start.intersect(_closed(local, budget.share(CLOSED)))
     with torch.no_grad():
-        searched = without_pools(local, budget.share(0.5))
+        searched = without_pools(local, budget)
         offering = _Offering(local, start, budget, settings)
         start, nodes = _by_pieces(searched, start, offering, budget, settings, exact)
         searched = without_jumps(searched)
         if not splittable(searched, budget):
             inputs = counted(math.prod(local.placed.region.shape), "input")
-            detail = f"No box was split: derivatives of all units along {inputs} are more than the memory"
+            detail = f"No box was split: derivatives of all units along {inputs} are more than {size(budget.memory)}"
             start = start.intersect(lower_interval(local, 0, offering.witness))
-            status = Status.GAP_LIMIT if 0.0 < start.gap <= budget.gap else Status.BOUNDED
+            status = Status.GAP_LIMIT if 0.0 < start.gap <= budget.gap else Status.MEMORY_LIMIT
+            if status is Status.MEMORY_LIMIT and nodes == 0:  # the upper end is a closed form's
+                detail = sentences(f"{NOT_BEGUN}: memory was short", detail)
             return _entered(local, start, start.upper, status, detail)
         budget = budget.after(nodes)
         outcome = split_inputs(searched, start.upper, offering, offering.lower, budget)
@@ -159,7 +161,7 @@ class _Offering:
     def __init__(self, local: Analysis, start: CertifiedInterval, budget: Budget, settings: Settings) -> None:
         self.local, self.budget, self.witness = local, budget, start.witness
         (generator,) = local.placed.region.generators(settings.seed)
-        self.hunt = Hunt(Screen(local, budget.memory), generator)
+        self.hunt = WitnessSearch(PointEvaluator(local, budget.memory), generator)
 
     @property
     def lower(self) -> float:
@@ -169,7 +171,7 @@ class _Offering:
         before = self.lower
         self.hunt.take(x)
         if self.budget.stop_reason() is None:
-            self.hunt.turn(lambda: self.budget.stop_reason() is not None)
+            self.hunt.round(lambda: self.budget.stop_reason() is not None)
         points = torch.cat([x, self.hunt.best_points(OFFERED)])
         self.witness = best_witness(self.local, 0, points, before, self.budget) or self.witness
         return 0.0 if self.witness is None else self.witness.attained
@@ -177,7 +179,7 @@ class _Offering:
 
 def _closed(local: Analysis, budget: Budget) -> CertifiedInterval:
     """The least of closed forms that take one point after the other."""
-    methods = [get_estimator(name) for name in ("mixing", "lipsdp")]
+    methods = [ESTIMATORS[name] for name in ("mixing", "lipsdp")]
     methods = [m for m in methods if m.uncovered(local.placed.problem, local.graph) is None]
     intervals = [m.intervals(local, budget.share(1 / (len(methods) - k)))[0] for k, m in enumerate(methods)]
     return min(intervals, key=lambda interval: interval.upper, default=lower_interval(local, 0, None))

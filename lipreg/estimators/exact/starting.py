@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from lipreg.bounds import Analysis, layer_pairs, linear_jacobian, underflow, within_shared
+from lipreg.bounds import Analysis, layer_pairs, linear_jacobian, linear_row_norms, underflow, within_shared
 from lipreg.bounds.deviation import deviations_work
 from lipreg.budget import Budget
 from lipreg.estimators.cheap_bounds import cheap_intervals
@@ -173,7 +173,7 @@ def _deviations(network: Analysis, time: _Time, share: float) -> Proved | None:
     """The bounds of ``mixing`` or ``deviation``; None where deviations are too many for the memory, or for the time."""
     apart, (first, *_) = families(network)
     began = time.budget.clock()
-    terms, _ = written_down(apart, time.part().share(share))
+    terms, _, _ = written_down(apart, time.part().share(share))
     if terms is None:
         return None
     if not layer_pairs(apart):  # one set of passes, of folding's kind
@@ -195,17 +195,14 @@ def _linear(bounded_analysis: Analysis, local: Analysis | None, budget: Budget) 
     rest of the time of the one that is searched."""
     for analysis in dict.fromkeys((bounded_analysis, local or bounded_analysis)):
         apart, (first, *_) = families(analysis)
-        jacobian = linear_jacobian(apart, budget)
         if first.signs:
+            jacobian = linear_jacobian(apart, budget)
             bounds = within_shared(apart, torch.maximum(jacobian.lower.abs(), jacobian.upper.abs()))
+            words = jacobian.left_out
         else:
-            bounds = jacobian.row_norms()[0]
-        name = cut_name(LINEAR) if jacobian.left_out or analysis.left_out else LINEAR
-        yield (
-            name,
-            _widened(bounded_analysis, bounds.numpy()),
-            jacobian.left_out if analysis is bounded_analysis else "",
-        )
+            (bounds, *_), words = linear_row_norms(apart, budget)
+        name = cut_name(LINEAR) if words or analysis.left_out else LINEAR
+        yield name, _widened(bounded_analysis, bounds.numpy()), words if analysis is bounded_analysis else ""
 
 
 def _widened(analysis: Analysis, bounds: np.ndarray) -> np.ndarray:

@@ -11,7 +11,15 @@ from lipreg.bounds import Analysis, absolute_chain, gains, output_gradients
 from lipreg.bounds.chain import ChainMasks
 from lipreg.estimators.base import register
 from lipreg.estimators.bound_estimator import BoundEstimator
-from lipreg.estimators.closed_form import LabelRows, Pull, Step, by_hand, flattened, largest_row, output_gradient
+from lipreg.estimators.closed_form import (
+    LabelRows,
+    PenaltyQuestion,
+    Pull,
+    by_hand,
+    flattened,
+    largest_row,
+    output_gradient,
+)
 from lipreg.graph import Affine, Curved, MaxPool, Relu, ReluChain
 from lipreg.linalg import vector_norm
 
@@ -41,7 +49,7 @@ class AbsChain(BoundEstimator):
             return vector_norm(_row_sums(analysis), math.inf if problem.q is None else problem.q)
         return analysis.placed.combine(absolute_chain(analysis))
 
-    def closed_form(self, step: Step) -> Tensor | None:
+    def closed_form(self, step: PenaltyQuestion) -> Tensor | None:
         return by_hand(step, _by_vectors) if step.problem.p == math.inf else None
 
 

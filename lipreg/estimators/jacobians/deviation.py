@@ -13,14 +13,14 @@ from lipreg.bounds.deviation import Deviations, deviation_count, deviations, dev
 from lipreg.bounds.joint_deviation import joint_count, joint_deviations
 from lipreg.bounds.pass_cost import NUMBER_BYTES
 from lipreg.budget import Budget, OutOfBudget
-from lipreg.estimators.base import Estimator, Work, register, upper_interval
+from lipreg.estimators.base import Estimator, EstimatorTask, register, upper_interval
 from lipreg.estimators.cheap_bounds import cheap_intervals, one_by_one
 from lipreg.estimators.jacobians.jacobian_crown import JacobianCrown
 from lipreg.estimators.rounding import rounded_up
 from lipreg.graph import Affine, Curved, MaxPool, Relu
 from lipreg.linalg import vector_norm
 from lipreg.problem import PlacedProblem
-from lipreg.results import Certificate, CertifiedInterval
+from lipreg.results import Certificate, CertifiedInterval, Status
 from lipreg.words import counted, sentences, size
 
 CLOSER = 0.999
@@ -48,48 +48,50 @@ class Deviation(Estimator):
     everywhere = True
     source = "centre and deviations of the chain rule over unstable units"
 
-    def answer(self, work: Work) -> list[CertifiedInterval]:
+    def answer(self, work: EstimatorTask) -> list[CertifiedInterval]:
         return one_by_one(work, lambda local, budget: deviation_end(local, budget)[1])
 
 
 @torch.no_grad()
 def deviation_end(local: Analysis, budget: Budget) -> tuple[Deviations | None, CertifiedInterval]:
     """The deviations of a single point and their interval; None and the next best bound where they are too many."""
-    terms, detail = written_down(local, budget)
+    terms, detail, status = written_down(local, budget)
     if terms is None:
-        return None, _next_best(local, budget, detail)
+        return None, _next_best(local, budget, detail, status)
     upper = rounded_up(local, deviation_bound(local.placed, terms))[0]
-    return terms, upper_interval(local, 0, upper, Deviation().named(local), detail=detail)
+    return terms, upper_interval(local, 0, upper, Deviation().named(local), status, detail)
 
 
-def written_down(local: Analysis, budget: Budget) -> tuple[Deviations | None, str]:
-    """The deviations of a single-point analysis, None where memory or time is short; and how many they are, in words."""
+def written_down(local: Analysis, budget: Budget) -> tuple[Deviations | None, str, Status]:
+    """The deviations of a single-point analysis, None where memory or time is short; how many they are, in words; and what
+    was short, or BOUNDED."""
     units, inputs, rows = deviation_count(local), local.placed.region.center.numel(), local.placed.rows.shape[1]
     count_of_both = joint_count(local)
     pooled = " and members of pooling windows" if local.graph.pools() else ""
     detail = f"{counted(units, 'unstable unit')}{pooled}"
     joint = NUMBER_BYTES * 2 * count_of_both * (units + count_of_both + inputs + rows)
     if max(deviations_memory(units, inputs, rows), joint) > budget.memory:
-        return None, f"{detail}, too many to write down in {size(budget.memory)}"
+        return None, f"{detail}, too many to write down in {size(budget.memory)}", Status.MEMORY_LIMIT
     try:
         terms = deviations(local, budget)
-    except OutOfBudget:
-        return None, f"{detail}, no time to write them down"
+    except OutOfBudget as over:
+        return None, f"{detail}, no time to write them down", over.status
     if count_of_both:  # smaller where networks nearly agree, larger where they do not
         try:
             joint = joint_deviations(local, budget)
-        except OutOfBudget:
-            return terms, f"{detail}, no time for those of both networks together"
+        except OutOfBudget as over:
+            return terms, f"{detail}, no time for those of both networks together", over.status
         bounds = [float(deviation_bound(local.placed, each)) for each in (terms, joint)]
         terms = joint if bounds[1] < CLOSER * bounds[0] else terms
-    return terms, detail
+    return terms, detail, Status.BOUNDED
 
 
-def _next_best(local: Analysis, budget: Budget, why: str) -> CertifiedInterval:
+def _next_best(local: Analysis, budget: Budget, why: str, status: Status) -> CertifiedInterval:
     """The least bound of other closed forms at a single point, in place of this one."""
     (least,), (cheap,) = JacobianCrown().intervals(local, replace(budget, nodes=None)), cheap_intervals(local, budget)
     least = min(least, cheap, key=lambda interval: interval.upper)
-    return replace(least, detail=sentences(f"{why}: the bound of {least.proof!r}", least.detail))
+    detail = sentences(f"{why}: the bound of {least.proof!r}", least.detail)
+    return replace(least, status=status, detail=detail)
 
 
 def deviation_bound(placed: PlacedProblem, terms: Deviations) -> Tensor:

@@ -13,7 +13,7 @@ from lipreg.bounds import Analysis, jacobian_sizes, row_bounds_within, within_sh
 from lipreg.bounds.chain import ChainMasks
 from lipreg.estimators.base import register
 from lipreg.estimators.bound_estimator import BoundEstimator
-from lipreg.estimators.closed_form import LabelRows, Pull, Step, by_hand, output_gradient
+from lipreg.estimators.closed_form import LabelRows, PenaltyQuestion, Pull, by_hand, output_gradient
 from lipreg.graph import Affine, Curved, MaxPool, Relu, ReluChain, node_size
 from lipreg.graph.layers import Layer, flat
 from lipreg.linalg import vector_norm
@@ -49,7 +49,7 @@ class FastLip(BoundEstimator):
             analysis = _worst_rows(analysis)
         return within_shared(analysis, jacobian_sizes(analysis))
 
-    def closed_form(self, step: Step) -> Tensor | None:
+    def closed_form(self, step: PenaltyQuestion) -> Tensor | None:
         return by_hand(step, partial(_by_rows, dual=step.problem.dual), sure=True)
 
 

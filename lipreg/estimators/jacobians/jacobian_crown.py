@@ -61,8 +61,8 @@ class JacobianCrown(BoundEstimator):
             for answer, other in zip(answers, cheap, strict=True)
         ]
 
-    def within(self, analysis: Analysis, budget: Budget) -> str:
-        return linear_jacobian(analysis, budget).left_out  # which ``bound`` reads
+    def left_out(self, analysis: Analysis) -> str:
+        return linear_jacobian(analysis).left_out
 
     def bound(self, analysis: Analysis) -> Tensor:
         placed, jacobian = analysis.placed, linear_jacobian(analysis)

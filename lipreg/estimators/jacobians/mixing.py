@@ -12,7 +12,7 @@ from lipreg.bounds.deviation import Deviations
 from lipreg.bounds.pass_cost import NUMBER_BYTES
 from lipreg.bounds.semidefinite import RANK, SWEEPS, deviating_bound
 from lipreg.budget import Budget
-from lipreg.estimators.base import Estimator, Work, cut_short, register, upper_interval
+from lipreg.estimators.base import Estimator, EstimatorTask, cut_short, register, upper_interval
 from lipreg.estimators.cheap_bounds import one_by_one
 from lipreg.estimators.jacobians.deviation import deviation_end, row_bounds
 from lipreg.estimators.naming import cut_name
@@ -51,7 +51,7 @@ class Mixing(Estimator):
     everywhere = True
     source = "Wang, Chang & Kolter 2017 (mixing method); Raghunathan et al. 2018"
 
-    def answer(self, work: Work) -> list[CertifiedInterval]:
+    def answer(self, work: EstimatorTask) -> list[CertifiedInterval]:
         return one_by_one(work, self._point)
 
     @torch.no_grad()

@@ -12,7 +12,15 @@ from lipreg.bounds import Analysis, source_weights
 from lipreg.bounds.chain import ChainMasks
 from lipreg.estimators.base import register
 from lipreg.estimators.bound_estimator import BoundEstimator
-from lipreg.estimators.closed_form import LabelRows, Pull, Step, by_hand, flattened, largest_row, output_gradient
+from lipreg.estimators.closed_form import (
+    LabelRows,
+    PenaltyQuestion,
+    Pull,
+    by_hand,
+    flattened,
+    largest_row,
+    output_gradient,
+)
 from lipreg.estimators.products.spectral import layer_product
 from lipreg.graph import Affine, Curved, MaxPool, Relu, ReluChain
 from lipreg.graph.layers import flat
@@ -47,7 +55,7 @@ class AffineRelu(BoundEstimator):
     def factors(self, analysis: Analysis) -> Tensor:
         return layer_product(analysis, *_weights(analysis))[1]
 
-    def closed_form(self, step: Step) -> Tensor | None:
+    def closed_form(self, step: PenaltyQuestion) -> Tensor | None:
         if step.problem.p == math.inf:
             return by_hand(step, _product)
         if step.problem.p == 2.0 and step.power is not None:  # an estimate from below

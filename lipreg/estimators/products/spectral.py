@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator, Mapping
 import torch
 from torch import Tensor
 
-from lipreg.bounds import Analysis, output_gradients, pool_factor, source_weights
+from lipreg.bounds import Analysis, output_gradients, pool_factor, rounding_share, source_weights
 from lipreg.estimators.base import register
 from lipreg.estimators.bound_estimator import BoundEstimator
 from lipreg.graph import Affine, Curved, Forward, MaxPool, Relu
 from lipreg.linalg import LinearMap
+from lipreg.problem import PlacedProblem
 
 MapNorm = Callable[[LinearMap, Tensor, Tensor], Tensor]
 """Map, weights of its rows, weights of its columns -> an upper bound on the norm of the weighted map, ``(batch,)``."""
@@ -62,6 +63,9 @@ def layer_product(
 ) -> tuple[Tensor, Tensor]:
     """prod_k |diag(rows_k) A_k diag(columns_k)|_{p->p} through the graph, branches added.
 
+    It is a bound of the network in real arithmetic, with all its layers: to the norm of one that was multiplied out, that of
+    what rounding lost is added.
+
     Args:
         analysis: the analysis, whose graph, norms and functional count.
         rows: for each Relu, MaxPool or Curved node, weights of the outputs of its Affine, ``(batch, *shape)``.
@@ -95,12 +99,27 @@ def _output_factors(analysis: Analysis, columns: dict[int, Tensor]) -> Iterator[
                 ones = columns[i].new_ones(()).expand(1, *map.out_shape)
                 yield i, analysis.norms(len(graph.nodes) - 1, term, p, ones, columns[i])
             else:
-                yield i, map.row_norms(placed.problem.dual, columns[i]).flatten(1).amax(-1)
+                yield i, _largest_row_norm(analysis, map, columns[i])
         return
     for i, folded, loss in output_gradients(analysis):
         weights = columns[i].unsqueeze(1)
-        norms = placed.combine_flat((folded * weights).flatten(2))
-        yield i, norms if loss is None else norms + placed.combine_flat((loss * weights).flatten(2))
+        norms = _combined(placed, (folded * weights).flatten(2))
+        yield i, norms if loss is None else norms + _combined(placed, (loss * weights).flatten(2))
+
+
+def _combined(placed: PlacedProblem, matrices: Tensor) -> Tensor:
+    """The norm of each point's matrix; once where all are the same, as with q = 1 it tries all signs of the rows."""
+    if len(matrices) > 1 and not matrices.requires_grad and bool((matrices == matrices[:1]).all()):
+        return placed.combine_flat(matrices[:1]).expand(len(matrices))
+    return placed.combine_flat(matrices)
+
+
+def _largest_row_norm(analysis: Analysis, map: LinearMap, columns: Tensor) -> Tensor:
+    dual = analysis.placed.problem.dual
+    norm = map.row_norms(dual, columns).flatten(1).amax(-1)
+    if not (analysis.outward and map.rounded):
+        return norm
+    return norm + rounding_share(map) * map.sizes().row_norms(dual, columns).flatten(1).amax(-1)
 
 
 class _Product(Forward[dict[int, Tensor]]):
@@ -130,7 +149,10 @@ class _Product(Forward[dict[int, Tensor]]):
         for term, (i, map) in enumerate(self.analysis.graph.affine(source).terms()):
             weights = self.rows[index], self.columns[i]
             norms = self.analysis.norms
-            norm = norms(source, term, self.p, *weights) if self.norm is None else self.norm(map, *weights)
+            if self.norm is None:
+                norm = norms(source, term, self.p, *weights)
+            else:
+                norm = self.norm(map, *weights) + norms.rounding(map, self.p, *weights)
             self.factors.append(pooled * norm)
             total = total + self.factors[-1] * products[i]
         return total

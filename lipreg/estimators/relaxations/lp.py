@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar
 
 from lipreg.bounds import Analysis, without_pools
 from lipreg.budget import Budget, OutOfBudget
-from lipreg.estimators.base import Estimator, Work, register, upper_interval
+from lipreg.estimators.base import Estimator, EstimatorTask, cut_short, register, upper_interval
 from lipreg.estimators.cheap_bounds import one_by_one
 from lipreg.estimators.jacobians.jacobian_crown import JacobianCrown
 from lipreg.estimators.rounding import ROUNDING
@@ -57,7 +57,7 @@ class LinearProgram(ProgramEstimator):
     solver's row multipliers by weak duality, rounded outward, so it holds whatever the solver returns. An l2 ball has
     tangents around it, more of them wherever the solver's point leaves it, for as long as that moves the bound. A network
     whose linear forms do not fit into the budget's memory has no program: the result is the bound of ``jacobian_crown`` with
-    its status, and the detail has the number of rows.
+    the status MEMORY_LIMIT, and the detail has the number of rows.
 
     Attributes:
         triangle: whether the lower sides of the triangles are rows.
@@ -69,7 +69,7 @@ class LinearProgram(ProgramEstimator):
     source = "Jordan & Dimakis 2020 (LipLP)"
     triangle: ClassVar[bool] = True
 
-    def answer(self, work: Work) -> list[CertifiedInterval]:
+    def answer(self, work: EstimatorTask) -> list[CertifiedInterval]:
         return one_by_one(work, partial(self._point, settings=work.settings))
 
     def _point(self, local: Analysis, budget: Budget, settings: Settings) -> CertifiedInterval:
@@ -79,17 +79,16 @@ class LinearProgram(ProgramEstimator):
         (start,) = JacobianCrown().intervals(local, budget.share(0.5) if begins else budget)
         cheap = start.upper
         bounds, status, detail = [], Status.BOUNDED, ""
-        apart_local, sought = families(without_pools(local, budget.share(0.5)))
+        apart_local, sought = families(without_pools(local, budget))
         size = program_size(apart_local)
         if size.memory > budget.memory:
-            words = (
-                f"{size}, beyond the budget's memory: nothing was built. Budget(memory={size.memory}) has room for them"
-            )
-            return replace(start, detail=sentences(f"{words}. The bound of {start.proof!r}", start.detail))
+            words = f"{size}, beyond the budget's memory: nothing was built. Budget(memory={size.memory}) is enough for them"
+            detail = sentences(f"{words}. The bound of {start.proof!r}", start.detail)
+            return replace(start, status=Status.MEMORY_LIMIT, detail=detail)
         for family in sought:
             try:
                 budget.check()
-                _, outcome = relaxation(apart_local, family, budget, settings, self.triangle)
+                encoding, outcome = relaxation(apart_local, family, budget, settings, self.triangle)
             except OutOfBudget as over:
                 words = f"There was time for {len(bounds)} of {counted(len(sought), 'program')}"
                 status, detail = (
@@ -99,16 +98,15 @@ class LinearProgram(ProgramEstimator):
                 bounds.append(cheap)
                 break
             bounds.append(min(cheap, outcome.dual_bound * (1 + ROUNDING)))
-            detail = outcome.detail
+            detail = sentences(outcome.detail, encoding.left_out)
             if outcome.claims_infeasible:  # the reference point is feasible: the solver has failed
                 status = Status.FAILED
             elif outcome.status is not Status.PROVED:
                 status = outcome.status
+            elif encoding.left_out:
+                status = cut_short(status)
         proof = start.proof if max(bounds) == cheap else "LP dual bound"
         return upper_interval(local, 0, max(bounds), proof, status, detail)
-
-
-Solved = dict[tuple["FunctionalFamily", str, bool], tuple["Encoding", "SolverOutcome"]]
 
 
 def relaxation(
@@ -116,7 +114,8 @@ def relaxation(
 ) -> tuple[Encoding, SolverOutcome]:
     """The encoding of one family of functionals at one point and the outcome of its LP relaxation.
 
-    The analysis keeps solved ones, because the LP estimator and the MIP both start from them.
+    The analysis keeps them, because the LP estimator and the MIP both start from them; what was cut short, until there is
+    more time for it.
 
     Args:
         local: the analysis of the single point, without max pools, with the rows of the families.
@@ -128,26 +127,37 @@ def relaxation(
     Raises:
         OutOfBudget: there was no time to fold the network.
     """
-    solved = local.derived(_relaxations)
-    key = family, settings.solver, triangle
-    if key not in solved:
-        encoding = encode(local, family, triangle=triangle, budget=budget)
-        solver, limit = get_solver(settings.solver), replace(budget, nodes=None)
-        outcome = solver.solve(encoding.program.relaxed(), limit, threads=settings.threads)
-        while (tighter := encoding.without(outcome.point)) is not None and limit.stop_reason() is None:
-            again = solver.solve(tighter.program.relaxed(), limit, threads=settings.threads)
-            if again.status is not Status.PROVED:
-                break  # the bound by the looser rows stays
-            gained = again.dual_bound < outcome.dual_bound * (1 - WORTH)
-            encoding, outcome = tighter, replace(again, dual_bound=min(again.dual_bound, outcome.dual_bound))
-            if not gained:
-                break
-        if outcome.status is not Status.PROVED:
-            return encoding, outcome
-        solved[key] = encoding, outcome
-    return solved[key]
+    solved = local.within(budget).memoised(_solved, family, settings.solver, settings.threads, triangle, is_cut=_is_cut)
+    return solved.encoding, solved.outcome
 
 
-def _relaxations(local: Analysis) -> Solved:
-    """The relaxations of an analysis that are solved so far."""
-    return {}
+@dataclass(frozen=True)
+class _Solved:
+    """A relaxation, and whether time or a solver ended it before its tangents were all there."""
+
+    encoding: Encoding
+    outcome: SolverOutcome
+    ended: bool
+
+
+def _is_cut(solved: _Solved) -> bool:
+    return solved.ended or solved.outcome.status is not Status.PROVED or bool(solved.encoding.left_out)
+
+
+def _solved(local: Analysis, family: FunctionalFamily, solver_name: str, threads: int, triangle: bool) -> _Solved:
+    encoding = encode(local, family, triangle=triangle, budget=local.budget)
+    solver, limit, ended = get_solver(solver_name), replace(local.budget, nodes=None), False
+    outcome = solver.solve(encoding.program.relaxed(), limit, threads=threads)
+    while (tighter := encoding.without(outcome.point)) is not None:
+        ended = limit.stop_reason() is not None
+        if ended:
+            break
+        again = solver.solve(tighter.program.relaxed(), limit, threads=threads)
+        if again.status is not Status.PROVED:
+            ended = True
+            break  # the bound by the looser rows stays
+        gained = again.dual_bound < outcome.dual_bound * (1 - WORTH)
+        encoding, outcome = tighter, replace(again, dual_bound=min(again.dual_bound, outcome.dual_bound))
+        if not gained:
+            break
+    return _Solved(encoding, outcome, ended)

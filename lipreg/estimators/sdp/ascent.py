@@ -7,9 +7,10 @@ import math
 import numpy as np
 import torch
 
-from lipreg.bounds import Switches, Vectors, lifted_bound
+from lipreg.bounds import MixingVectors, Switches, lifted_bound
 from lipreg.budget import RATE, UNLIMITED, Budget
 from lipreg.estimators.sdp.multipliers import QuadraticForm
+from lipreg.results import Status
 
 CLOSE = 1e-6
 """Relative distance to the program's value at which the ascent ends, unless rounds or time end it before."""
@@ -36,7 +37,7 @@ def ascend(form: QuadraticForm, enough: float, budget: Budget) -> np.ndarray | N
         torch.from_numpy(p).unsqueeze(0) for p in (form.unit_unit, form.unit_input, form.rows)
     )
     switches = Switches(unit_unit, unit_input, rows[..., inputs:], rows[..., :inputs], _depth(form.unit_unit))
-    vectors = Vectors.start(1, form.units, inputs, unit_unit)
+    vectors = MixingVectors.start(1, form.units, inputs, unit_unit)
     thorough = torch.ones(1, dtype=torch.bool)
     limits = (budget, CLOSE) if budget.stop_reason() is None else (UNLIMITED, math.inf)
     ascent = lifted_bound(switches, vectors, False, False, enough / form.size, thorough, *limits)
@@ -45,9 +46,21 @@ def ascend(form: QuadraticForm, enough: float, budget: Budget) -> np.ndarray | N
 
 def affordable(budget: Budget) -> int:
     """The largest side of a form whose multipliers take half of the remaining time, and the memory of the budget."""
+    return int(min(_side_in_time(budget), _side_in_memory(budget)))
+
+
+def what_is_short(budget: Budget) -> Status:
+    """What makes a form larger than ``affordable`` too large: the time, or the memory."""
+    return Status.TIME_LIMIT if _side_in_time(budget) <= _side_in_memory(budget) else Status.MEMORY_LIMIT
+
+
+def _side_in_time(budget: Budget) -> float:
     # a factor of a side n takes n^3 / 3 multiplications
-    in_time = (3 * min(budget.seconds_left, LONGEST) / 2 * RATE / FACTORS) ** (1 / 3)
-    return int(min(in_time, math.sqrt(budget.memory / MATRICES / 8)))
+    return (3 * min(budget.seconds_left, LONGEST) / 2 * RATE / FACTORS) ** (1 / 3)
+
+
+def _side_in_memory(budget: Budget) -> float:
+    return math.sqrt(budget.memory / MATRICES / 8)
 
 
 def _depth(unit_unit: np.ndarray) -> int:

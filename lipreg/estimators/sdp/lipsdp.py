@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from lipreg.bounds import Analysis, Shares, Slopes, norm_rounding, pool_shares
+from lipreg.bounds import Analysis, PoolWeights, Slopes, norm_rounding, pool_shares
 from lipreg.budget import Budget
-from lipreg.estimators.base import Estimator, Work, register, upper_interval
+from lipreg.estimators.base import Estimator, EstimatorTask, register, upper_interval
 from lipreg.estimators.cheap_bounds import one_by_one
 from lipreg.estimators.products.spectral import Spectral
 from lipreg.estimators.rounding import rounded_up
-from lipreg.estimators.sdp.ascent import affordable
+from lipreg.estimators.sdp.ascent import affordable, what_is_short
 from lipreg.estimators.sdp.layer_chain import Chain, chain
 from lipreg.estimators.sdp.multipliers import QuadraticForm
 from lipreg.estimators.sdp.sector_norms import Norm, Run, Solution, sector_norm
@@ -38,6 +38,8 @@ ACCURACIES = (1e-4, 1e-6)
 CLOSE = 1e-4
 """Relative difference by the repair up to which the coarser tolerance was enough."""
 ITERATIONS = 20000
+"""The most iterations of a first-order solver in one attempt."""
+"""The most iterations of a first-order solver in one attempt."""
 
 LIMITS: dict[str, Callable[[float, int], list[dict[str, Any]]]] = {
     "SCS": lambda seconds, steps: [
@@ -63,7 +65,7 @@ class LipSDP(Estimator):
     Several functionals are one program each; those that the multipliers of an earlier one already bound below its value are
     not solved. With more unstable units than time and memory allow, or than ``UNITS`` for a solver, a chain of layers is
     cut between layers and the blocks' bounds are multiplied, which is looser; beyond that, or with more than ``LARGEST`` in
-    one block, the product of norms is the bound, and the status is FAILED.
+    one block, the product of norms is the bound, and the status is FAILED for a solver, else says what was short.
 
     Args:
         iterations: the limit on a solver's iterations.
@@ -88,11 +90,11 @@ class LipSDP(Estimator):
     def engine(self, solver: str | None) -> str:
         return super().engine(solver) if solver is None else f"cvxpy {version('cvxpy')}, {solver_version(solver)}"
 
-    def slopes(self, local: Analysis) -> tuple[dict[int, Slopes], dict[int, Shares]]:
+    def slopes(self, local: Analysis) -> tuple[dict[int, Slopes], dict[int, PoolWeights]]:
         """The slopes of units and the shares of pool members of a single-point analysis, by node."""
         return local.slopes, local.shares
 
-    def answer(self, work: Work) -> list[CertifiedInterval]:
+    def answer(self, work: EstimatorTask) -> list[CertifiedInterval]:
         solver = work.settings.sdp_solver
         if solver is not None:
             check_sdp_solver(solver)
@@ -119,7 +121,8 @@ class LipSDP(Estimator):
         if whole is None and (units > most or not fits(local.graph, units, columns)):
             inputs = counted(int((columns > 0).sum()), "input")
             detail = f"{counted(units, 'unstable unit')} and {inputs} are too many for one program"
-            return upper_interval(local, 0, trivial, "spectral", Status.FAILED, f"{detail}: product of norms")
+            short = what_is_short(run.budget) if solver is None and units > most else Status.FAILED
+            return upper_interval(local, 0, trivial, "spectral", short, f"{detail}: product of norms")
         if whole is None:
             norm = sector_norm(sectors(local.graph, slopes, shares, columns, rows), joint, run)
         else:
@@ -150,7 +153,7 @@ class GlobalLipSDP(LipSDP):
     Source: Fazlyab et al. 2019 (LipSDP-Neuron).
     """
 
-    def slopes(self, local: Analysis) -> tuple[dict[int, Slopes], dict[int, Shares]]:
+    def slopes(self, local: Analysis) -> tuple[dict[int, Slopes], dict[int, PoolWeights]]:
         slopes, shares = {}, {}
         for index, node in local.graph.relus():
             one = torch.ones_like(local.value_bounds[node.source].value)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lipreg.bounds import Shares, Slopes
+from lipreg.bounds import PoolWeights, Slopes
 from lipreg.graph import Affine, Forward, Graph, MaxPool, UnitsAlike, node_size
 
 COLUMNS = 2**24
@@ -46,7 +46,7 @@ class Sectors:
         return Sectors(self.unit_input, self.unit_unit, self.row_input[row : row + 1], self.row_unit[row : row + 1])
 
 
-def unstable_count(slopes: dict[int, Slopes], shares: dict[int, Shares]) -> int:
+def unstable_count(slopes: dict[int, Slopes], shares: dict[int, PoolWeights]) -> int:
     """The number of units of ``sectors``, from the slopes and shares of one point."""
     units = sum(int((s.upper > s.lower).sum()) for s in slopes.values())
     return units + sum(int(_contending(s).sum()) for s in shares.values())
@@ -65,7 +65,7 @@ def fits(graph: Graph, units: int, columns: Tensor) -> bool:
 
 
 def sectors(
-    graph: Graph, slopes: dict[int, Slopes], shares: dict[int, Shares], columns: Tensor, rows: Tensor
+    graph: Graph, slopes: dict[int, Slopes], shares: dict[int, PoolWeights], columns: Tensor, rows: Tensor
 ) -> Sectors:
     """The sectors of a frozen graph at one point: one forward pass, a column for each input and unstable unit.
 
@@ -95,7 +95,7 @@ class _Differences(UnitsAlike[Tensor], Forward[Tensor]):
     """
 
     def __init__(
-        self, slopes: dict[int, Slopes], shares: dict[int, Shares], inputs: int, width: int, dtype: torch.dtype
+        self, slopes: dict[int, Slopes], shares: dict[int, PoolWeights], inputs: int, width: int, dtype: torch.dtype
     ) -> None:
         self.slopes, self.shares, self.used, self.width, self.dtype = slopes, shares, inputs, width, dtype
         self.units: list[Tensor] = []
@@ -114,7 +114,7 @@ class _Differences(UnitsAlike[Tensor], Forward[Tensor]):
         return h.reshape(value.shape)
 
     def max_pool(self, index: int, node: MaxPool, value: Tensor) -> Tensor:
-        contending = self.shares[index].contending[0].to(self.dtype)
+        contending = self.shares[index].candidates[0].to(self.dtype)
         z = node.members(value)
         mean = (z * (contending / contending.sum(-1, keepdim=True))).sum(-1)
         window, member = _contending(self.shares[index]).nonzero(as_tuple=True)
@@ -129,7 +129,7 @@ class _Differences(UnitsAlike[Tensor], Forward[Tensor]):
         return torch.arange(self.used - forms.shape[1], self.used)
 
 
-def _contending(shares: Shares) -> Tensor:
+def _contending(shares: PoolWeights) -> Tensor:
     """Candidates of windows that have several, ``(outputs, window)``."""
-    contending = shares.contending[0]
+    contending = shares.candidates[0]
     return contending & (contending.sum(-1, keepdim=True) > 1) & (shares.upper[0].amax(-1, keepdim=True) > 0)

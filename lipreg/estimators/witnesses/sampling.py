@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 
 from lipreg.bounds import Analysis
 from lipreg.bounds.pass_cost import pass_work
 from lipreg.budget import Budget
-from lipreg.estimators.base import Estimator, Work, lower_interval, register
+from lipreg.estimators.base import Estimator, EstimatorTask, lower_interval, register
 from lipreg.estimators.cheap_bounds import worth_a_look
 from lipreg.estimators.settings import Settings
 from lipreg.estimators.witnesses.witness import most_points, ranked, witnesses
 from lipreg.graph import Affine, Curved, MaxPool, Relu, node_size
-from lipreg.results import Certificate, CertifiedInterval, Witness
-from lipreg.search.hunt import Hunt
-from lipreg.search.screen import Screen
+from lipreg.results import Certificate, CertifiedInterval, Status, Witness
+from lipreg.search.hunt import WitnessSearch
+from lipreg.search.screen import PointEvaluator
 from lipreg.words import counted
 
 RANDOM_POINTS = 512
+"""Random points that are ranked by a norm of their gradients before the best of them are proved."""
+"""Random points that are ranked by a norm of their gradients before the best of them are proved."""
 FEW = 8
 """Random points where the time is over: they cost next to nothing."""
 TURNS = 6
+"""Turns of the hunt for a witness."""
+"""Turns of the hunt for a witness."""
 RANKED = 0.85
 """Share of the time for ranking random points; the rest is for the proof of the best."""
 STARTED = 0.8
@@ -38,8 +43,16 @@ KEPT_WORD = 0.99
 """Share of the promised value that a witness attains, unless rounding misled the hunt."""
 
 
+NO_POINT = "There was no time for a single point of the region"
+"""The detail of a point that the time did not reach."""
+
+
 class _Points(Estimator):
-    """The base of samplers: the best of some points, one reference point after another; each is a witness."""
+    """The base of samplers: the best of some points, one reference point after another; each is a witness.
+
+    Once the time is over, reference points for which even a few points would take a while have none, and no lower end; their
+    status says what ended the work.
+    """
 
     certificate = Certificate.LOWER
     weighed = True
@@ -58,14 +71,13 @@ class RandomPoints(_Points):
 
     source = "random search"
 
-    def answer(self, work: Work) -> list[CertifiedInterval]:
+    def answer(self, work: EstimatorTask) -> list[CertifiedInterval]:
         batch, intervals = work.analysis.placed.batch, list[CertifiedInterval]()
         together = most_points(work.analysis, work.budget)
         for first in range(0, batch, together):
             over = work.budget.stop_reason()
             if first and over is not None and not worth_a_look(work.analysis, batch - first, work.budget):
-                words = f"{counted(0, 'random point')}, for which there was time of {RANDOM_POINTS}"
-                return [*intervals, *(lower_interval(work.analysis, i, None, words) for i in range(first, batch))]
+                return [*intervals, *(without_points(work.analysis, i, over) for i in range(first, batch))]
             part = work.analysis[first : first + together]
             intervals += self._together(part, work.budget.share(part.placed.batch / (batch - first)), work.settings)
         return intervals
@@ -108,7 +120,7 @@ class Sampling(_Points):
     def __init__(self, turns: int = TURNS) -> None:
         self.turns = turns
 
-    def answer(self, work: Work) -> list[CertifiedInterval]:
+    def answer(self, work: EstimatorTask) -> list[CertifiedInterval]:
         analysis, budget = work.analysis, work.budget
         batch, center = analysis.placed.batch, analysis.placed.region.center
         if budget.stop_reason() is not None:
@@ -125,6 +137,10 @@ class Sampling(_Points):
             starts += witnesses(part, center[first : first + together].unsqueeze(1), budget=share)
             took = max(took, (budget.clock() - began) / part.placed.batch)
         for i, start in enumerate(starts):
+            over = budget.stop_reason()
+            if i and start is None and over is not None and not worth_a_look(analysis, batch - i, budget):
+                intervals.append(without_points(analysis, i, over))
+                continue
             upper = work.known[i].upper if work.known else float("inf")
             share = budget.share(1 / (batch - i))
             intervals.append(self._hunted(analysis[i : i + 1], share, work.settings, upper, start, took))
@@ -138,7 +154,7 @@ class Sampling(_Points):
         if budget.stop_reason() is not None:
             return at_center if start is not None else RandomPoints().intervals(local, budget, settings)[0]
         (generator,) = local.placed.region.generators(settings.seed)
-        hunt = Hunt(Screen(local, budget.memory), generator, RANDOM_POINTS - 1)
+        hunt = WitnessSearch(PointEvaluator(local, budget.memory), generator, RANDOM_POINTS - 1)
         hunting = budget.within(min(RANKED * budget.seconds_left, budget.seconds_left - PROOFS * took))
         turns = hunt.go(lambda: hunting.stop_reason() is not None, self.turns, upper)
         (best,) = witnesses(local, hunt.best_points(PROVED).unsqueeze(0), at_center.lower, budget)
@@ -152,7 +168,18 @@ class Sampling(_Points):
         return interval.intersect(RandomPoints().intervals(local, budget, settings)[0])
 
 
-def hunt_on(hunt: Hunt, budget: Budget, upper: float = math.inf) -> None:
+def without_points(analysis: Analysis, index: int, over: Status) -> CertifiedInterval:
+    """The interval of a reference point for which there was no time.
+
+    Args:
+        analysis: the analysis of the reference points.
+        index: its place in the batch.
+        over: what ended the work.
+    """
+    return replace(lower_interval(analysis, index, None, NO_POINT), status=over)
+
+
+def hunt_on(hunt: WitnessSearch, budget: Budget, upper: float = math.inf) -> None:
     """Runs a hunt until the time ends, it cannot improve any more, or it promises ``upper``.
 
     Args:

@@ -162,8 +162,15 @@ def witnesses(
         proof = limit if together or len(x) > 1 else later
         best = x[torch.arange(len(x)), promised.argmax(1)]
         shown = _slopes(analysis, best) if together else [math.inf] * len(x)
-        results = [
-            _best(analysis[i : i + 1], x[i], promised[i], lower, limit, proof) if value > 0 else None
+        over = together and limit.stop_reason() is not None  # then what is proved already is not proved again
+        results: list[Witness | None] = [
+            (
+                Witness(tuple(best[i].flatten().tolist()), value)
+                if over
+                else _best(analysis[i : i + 1], x[i], promised[i], lower, limit, proof)
+            )
+            if value > 0
+            else None
             for i, value in enumerate(shown)
         ]
         if together:

@@ -13,12 +13,14 @@ from torch import Tensor
 
 from lipreg.bounds import Analysis
 from lipreg.budget import Budget
-from lipreg.estimators.base import Estimator, Work, register
+from lipreg.estimators.base import Estimator, EstimatorTask, register
 from lipreg.estimators.witnesses.witness import attained
 from lipreg.graph import Affine, MaxPool, Relu, node_size
 from lipreg.results import Certificate, CertifiedInterval, Status
 
 BATCHES = 50
+"""Batches, of each of which the largest slope is one maximum."""
+"""Batches, of each of which the largest slope is one maximum."""
 SAMPLES = 256
 """Points of a batch, whose largest slope counts."""
 FEWEST = 10
@@ -79,7 +81,7 @@ class Clever(Estimator):
     branches = True
     source = "Weng et al. 2018 (CLEVER)"
 
-    def answer(self, work: Work) -> list[CertifiedInterval]:
+    def answer(self, work: EstimatorTask) -> list[CertifiedInterval]:
         analysis = work.analysis
         maxima, cut = _batch_maxima(analysis, work.settings.seed, work.budget)
         results = []

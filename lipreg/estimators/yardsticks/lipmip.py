@@ -21,9 +21,9 @@ class PlainMixedInteger(ExactEstimator):
     """The exact constant by the published encoding, or an interval: the yardstick of ``mip``.
 
     Interval pre-activation bounds, a binary for every unit and sign, each functional solved without a start. Where the
-    solver claims that it closed them all, lipreg's branch and bound proves it from the witness, as for ``mip``; where it
-    does not, its bound stays a claim, and the upper end is that of the Jacobian's linear relaxation. Use ``mip``, which
-    proves the same numbers faster.
+    solver claims that it closed them all, lipreg's branch and bound proves it from the witness, as for
+    ``lipreg.estimators.exact.mip``; where it does not, its bound stays a claim, and the upper end is that of the Jacobian's
+    linear relaxation. Use ``mip``, which proves the same numbers faster.
 
     Source: Jordan & Dimakis 2020 (LipMIP), section 5.
     """

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lipreg.bounds import Analysis, norm_rounding
 from lipreg.budget import Budget
-from lipreg.estimators.base import Estimator, Work, register, upper_interval
+from lipreg.estimators.base import Estimator, EstimatorTask, register, upper_interval
 from lipreg.estimators.products.spectral import Spectral
 from lipreg.estimators.rounding import rounded_up
 from lipreg.estimators.sdp.layer_chain import Chain, chain
@@ -50,7 +50,7 @@ class _LayerPairs(Estimator):
     searches = True
     source = "Virmaux & Scaman 2018 (SeqLip)"
 
-    def answer(self, work: Work) -> list[CertifiedInterval]:
+    def answer(self, work: EstimatorTask) -> list[CertifiedInterval]:
         batch, results = work.analysis.placed.batch, []
         for i in range(batch):
             with torch.no_grad():

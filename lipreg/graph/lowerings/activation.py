@@ -12,13 +12,18 @@ from lipreg.graph.registry import Example, Refusal, lowers
 from lipreg.graph.symbols import Part, Symbol
 
 
-@lowers(nn.ReLU, example=Example(lambda: nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2)), (4,)))
+@lowers(
+    nn.ReLU,
+    example=Example(lambda: nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2)), (4,)),
+    rows="together",
+    parts=True,
+)
 def lower_relu(context: Context, module: nn.ReLU, x: Symbol | Part) -> Symbol:
     """max(x, 0), entry by entry; see ``lower_relu_call``."""
     return lower_relu_call(context, x)
 
 
-@lowers(F.relu, torch.relu, torch.relu_, "relu", "relu_")
+@lowers(F.relu, torch.relu, torch.relu_, "relu", "relu_", rows="together", parts=True)
 def lower_relu_call(context: Context, input: Symbol | Part, inplace: bool = False) -> Symbol:
     """max(x, 0), entry by entry; of a step to an ELU, what ``decay_of`` makes of it."""
     if isinstance(input, Part):

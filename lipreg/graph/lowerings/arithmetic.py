@@ -33,7 +33,7 @@ OF_DIVISIONS = (
 """Why divisions by activations are refused."""
 
 
-@lowers(torch.add, operator.add, "add", "add_")
+@lowers(torch.add, operator.add, "add", "add_", parts=True)
 def lower_add(context: Context, input: Any, other: Any, *, alpha: float = 1) -> Any:
     """input + alpha other, where both broadcast to one shape; sums that are an activation written out become its curve.
 
@@ -100,7 +100,7 @@ def broadcasted(context: Context, x: Symbol, other: Symbol) -> Symbol:
     return moved(context, x, positions(x).expand(shape))
 
 
-@lowers(torch.neg, operator.neg, "neg")
+@lowers(torch.neg, operator.neg, "neg", parts=True)
 def lower_neg(context: Context, input: Symbol | Part) -> Any:
     """-input, entry by entry."""
     input = stepped(input)
@@ -109,13 +109,13 @@ def lower_neg(context: Context, input: Symbol | Part) -> Any:
     return input.scaled(context.constant(-1.0, input.shape))
 
 
-@lowers(torch.sub, torch.subtract, operator.sub, "sub", "sub_", "subtract")
+@lowers(torch.sub, torch.subtract, operator.sub, "sub", "sub_", "subtract", parts=True)
 def lower_sub(context: Context, input: Any, other: Any, *, alpha: float = 1) -> Symbol:
     """input - alpha other; see ``lower_add``."""
     return lower_add(context, input, other, alpha=-alpha)
 
 
-@lowers(torch.rsub)
+@lowers(torch.rsub, parts=True)
 def lower_reversed_sub(context: Context, input: Any, other: Any, *, alpha: float = 1) -> Symbol:
     """other - alpha input; see ``lower_add``."""
     return lower_sub(context, other, input, alpha=alpha)
@@ -127,7 +127,7 @@ def lower_positive(context: Context, input: Symbol) -> Symbol:
     return input
 
 
-@lowers(torch.mul, torch.multiply, operator.mul, "mul", "mul_", "multiply")
+@lowers(torch.mul, torch.multiply, operator.mul, "mul", "mul_", "multiply", parts=True)
 def lower_mul(context: Context, input: Any, other: Any) -> Any:
     """input times other: with a constant, with a comparison of itself with 0, or with a gate of the same activation.
 
@@ -179,7 +179,7 @@ def lower_lerp(context: Context, input: Any, end: Any, weight: Any) -> Symbol:
     return lower_add(context, input, lower_mul(context, lower_sub(context, end, input), weight))
 
 
-@lowers(torch.div, torch.true_divide, operator.truediv, "div", "div_", "true_divide")
+@lowers(torch.div, torch.true_divide, operator.truediv, "div", "div_", "true_divide", parts=True)
 def lower_div(context: Context, input: Any, other: Any, *, rounding_mode: str | None = None) -> Any:
     """input / other, by a constant, or where it is an activation written out: x / (1 + e^-x), x / (1 + |x|).
 

@@ -16,7 +16,7 @@ from lipreg.graph.symbols import Part
 _FLOATS = (torch.float32, torch.float64)
 
 
-@lowers("double", "to", "type", "type_as")
+@lowers("double", "to", "type", "type_as", parts=True)
 def lower_cast(context: Context, input: Any, *args: Any, **kwargs: Any) -> Any:
     """input itself, a constant or activations; numbers of a step (``Part``) are then held in the activations' dtype.
 
@@ -29,7 +29,7 @@ def lower_cast(context: Context, input: Any, *args: Any, **kwargs: Any) -> Any:
     return replace(value, dtype=None) if isinstance(value, Part) else value
 
 
-@lowers("float")
+@lowers("float", parts=True)
 def lower_single(context: Context, input: Any, **kwargs: Any) -> Any:
     """input itself; numbers of a step (``Part``) are then held in float32."""
     value = stepped(input)

@@ -192,7 +192,7 @@ def lower_softshrink_call(context: Context, input: Symbol, lambd: float = 0.5) -
     return shrunk(context, input, float(lambd))
 
 
-@lowers(torch.clamp, torch.clip, "clamp", "clamp_", "clip", "clip_")
+@lowers(torch.clamp, torch.clip, "clamp", "clamp_", "clip", "clip_", parts=True)
 def lower_clamp(context: Context, input: Symbol | Part, min: Any = None, max: Any = None) -> Symbol:
     """min(max(input, min), max); of a step to an ELU, what ``decay_of`` makes of it."""
     if isinstance(input, Part):
@@ -200,13 +200,13 @@ def lower_clamp(context: Context, input: Symbol | Part, min: Any = None, max: An
     return clamped(context, input, min, max)
 
 
-@lowers(torch.clamp_min, "clamp_min", "clamp_min_")
+@lowers(torch.clamp_min, "clamp_min", "clamp_min_", parts=True)
 def lower_clamp_min(context: Context, input: Symbol | Part, min: Any) -> Symbol:
     """max(input, min); see ``lower_clamp``."""
     return lower_clamp(context, input, min)
 
 
-@lowers(torch.clamp_max, "clamp_max", "clamp_max_")
+@lowers(torch.clamp_max, "clamp_max", "clamp_max_", parts=True)
 def lower_clamp_max(context: Context, input: Symbol | Part, max: Any) -> Symbol:
     """min(input, max); see ``lower_clamp``."""
     return lower_clamp(context, input, None, max)

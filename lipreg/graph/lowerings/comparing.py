@@ -22,7 +22,7 @@ from lipreg.graph.lowerings.constants import constant_of
 from lipreg.graph.lowerings.gates import MAGNITUDE, decay_of, noted
 from lipreg.graph.lowerings.padding import mirrored, moved, positions
 from lipreg.graph.registry import Example, Refusal, lowers
-from lipreg.graph.symbols import Part, Places, Symbol, is_zero
+from lipreg.graph.symbols import Indices, Part, Symbol, is_zero
 
 
 class ValuesAndIndices(NamedTuple):
@@ -34,7 +34,7 @@ class ValuesAndIndices(NamedTuple):
     """
 
     values: Symbol
-    indices: Places
+    indices: Indices
 
 
 def joined(context: Context, x: Symbol, other: Symbol) -> Symbol:
@@ -108,7 +108,7 @@ def extreme(context: Context, x: Symbol, axes: Sequence[int], keepdim: bool, lar
     windows = order.reshape(math.prod(x.shape[axis] for axis in kept), -1)
     shape = [1 if axis in axes else size for axis, size in enumerate(x.shape) if keepdim or axis not in axes]
     if windows.shape[1] == 2:
-        pair = context.once((x,), tuple(axes), lambda: in_order(context, x, windows[:, 0], windows[:, 1]))
+        pair = context.memoised((x,), tuple(axes), lambda: in_order(context, x, windows[:, 0], windows[:, 1]))
         return pair[largest].reshape(tuple(shape))
     sign = context.tensor(1.0 if largest else -1.0)
     pooled = context.max_pool(x if largest else x.scaled(sign), _there(context, windows), tuple(shape))
@@ -137,18 +137,18 @@ def _of_two(context: Context, input: Any, other: Any, largest: bool) -> Symbol:
             end = 0 if is_zero(end) else end
             return decay_of(context, part, *((end, None) if largest else (None, end)))
     if isinstance(input, Symbol) and isinstance(other, Symbol):
-        return context.once((input, other), "in order", lambda: _pair(context, input, other))[largest]
+        return context.memoised((input, other), "in order", lambda: _pair(context, input, other))[largest]
     symbol, end = (input, other) if isinstance(input, Symbol) else (other, input)
     return clamped(context, symbol, end) if largest else clamped(context, symbol, None, end)
 
 
-@lowers(torch.maximum, "maximum", torch.fmax, "fmax")
+@lowers(torch.maximum, "maximum", torch.fmax, "fmax", parts=True)
 def lower_maximum(context: Context, input: Any, other: Any) -> Symbol:
     """max(input, other), entry by entry, of activations and constants."""
     return _of_two(context, input, other, True)
 
 
-@lowers(torch.minimum, "minimum", torch.fmin, "fmin")
+@lowers(torch.minimum, "minimum", torch.fmin, "fmin", parts=True)
 def lower_minimum(context: Context, input: Any, other: Any) -> Symbol:
     """min(input, other), entry by entry, of activations and constants."""
     return _of_two(context, input, other, False)
@@ -194,7 +194,7 @@ def _max_or_min(context: Context, largest: bool, input: Any, arguments: tuple[An
     if isinstance(other, Symbol | Tensor) or not isinstance(input, Symbol):
         return _of_two(context, input, other, largest)
     axes = own_axes(input, given.get("dim", ()))
-    return ValuesAndIndices(extreme(context, input, axes, bool(given.get("keepdim", False)), largest), Places())
+    return ValuesAndIndices(extreme(context, input, axes, bool(given.get("keepdim", False)), largest), Indices())
 
 
 @lowers(torch.max, "max")

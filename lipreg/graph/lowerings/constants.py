@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lipreg.graph.batches import BatchSize
+from lipreg.graph.batch_size import BatchSize
 from lipreg.graph.context import Context
 from lipreg.graph.lowerings.padding import moved, positions
 from lipreg.graph.registry import ALONE, Example, Refusal, lowers

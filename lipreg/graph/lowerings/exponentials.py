@@ -37,7 +37,7 @@ def lower_expm1(context: Context, input: Symbol) -> Part:
     return Part(input, {EXP: 1.0, ONE: -1.0}, NEVER["expm1"])
 
 
-@lowers(torch.log, "log")
+@lowers(torch.log, "log", parts=True)
 def lower_log(context: Context, input: Symbol | Part) -> Symbol:
     """log(1 + e^x) = softplus(x), and log(sigmoid(x)) = -softplus(-x).
 
@@ -54,7 +54,7 @@ def lower_log(context: Context, input: Symbol | Part) -> Symbol:
     return lower_softplus_call(context, input.formula[1].scaled(minus)).scaled(minus)
 
 
-@lowers(torch.log1p, torch.special.log1p, "log1p")
+@lowers(torch.log1p, torch.special.log1p, "log1p", parts=True)
 def lower_log1p(context: Context, input: Symbol | Part) -> Symbol:
     """log(1 + e^x) = softplus(x).
 
@@ -66,7 +66,7 @@ def lower_log1p(context: Context, input: Symbol | Part) -> Symbol:
     return lower_softplus_call(context, input.x)
 
 
-@lowers(torch.reciprocal, "reciprocal")
+@lowers(torch.reciprocal, "reciprocal", parts=True)
 def lower_reciprocal(context: Context, input: Symbol | Part) -> Symbol:
     """1 / (1 + e^-x) = sigmoid(x).
 
@@ -136,13 +136,12 @@ def below_zero(context: Context, x: Symbol, over: Any, part: Part) -> Symbol:
     return elu(context, x, number, share, rate)
 
 
-def without_step(context: Context, x: Symbol, limit: Any, over: Any, under: Any) -> Symbol | None:
+def without_step(x: Symbol, limit: Any, over: Any, under: Any) -> Symbol | None:
     """softplus(x) / beta of a choice that goes on as x / beta above a limit, where both are nearly the same number.
 
     torch computes it with such a step; it is softplus itself here.
 
     Args:
-        context: of the lowering.
         x: the activations.
         limit: what x is compared with.
         over: the value above it.

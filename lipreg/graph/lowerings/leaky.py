@@ -53,13 +53,14 @@ def sloped(context: Context, x: Symbol, slopes: Tensor | float) -> Symbol:
         ),
         (4,),
     ),
+    rows="together",
 )
 def lower_leaky_relu(context: Context, module: nn.LeakyReLU, x: Symbol) -> Symbol:
     """x where it is positive and a multiple of x elsewhere; see ``sloped``."""
     return sloped(context, x, module.negative_slope)
 
 
-@lowers(F.leaky_relu, F.leaky_relu_)
+@lowers(F.leaky_relu, F.leaky_relu_, rows="together")
 def lower_leaky_relu_call(
     context: Context, input: Symbol, negative_slope: float = 0.01, inplace: bool = False
 ) -> Symbol:

@@ -30,13 +30,17 @@ def _apply(context: Context, x: Symbol, weight: Tensor, bias: Tensor | None) -> 
     return x.then((Repeated if several else Dense)(weight, x.shape, out_shape), offset)
 
 
-@lowers(nn.Linear, example=Example(lambda: nn.Sequential(nn.Linear(5, 4), nn.Linear(4, 3, bias=False)), (5,)))
+@lowers(
+    nn.Linear,
+    example=Example(lambda: nn.Sequential(nn.Linear(5, 4), nn.Linear(4, 3, bias=False)), (5,)),
+    rows="together",
+)
 def lower_linear(context: Context, module: nn.Linear, x: Symbol) -> Symbol:
     """x W^T + b over the last axis, by the weights of the layer."""
     return _apply(context, x, module.weight, module.bias)
 
 
-@lowers(F.linear)
+@lowers(F.linear, rows="together")
 def lower_linear_call(context: Context, input: Symbol, weight: Tensor, bias: Tensor | None = None) -> Symbol:
     """input W^T + b over the last axis."""
     return _apply(context, input, weight, bias)

@@ -80,7 +80,7 @@ def choice(context: Context, mask: Any, yes: Any, no: Any) -> Any:
             if part is over or not is_zero(limit):
                 raise Refusal("never", part.why)
             return below_zero(context, x, over, part)
-    smooth = without_step(context, x, limit, over, under)
+    smooth = without_step(x, limit, over, under)
     if smooth is not None:
         return smooth
     if is_zero(limit) and not any(isinstance(side, Symbol) for side in (over, under)):
@@ -148,13 +148,13 @@ lower_greater = lowers(operator.gt, operator.ge, torch.gt, torch.ge, "gt", "ge")
 lower_less = lowers(operator.lt, operator.le, torch.lt, torch.le, "lt", "le")(_comparison(False))
 
 
-@lowers(torch.where)
+@lowers(torch.where, parts=True)
 def lower_where(context: Context, condition: Any, input: Any, other: Any) -> Any:
     """``input`` where the condition holds and ``other`` elsewhere; see ``choice``."""
     return choice(context, condition, input, other)
 
 
-@lowers("where")
+@lowers("where", parts=True)
 def lower_where_of(context: Context, input: Any, condition: Any, other: Any) -> Symbol:
     """``input`` where the condition holds and ``other`` elsewhere; see ``choice``."""
     return choice(context, condition, input, other)

@@ -56,7 +56,7 @@ def _normalize(
     per_channel = (-1,) + (1,) * (len(x.shape) - 1)
     middle, scale = context.tensor(mean).reshape(per_channel), scale.reshape(per_channel)
     shift = torch.zeros_like(middle) if bias is None else context.tensor(bias).reshape(per_channel)
-    if not context.moving:  # shift, scale and shift one after the other: their sum may cancel
+    if not context.differentiates_statistics:  # shift, scale and shift one after the other: their sum may cancel
         return x.shifted(-middle).scaled(scale).shifted(shift)
     # biases before it and the mean that it subtracts cancel in a batch: no gradient, and no growth of sigma
     scaled = x.scaled(scale / _growth(context, x).reshape(per_channel))

@@ -29,7 +29,7 @@ TAKEN_WITHIN = 1e-2
 """The relative error up to which constants make a curve of their own; with larger ones they are refused."""
 SIGN, GATE = "sign(x)", "tanh(c (x + 0.044715 x^3))"
 """The names of further terms of a sum of steps: the sign of x, and the tanh of GELU."""
-SIDES = OVER, UNDER = "[x > 0]", "[x <= 0]"
+SIDES = "[x > 0]", "[x <= 0]"
 """The names of terms that are 1 on one side of 0 and 0 on the other."""
 POWERS = (ONE, "x", "x^2", "x^3")
 """The names of terms that are powers of x, by their exponents."""

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lipreg.graph.batches import BatchSize, Stacked, Steps
+from lipreg.graph.batch_size import BatchSize
+from lipreg.graph.batches import BatchGroups, Stacked
 from lipreg.graph.context import Context
 from lipreg.graph.lowerings.arrangement import permuted, sliced
 from lipreg.graph.lowerings.steps import as_whole, in_steps
@@ -19,7 +20,7 @@ from lipreg.graph.registry import Example, Refusal, lowers
 from lipreg.graph.symbols import Symbol
 
 
-def _flatten(context: Context, x: Symbol | Steps, start: int, end: int) -> Symbol | Steps:
+def _flatten(context: Context, x: Symbol | BatchGroups, start: int, end: int) -> Symbol | BatchGroups:
     whole = as_whole(context, x)
     steps, *shape = whole.shape
     start, end = start % (len(shape) + 1), end % (len(shape) + 1)
@@ -29,7 +30,7 @@ def _flatten(context: Context, x: Symbol | Steps, start: int, end: int) -> Symbo
     return in_steps(context, whole.reshape((steps, *joined)))
 
 
-def _reshape(context: Context, x: Symbol | Steps, sizes: Sequence[Any]) -> Symbol | Steps:
+def _reshape(context: Context, x: Symbol | BatchGroups, sizes: Sequence[Any]) -> Symbol | BatchGroups:
     """x in another shape, whose first axis is the batch, or the batch joined with others.
 
     Raises:
@@ -59,21 +60,21 @@ def _named(size: Any) -> Any:
     return "batch" if size.times == 1 else f"batch * {size.times}"
 
 
-@lowers(nn.Flatten, example=Example(lambda: nn.Sequential(nn.Flatten(), nn.Linear(6, 3)), (2, 3)))
-def lower_flatten(context: Context, module: nn.Flatten, x: Symbol | Steps) -> Symbol | Steps:
+@lowers(nn.Flatten, example=Example(lambda: nn.Sequential(nn.Flatten(), nn.Linear(6, 3)), (2, 3)), rows="own")
+def lower_flatten(context: Context, module: nn.Flatten, x: Symbol | BatchGroups) -> Symbol | BatchGroups:
     """The dimensions from ``start_dim`` to ``end_dim`` joined; see ``lower_flatten_call``."""
     return _flatten(context, x, module.start_dim, module.end_dim)
 
 
-@lowers(torch.flatten, "flatten")
+@lowers(torch.flatten, "flatten", rows="own")
 def lower_flatten_call(
-    context: Context, input: Symbol | Steps, start_dim: int = 0, end_dim: int = -1
-) -> Symbol | Steps:
-    """The dimensions from ``start_dim`` to ``end_dim`` joined; if the batch axis is among them, rows of it (``Steps``)."""
+    context: Context, input: Symbol | BatchGroups, start_dim: int = 0, end_dim: int = -1
+) -> Symbol | BatchGroups:
+    """The dimensions from ``start_dim`` to ``end_dim`` joined; with the batch axis, rows of it (``BatchGroups``)."""
     return _flatten(context, input, start_dim, end_dim)
 
 
-def _unflatten(context: Context, x: Symbol | Steps, dim: Any, given: Any) -> Symbol | Steps:
+def _unflatten(context: Context, x: Symbol | BatchGroups, dim: Any, given: Any) -> Symbol | BatchGroups:
     if not isinstance(dim, int):
         raise Refusal("settings", f"Unflatten of dimension {dim!r}; a number is covered")
     at = dim % (len(x.shape) + 1) - 1
@@ -82,18 +83,20 @@ def _unflatten(context: Context, x: Symbol | Steps, dim: Any, given: Any) -> Sym
     sizes = [int(s) for s in given]
     if -1 in sizes:
         sizes[sizes.index(-1)] = x.shape[at] // -math.prod(sizes)
-    rows = BatchSize(len(x) if isinstance(x, Steps) else 1)
+    rows = BatchSize(len(x) if isinstance(x, BatchGroups) else 1)
     return _reshape(context, x, [rows, *x.shape[:at], *sizes, *x.shape[at + 1 :]])
 
 
-@lowers(nn.Unflatten, example=Example(lambda: nn.Sequential(nn.Unflatten(1, (2, 3)), nn.Linear(3, 2)), (6,)))
-def lower_unflatten(context: Context, module: nn.Unflatten, x: Symbol | Steps) -> Symbol | Steps:
+@lowers(
+    nn.Unflatten, example=Example(lambda: nn.Sequential(nn.Unflatten(1, (2, 3)), nn.Linear(3, 2)), (6,)), rows="own"
+)
+def lower_unflatten(context: Context, module: nn.Unflatten, x: Symbol | BatchGroups) -> Symbol | BatchGroups:
     """A dimension split into several; see ``lower_unflatten_call``."""
     return _unflatten(context, x, module.dim, module.unflattened_size)
 
 
-@lowers(torch.unflatten, "unflatten")
-def lower_unflatten_call(context: Context, input: Symbol | Steps, dim: Any, sizes: Any) -> Symbol | Steps:
+@lowers(torch.unflatten, "unflatten", rows="own")
+def lower_unflatten_call(context: Context, input: Symbol | BatchGroups, dim: Any, sizes: Any) -> Symbol | BatchGroups:
     """A dimension split into several.
 
     Raises:
@@ -102,9 +105,9 @@ def lower_unflatten_call(context: Context, input: Symbol | Steps, dim: Any, size
     return _unflatten(context, input, dim, sizes)
 
 
-@lowers(torch.reshape, "reshape", "view")
-def lower_reshape(context: Context, input: Symbol | Steps, *shape: Any, **kwargs: Any) -> Symbol | Steps:
-    """The same entries in another shape, whose first axis is the batch, or the batch joined with others (``Steps``).
+@lowers(torch.reshape, "reshape", "view", rows="own")
+def lower_reshape(context: Context, input: Symbol | BatchGroups, *shape: Any, **kwargs: Any) -> Symbol | BatchGroups:
+    """The same entries in another shape, whose first axis is the batch, or the batch joined with others (``BatchGroups``).
 
     Raises:
         Refusal: another first axis, or sizes that do not fit.
@@ -143,15 +146,15 @@ def lower_unsqueeze(context: Context, input: Symbol, dim: int) -> Symbol:
     return input.reshape((*input.shape[:at], 1, *input.shape[at:]))
 
 
-@lowers(builtins.getattr)
+@lowers(builtins.getattr, rows="own")
 def lower_getattr(context: Context, input: Any, name: str) -> Any:
     """The attributes shape, ndim, mT and mH of activations, and the fields of several results.
 
     Raises:
         Refusal: another attribute.
     """
-    rows = len(input) if isinstance(input, Steps) else 1
-    if isinstance(input, tuple) and not isinstance(input, Steps):  # of torch.max and torch.sort along a dimension
+    rows = len(input) if isinstance(input, BatchGroups) else 1
+    if isinstance(input, tuple) and not isinstance(input, BatchGroups):  # of torch.max and torch.sort along a dimension
         return getattr(input, name)
     if name == "shape":
         return (BatchSize(rows), *input.shape)
@@ -162,10 +165,10 @@ def lower_getattr(context: Context, input: Any, name: str) -> Any:
     raise Refusal("not yet", f"the attribute .{name} of activations")
 
 
-@lowers(builtins.len)
-def lower_length(context: Context, input: Symbol | Steps) -> BatchSize:
+@lowers(builtins.len, rows="own")
+def lower_length(context: Context, input: Symbol | BatchGroups) -> BatchSize:
     """The number of points, or of rows."""
-    return BatchSize(len(input) if isinstance(input, Steps) else 1)
+    return BatchSize(len(input) if isinstance(input, BatchGroups) else 1)
 
 
 @lowers(operator.getitem)
@@ -176,16 +179,16 @@ def lower_getitem(context: Context, input: Any, index: Any) -> Any:
     return sliced(context, input, index) if isinstance(input, Symbol) else input[index]
 
 
-@lowers("view_as", "reshape_as")
-def lower_reshape_as(context: Context, input: Symbol | Steps, other: Any) -> Symbol | Steps:
+@lowers("view_as", "reshape_as", rows="own")
+def lower_reshape_as(context: Context, input: Symbol | BatchGroups, other: Any) -> Symbol | BatchGroups:
     """The same entries in the shape of other activations.
 
     Raises:
         Refusal: the shape of a constant.
     """
-    if not isinstance(other, Symbol | Steps):
+    if not isinstance(other, Symbol | BatchGroups):
         raise Refusal("settings", "a reshape to the shape of a constant")
-    rows = BatchSize(len(other) if isinstance(other, Steps) else 1)
+    rows = BatchSize(len(other) if isinstance(other, BatchGroups) else 1)
     return _reshape(context, input, [rows, *other.shape])
 
 

@@ -36,13 +36,13 @@ def _affine(context: Context, x: Symbol, before: float, curve: Curve, behind: fl
     return image if shift == 0.0 else image.shifted(context.tensor(shift))
 
 
-@lowers(nn.Tanh, example=_between(nn.Tanh()))
+@lowers(nn.Tanh, example=_between(nn.Tanh()), rows="together", parts=True)
 def lower_tanh(context: Context, module: nn.Tanh, x: Symbol | Part) -> Symbol | Part:
     """tanh(z), entry by entry."""
     return lower_tanh_call(context, x)
 
 
-@lowers(torch.tanh, torch.tanh_, "tanh", "tanh_")
+@lowers(torch.tanh, torch.tanh_, "tanh", "tanh_", rows="together", parts=True)
 def lower_tanh_call(context: Context, input: Symbol | Part) -> Symbol | Part:
     """tanh(z), entry by entry; of a sum of powers, a step to GELU (``parts.tanh_of``)."""
     if isinstance(input, Part):
@@ -50,13 +50,13 @@ def lower_tanh_call(context: Context, input: Symbol | Part) -> Symbol | Part:
     return follows(noted(context.curved(input, Tanh()), TANH, input), SOFTPLUS, input, TANH_SOFTPLUS)
 
 
-@lowers(nn.Sigmoid, example=_between(nn.Sigmoid()))
+@lowers(nn.Sigmoid, example=_between(nn.Sigmoid()), rows="together")
 def lower_sigmoid(context: Context, module: nn.Sigmoid, x: Symbol) -> Symbol:
     """(1 + tanh(z / 2)) / 2, entry by entry."""
     return lower_sigmoid_call(context, x)
 
 
-@lowers(torch.sigmoid, torch.sigmoid_, torch.special.expit, "sigmoid", "sigmoid_")
+@lowers(torch.sigmoid, torch.sigmoid_, torch.special.expit, "sigmoid", "sigmoid_", rows="together")
 def lower_sigmoid_call(context: Context, input: Symbol) -> Symbol:
     """(1 + tanh(z / 2)) / 2, entry by entry."""
     return noted(_affine(context, input, 0.5, Tanh(), 0.5, 0.5), SIGMOID, input)
@@ -104,13 +104,13 @@ def lower_log_sigmoid_call(context: Context, input: Symbol) -> Symbol:
     return _affine(context, input, -1.0, Softplus(), -1.0)
 
 
-@lowers(nn.SiLU, example=_between(nn.SiLU()))
+@lowers(nn.SiLU, example=_between(nn.SiLU()), rows="together")
 def lower_silu(context: Context, module: nn.SiLU, x: Symbol) -> Symbol:
     """z sigmoid(z), entry by entry."""
     return context.curved(x, Silu())
 
 
-@lowers(F.silu)
+@lowers(F.silu, rows="together")
 def lower_silu_call(context: Context, input: Symbol, inplace: bool = False) -> Symbol:
     """z sigmoid(z), entry by entry."""
     return context.curved(input, Silu())
@@ -156,13 +156,13 @@ def lower_selu_call(context: Context, input: Symbol, inplace: bool = False) -> S
     return _affine(context, input, 1.0, Elu(ALPHA), SCALE)
 
 
-@lowers(nn.Softplus, example=_between(nn.Softplus(), nn.Softplus(2.5, 30.0)))
+@lowers(nn.Softplus, example=_between(nn.Softplus(), nn.Softplus(2.5, 30.0)), rows="together")
 def lower_softplus(context: Context, module: nn.Softplus, x: Symbol) -> Symbol:
     """log(1 + e^(beta z)) / beta, entry by entry; see ``lower_softplus_call``."""
     return lower_softplus_call(context, x, module.beta, module.threshold)
 
 
-@lowers(F.softplus)
+@lowers(F.softplus, rows="together")
 def lower_softplus_call(context: Context, input: Symbol, beta: float = 1.0, threshold: float = THRESHOLD) -> Symbol:
     """log(1 + e^(beta z)) / beta, entry by entry, without torch's step to z where beta z exceeds the threshold.
 
@@ -180,13 +180,13 @@ def lower_softplus_call(context: Context, input: Symbol, beta: float = 1.0, thre
     return noted(image, SOFTPLUS, input) if beta == 1 else image
 
 
-@lowers(nn.ELU, example=_between(nn.ELU(), nn.ELU(0.7)))
+@lowers(nn.ELU, example=_between(nn.ELU(), nn.ELU(0.7)), rows="together")
 def lower_elu(context: Context, module: nn.ELU, x: Symbol) -> Symbol:
     """z for z > 0 and alpha (e^z - 1) elsewhere; see ``lower_elu_call``."""
     return lower_elu_call(context, x, module.alpha)
 
 
-@lowers(F.elu, F.elu_)
+@lowers(F.elu, F.elu_, rows="together")
 def lower_elu_call(context: Context, input: Symbol, alpha: float = 1.0, inplace: bool = False) -> Symbol:
     """z for z > 0 and alpha (e^z - 1) elsewhere.
 
@@ -213,13 +213,13 @@ def lower_celu_call(context: Context, input: Symbol, alpha: float = 1.0, inplace
     return _affine(context, input, 1.0 / alpha, Elu(), alpha)
 
 
-@lowers(nn.GELU, example=_between(nn.GELU(), nn.GELU(approximate="tanh")))
+@lowers(nn.GELU, example=_between(nn.GELU(), nn.GELU(approximate="tanh")), rows="together")
 def lower_gelu(context: Context, module: nn.GELU, x: Symbol) -> Symbol:
     """z Phi(z), or its form by tanh; see ``lower_gelu_call``."""
     return lower_gelu_call(context, x, module.approximate)
 
 
-@lowers(F.gelu)
+@lowers(F.gelu, rows="together")
 def lower_gelu_call(context: Context, input: Symbol, approximate: str = "none") -> Symbol:
     """z Phi(z), with Phi the distribution function of the normal law, or its form by tanh (``GeluTanh``)."""
     return context.curved(input, GeluTanh() if approximate == "tanh" else Gelu())

@@ -12,7 +12,7 @@ from lipreg.graph.context import Context
 from lipreg.graph.lowerings.comparing import ValuesAndIndices, own_axes
 from lipreg.graph.lowerings.padding import mirrored, moved, positions
 from lipreg.graph.registry import Example, lowers
-from lipreg.graph.symbols import Places, Symbol
+from lipreg.graph.symbols import Indices, Symbol
 
 
 def comparators(count: int) -> list[list[tuple[int, int]]]:
@@ -71,7 +71,7 @@ def lower_sort(
         Refusal: it is the batch axis.
     """
     (axis,) = own_axes(input, dim)
-    return ValuesAndIndices(ordered(context, input, axis, descending), Places())
+    return ValuesAndIndices(ordered(context, input, axis, descending), Indices())
 
 
 class _Sorts(nn.Module):

@@ -3,7 +3,7 @@
 /** What is shown of a row of the records; null where nothing is kept of it. */
 function besideOf(row) {
   const view = data.beside.views[row];
-  if (!view) return data.beside.left ? element("p", { class: "soft small" }, "The page has room for the last epochs: the point and the witness of this row are in the record file.") : null;
+  if (!view) return data.beside.left ? element("p", { class: "soft small" }, "The page holds those of the last epochs alone: the point and the witness of this row are in the record file.") : null;
   const point = data.beside.points[view.reference];
   const known = (c) => (c === null || c === undefined ? "" : `, class ${c}`);
   const wrong = view.label !== null && view.predicted !== null && view.predicted !== view.label ? ` (its label is ${view.label})` : "";

@@ -256,7 +256,7 @@ function notDrawn(entries, view, metric) {
   const bare = missing.filter((side) => !side.course.length).length; // as a twin that was audited without the penalised bound
   const told = [
     { many: missing.length - bare, why: `for want of a constant ${view.unit} or of ${metric.title}` },
-    { many: bare, why: "for want of an audit with the bound that constants are held against" },
+    { many: bare, why: "for want of an audit with the bound that constants are compared with" },
   ].filter(({ many }) => many);
   if (!told.length) return "";
   const whys = told.length > 1 ? `: ${told.map(({ many, why }) => `${many.toLocaleString("en")} ${why}`).join(", ")}` : `, ${told[0].why}`;

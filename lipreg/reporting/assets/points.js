@@ -23,7 +23,7 @@ function showPoints(entry, drawn, epochs, epoch, unit) {
     number(AS_THEY_ARE, "lower", "lower", false, "A witness attains it"),
     number(AS_THEY_ARE, "upper", "upper", true, "A proof holds for it", "not proved"),
     { group: AS_THEY_ARE, name: "certificate", help: "exact: the two ends meet", value: (p) => p.certificate },
-    number(AS_THEY_ARE, "bound", "bound", true, "Upper end of the bound that the constant is held against", "not proved"),
+    number(AS_THEY_ARE, "bound", "bound", true, "Upper end of the bound that the constant is compared with", "not proved"),
     ...(moves ? [{ group: AS_THEY_ARE, name: "transfer", help: "Of the constants as they are: what multiplies all outputs moves it", number: true, value: (p) => p.moved?.value ?? null, words: (p) => p.moved?.words ?? "" }] : []),
     number(AS_THEY_ARE, "LP", "LP", true, "Upper end of the LP relaxation"),
   ];

@@ -74,7 +74,7 @@ function showOverview() {
     cell(SCALE_FREE, "certified accuracy", "certifiedAccuracy", "Share of the points whose class the exact constant proves over the whole region"),
     cell(SCALE_FREE, "by bound", "certifiedClosed", "The same by the best bound without a search"),
     cell(SCALE_FREE, "under attack", "attacked", "Share of the points for which a search by gradients found no other class"),
-    cell(AS_THEY_ARE, "mean bound", "bound", "Upper end of the bound that the constant is held against"),
+    cell(AS_THEY_ARE, "mean bound", "bound", "Upper end of the bound that the constant is compared with"),
     cell(AS_THEY_ARE, "exact", "exact", "Mean certified interval of the exact constant"),
     cell(AS_THEY_ARE, "bound moved", "boundMoved", "Bound over the twin's bound"),
     cell(AS_THEY_ARE, "truth moved", "truthMoved", "Exact constant over the twin's"),

@@ -110,7 +110,6 @@ class _Penalties(Registry[Penalty]):
 
 PENALTIES: Registry[Penalty] = _Penalties("penalty", base=Penalty)
 """The penalties by name."""
-"""The penalties by name."""
 register = PENALTIES.register
 
 

@@ -76,7 +76,6 @@ class Schedule(Optioned):
 
 SCHEDULES: Registry[Schedule] = Registry("schedule", base=Schedule)
 """The schedules by name."""
-"""The schedules by name."""
 register = SCHEDULES.register
 
 

@@ -92,7 +92,6 @@ class Executor(Named):
 
 EXECUTORS: Registry[type[Executor]] = Registry("executor", base=Executor, written="@dataclass(eq=False)")
 """The executors by name."""
-"""The executors by name."""
 register_executor = EXECUTORS.register
 Executing = str | Executor | Mapping[str, Any]
 """What users pass for an executor: a name, an executor with its options, or these as plain data."""

@@ -119,7 +119,6 @@ class Contradiction:
 
 Event = TaskAnswer | TaskDone | TaskLost | Contradiction
 """What an executor says of a task: an answer, or how the task ended."""
-"""What an executor says of a task: an answer, or how the task ended."""
 
 
 def perform(assignment: Assignment, task: Task, stop: threading.Event) -> Iterator[Event]:

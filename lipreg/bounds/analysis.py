@@ -25,7 +25,6 @@ T = TypeVar("T")
 Key = TypeVarTuple("Key")
 BudgetSource = Budget | Callable[[], Budget]
 """The budget of an analysis, or what makes one when the analysis first needs it."""
-"""The budget of an analysis, or what makes one when the analysis first needs it."""
 
 
 @dataclass(frozen=True)

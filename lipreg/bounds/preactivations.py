@@ -31,7 +31,6 @@ from lipreg.words import counted, sentences, size
 
 METHODS = ("ball", "interval", "crown")
 """Methods that are run by default, the cheapest first: by norms, by intervals, by linear bounds."""
-"""Methods that are run by default, the cheapest first: by norms, by intervals, by linear bounds."""
 OPTIONAL_METHODS = ("alpha",)
 """Methods that are not run by default: "alpha" is CROWN with lower lines chosen for each bound, in CROWN's place."""
 

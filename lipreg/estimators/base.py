@@ -287,5 +287,4 @@ def _listed(kinds: Sequence[type[Node]]) -> str:
 
 ESTIMATORS: Registry[Estimator] = Registry("estimator", instance, base=Estimator)
 """The estimators by name, as instances with their default options."""
-"""The estimators by name, as instances with their default options."""
 register = ESTIMATORS.register

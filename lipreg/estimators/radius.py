@@ -30,7 +30,6 @@ BOUNDS = ("affine_relu", "fastlip", "jacobian_crown")
 """The default estimators, whose smallest bound counts, the cheapest first; they cover every network that is read."""
 BALLS = {1.0: L1Ball, 2.0: L2Ball, math.inf: LinfBall}
 """The balls by their norms."""
-"""The balls by their norms."""
 TOLERANCE = 1e-5
 """Relative width at which the search for the largest radius ends."""
 TOGETHER = 16

@@ -146,10 +146,10 @@ class _Way:
         noise = (torch.randn(x.shape, generator=draw, dtype=torch.float64).to(x.device, x.dtype) for _ in AWAY)
         parts = [x + far * size * drawn for far, drawn in zip(AWAY, noise, strict=True)]
         together = self._answers(torch.cat(parts))  # a call costs as much as many points of a small module
-        if together is None:
+        if together is not None and together.shape[:1] == (len(parts) * len(x),):
+            answers = list(together.split(len(x)))
+        else:  # it takes so many points alone, or not those that are far away
             answers = [self._answers(points) for points in parts]
-        else:
-            answers = list(together.reshape(len(AWAY) * len(x), -1).split(len(x)))
         for points, answer in zip(parts, answers, strict=True):
             if answer is not None:
                 self._compare_finite(points, answer)

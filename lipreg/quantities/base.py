@@ -66,7 +66,6 @@ class Quantity(Optioned):
 
 QUANTITIES: Registry[Quantity] = Registry("quantity", base=Quantity)
 """The quantities by name."""
-"""The quantities by name."""
 register = QUANTITIES.register
 
 

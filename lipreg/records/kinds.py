@@ -179,7 +179,6 @@ class DerivativeRecord:
 
 Record = RunRecord | EpochRecord | PointRecord | AuditRecord | CalibrationRecord | DerivativeRecord | PopulationRecord
 """Whatever a line of a record file may hold."""
-"""Whatever a line of a record file may hold."""
 
 
 def field_names(kind: type[Record]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,21 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from lipreg.budget import Budget
-from lipreg.estimators import ESTIMATORS, BoundEstimator, Estimator, EstimatorTask, get_estimator, register
-from lipreg.milp import SOLVERS, Found, Highs, Options, Program, register_solver
+from lipreg.estimators import BoundEstimator, Estimator, EstimatorTask, get_estimator, register
+from lipreg.milp import Found, Highs, Options, Program, register_solver
 from lipreg.results import Certificate, CertifiedInterval
 from lipreg.testing import CheckFailed, check_estimator, check_lowering, check_solver
 from lipreg.testing.questions import Questions
-
-
-@pytest.fixture(autouse=True)
-def _registered() -> Iterator[None]:
-    known: list[dict[Any, Any]] = [ESTIMATORS, SOLVERS]
-    before = [dict(each) for each in known]
-    yield
-    for each, old in zip(known, before, strict=True):
-        each.clear()
-        each.update(old)
 
 
 class Unfinished(BoundEstimator):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -14,7 +13,6 @@ from torch import Tensor, nn
 
 from lipreg.curves import Curve, Extreme
 from lipreg.graph import Example, lowers
-from lipreg.graph.registry import EXAMPLES, MODULES
 from lipreg.testing import CheckFailed, check_lowering
 from lipreg.testing.curves import check_curve
 from tests.curves.test_curves import CURVES
@@ -50,16 +48,6 @@ class Root(Curve):
 class Layer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x / (1.0 + x * x).sqrt()
-
-
-@pytest.fixture(autouse=True)
-def _registered() -> Iterator[None]:
-    known: list[dict[Any, Any]] = [MODULES, EXAMPLES]
-    before = [dict(each) for each in known]
-    yield
-    for each, old in zip(known, before, strict=True):
-        each.clear()
-        each.update(old)
 
 
 def checked(curve: Curve, **how: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,14 +15,6 @@ from lipreg.regions import WholeSpace
 from lipreg.results import Certificate, CertifiedInterval
 from lipreg.testing import CheckFailed, check_estimator
 from tests.testing.test_wrong_estimators import IgnoresUnits
-
-
-@pytest.fixture(autouse=True)
-def _registered() -> Iterator[None]:
-    before = dict(ESTIMATORS)
-    yield
-    ESTIMATORS.clear()
-    ESTIMATORS.update(before)
 
 
 def bound_of(name: str, analysis: Analysis) -> Tensor:

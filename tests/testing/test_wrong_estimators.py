@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -31,14 +31,6 @@ from lipreg.testing import CheckFailed, Questions, check_estimator
 
 ALL: Any = (Affine, Relu, MaxPool)
 QUESTIONS = Questions(one_in=8)
-
-
-@pytest.fixture(autouse=True)
-def _registered() -> Iterator[None]:
-    before = dict(ESTIMATORS)
-    yield
-    ESTIMATORS.clear()
-    ESTIMATORS.update(before)
 
 
 def fastlip(analysis: Analysis) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -12,15 +12,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lipreg.auditing import EXECUTORS, Inline, register_executor
+from lipreg.auditing import Inline, register_executor
 from lipreg.auditing.tasks import Assignment, Event
 from lipreg.budget import Budget
 from lipreg.errors import InvalidInput, UnsupportedModel
-from lipreg.graph import Example, capture, lowers, registry
-from lipreg.milp import SOLVERS, Found, Highs, Options, Program, register_solver
-from lipreg.penalties import PENALTIES, Penalty
+from lipreg.graph import Example, capture, lowers
+from lipreg.milp import Found, Highs, Options, Program, register_solver
+from lipreg.penalties import Penalty
 from lipreg.penalties import register as register_penalty
-from lipreg.schedules import SCHEDULES, Moment, Schedule
+from lipreg.schedules import Moment, Schedule
 from lipreg.schedules import register as register_schedule
 from lipreg.seen import Seen
 from lipreg.testing import (
@@ -34,17 +34,6 @@ from lipreg.testing import (
 )
 from tests.conformance.questions import of_test_all
 from tests.conformance.test_lying_solvers import LIES, Liar
-
-
-@pytest.fixture(autouse=True)
-def _registered() -> Iterator[None]:
-    known: list[dict[Any, Any]] = [EXECUTORS, SOLVERS, PENALTIES, SCHEDULES, registry.MODULES, registry.EXAMPLES]
-    before = [dict(each) for each in known]
-    yield
-    for each, old in zip(known, before, strict=True):
-        each.clear()
-        each.update(old)
-
 
 # ---------------------------------------------------------------- layers
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -47,14 +47,6 @@ def of_all(norm: str, p: float, q: float | None) -> bool:
 def before_the_last(norm: str, p: float) -> bool:
     """Whether these norms of all maps but the last, whose own is right, make a bound."""
     return p in {"spectral": (2.0,), "frobenius": (2.0,), "l1": (1.0,), "linf": (math.inf,)}.get(norm, ())
-
-
-@pytest.fixture(autouse=True)
-def _registered() -> Iterator[None]:
-    before = dict(ESTIMATORS)
-    yield
-    ESTIMATORS.clear()
-    ESTIMATORS.update(before)
 
 
 def _claim(p: float, q: float | None, bound: Callable[[Analysis], Tensor], **more: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -12,17 +11,9 @@ from torch import Tensor
 
 from lipreg.errors import UnsupportedRequest
 from lipreg.problem import LocalLipschitz
-from lipreg.quantities import QUANTITIES, Jacobian, Quantity, Query, register
+from lipreg.quantities import Jacobian, Quantity, Query, register
 from lipreg.results import Certificate
 from lipreg.testing import CheckFailed, check_quantity
-
-
-@pytest.fixture(autouse=True)
-def _registered() -> Iterator[None]:
-    before = dict(QUANTITIES)
-    yield
-    QUANTITIES.clear()
-    QUANTITIES.update(before)
 
 
 def norms(query: Query) -> Tensor:

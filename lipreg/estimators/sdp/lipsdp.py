@@ -39,7 +39,6 @@ CLOSE = 1e-4
 """Relative difference by the repair up to which the coarser tolerance was enough."""
 ITERATIONS = 20000
 """The most iterations of a first-order solver in one attempt."""
-"""The most iterations of a first-order solver in one attempt."""
 
 LIMITS: dict[str, Callable[[float, int], list[dict[str, Any]]]] = {
     "SCS": lambda seconds, steps: [

@@ -22,11 +22,9 @@ from lipreg.words import counted
 
 RANDOM_POINTS = 512
 """Random points that are ranked by a norm of their gradients before the best of them are proved."""
-"""Random points that are ranked by a norm of their gradients before the best of them are proved."""
 FEW = 8
 """Random points where the time is over: they cost next to nothing."""
 TURNS = 6
-"""Turns of the hunt for a witness."""
 """Turns of the hunt for a witness."""
 RANKED = 0.85
 """Share of the time for ranking random points; the rest is for the proof of the best."""

@@ -20,7 +20,6 @@ from lipreg.results import Certificate, CertifiedInterval, Status
 
 BATCHES = 50
 """Batches, of each of which the largest slope is one maximum."""
-"""Batches, of each of which the largest slope is one maximum."""
 SAMPLES = 256
 """Points of a batch, whose largest slope counts."""
 FEWEST = 10

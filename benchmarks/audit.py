@@ -76,7 +76,7 @@ def measure(net: nn.Module, x: Tensor, y: Tensor, plan: AuditPlan, way: Way) -> 
     cpu, stolen, began = cpu_seconds(), stolen_seconds(), time.monotonic()
     points = audit(net, plan, x, y, executor=pool)
     seconds = time.monotonic() - began
-    exact = [point.exact for point in points]
+    exact = [point.combined for point in points]
     return {
         "points": len(x),
         "estimator": plan.estimators[0],

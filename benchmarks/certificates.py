@@ -1,7 +1,7 @@
 """Certificates of the reference networks: how many are written and checked, how long that takes, and how large they are.
 
     python -m benchmarks.certificates                            # asks, writes and checks all; some minutes
-    python -m benchmarks.certificates runs "the main job=runs/A" # those of trainings, audited with audit.certificates=true
+    python -m benchmarks.certificates runs "the main job=runs/A" # trainings audited with audit.log.certificates=true
     python -m benchmarks.certificates page                       # the tables of docs/certificates.md
 
 One functional of each of the networks of LIPREG_REFERENCE (see CONTRIBUTING.md) in three norms, by branch and bound. Seconds
@@ -22,10 +22,10 @@ from typing import Any
 from benchmarks.environment import markdown, read_result, write_result, write_tables
 from benchmarks.exact import NORMS, folder, question
 from lipreg.certificates import certificate_of
-from lipreg.checking import Certificate, Refused, check, read
+from lipreg.checking import Refused, WrittenCertificate, check, read
 from lipreg.checking.file import parse
 from lipreg.estimators import certify, frozen_analysis
-from lipreg.records import EXACT, AuditRecord, read_records
+from lipreg.records import COMBINED, AuditRecord, read_records
 
 PAGE = Path(__file__).parents[1] / "docs" / "certificates.md"
 SECONDS = 120.0
@@ -74,7 +74,7 @@ def measured(case: str, norm: str, truth: float) -> dict[str, Any]:
     }
 
 
-def _rounded(certificate: Certificate) -> bool:
+def _rounded(certificate: WrittenCertificate) -> bool:
     """Whether the rounded mode accepts it too."""
     try:
         check(certificate, mode="rounded")
@@ -89,7 +89,7 @@ def measured_run(name: str, path: Path) -> dict[str, Any]:
     Raises:
         Refused: one does not hold in whole numbers.
     """
-    audits = [r for r in read_records(path) if isinstance(r, AuditRecord) and r.estimator == EXACT]
+    audits = [r for r in read_records(path) if isinstance(r, AuditRecord) and r.estimator == COMBINED]
     exact = [r for r in audits if r.is_exact]
     files = sorted({r.certificate_file for r in exact if r.certificate_file})
     spent, held, nodes, sizes, proofs = [0.0, 0.0], 0, 0, list[int](), 0

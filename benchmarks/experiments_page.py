@@ -27,12 +27,12 @@ def row(folder: Path, name: str) -> dict[str, Any]:
     found: dict[str, Any] = {"experiment": name, "points": len(figures.regularised.points)}
     for of, side in (("", figures.regularised), (TWIN, figures.twin)):
         found[f"{of}accuracy, or squared error"] = measured(figures.metric, side.metric)
-        found[f"{of}constant"] = between(side.exact)
+        found[f"{of}constant"] = between(side.combined)
         found[f"{of}certified"] = MISSING if side.certified is None else percent_between(side.certified)
     moved = figures.calibrated.movement
     found["calibrated `affine_relu` / twin's"] = nearest(moved.bound)
-    found["calibrated constant / twin's"] = between(moved.exact)
-    found["constant / twin's"] = between(figures.movement.exact)
+    found["calibrated constant / twin's"] = between(moved.combined)
+    found["constant / twin's"] = between(figures.movement.combined)
     return found
 
 

@@ -52,7 +52,7 @@ def rows(folder: Path) -> list[dict[str, Any]]:
         records = read_records(path)
         config = OmegaConf.load(path.parent / ".hydra" / "config.yaml")
         pair = find_pair(records, "regularised")
-        run, figures = pair.mine.run.record, compare_pair(pair)
+        run, figures = pair.regularised.run.record, compare_pair(pair)
         mine, twin, scale_free = figures.regularised, figures.twin, figures.calibrated
         found.append(
             {
@@ -64,17 +64,17 @@ def rows(folder: Path) -> list[dict[str, Any]]:
                 "twin's accuracy": percent(twin.metric),
                 "margin over constant": between(mine.margin_over_constant),
                 "twin's margin over constant": between(twin.margin_over_constant),
-                "calibrated truth / twin's": between(scale_free.movement.exact),
+                "calibrated truth / twin's": between(scale_free.movement.combined),
                 "calibrated bound / twin's": nearest(scale_free.movement.bound),
                 "calibrated transfer": share_between(scale_free.movement.transfer),
                 "noise of T": percent(scale_free.noise),
                 "worse": "; ".join(scale_free.worse),
                 "bound": nearest(mine.bound),
                 "twin's bound": nearest(twin.bound),
-                "exact": ends(mine.exact),
-                "twin's exact": ends(twin.exact),
+                "combined": ends(mine.combined),
+                "twin's combined": ends(twin.combined),
                 "bound / twin's": nearest(figures.movement.bound),
-                "truth / twin's": between(figures.movement.exact),
+                "truth / twin's": between(figures.movement.combined),
                 "transfer": share_between(figures.movement.transfer),
             }
         )

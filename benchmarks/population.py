@@ -83,7 +83,7 @@ def digits() -> tuple[Whole, float]:
     at = [point.point for point in found.points]
     low, high = np.empty(HELD_OUT), np.empty(HELD_OUT)
     low[at], high[at] = found.sample.ends
-    print(f"{sum(p.exact.gap < 1e-6 for p in found.points)} of {HELD_OUT} exact in {seconds:.0f} s")
+    print(f"{sum(p.combined.gap < 1e-6 for p in found.points)} of {HELD_OUT} exact in {seconds:.0f} s")
     return Whole(f"digits, radius {RADIUS}", (low + high) / 2, low, high, *found.prior_bounds), seconds
 
 

@@ -92,8 +92,8 @@ def search(network: Trained, width: int, radius: float, nodes: int) -> list[Row]
                 "radius": radius,
                 "undecided": unstable[i],
                 "cpu_seconds": spent,
-                "closed": point.exact.certificate is Certificate.EXACT,
-                "gap": float(f"{point.exact.gap:.2g}"),
+                "closed": point.combined.certificate is Certificate.EXACT,
+                "gap": float(f"{point.combined.gap:.2g}"),
             }
         )
     return rows

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra.utils import instantiate
@@ -22,13 +23,14 @@ from rich.text import Text
 from experiments.choices import check_like
 from experiments.programs import made, progress_bar, said, start
 from experiments.saved import called, epoch_of
-from lipreg.auditing import EXACT, AuditPlan, AuditProgress, PointAudit, audit
+from lipreg.auditing import COMBINED, AuditPlan, AuditProgress, PointAudit, audit
 from lipreg.auditing.lock import RecordLock
 from lipreg.auditing.points import certificate_sentences, save_certificates
 from lipreg.auditing.reference_points import PointRecords
 from lipreg.calibration import CalibrationPoints
+from lipreg.callbacks.audit_log import AuditLog
 from lipreg.callbacks.batches import batch_to_inputs
-from lipreg.callbacks.scale_free import ScaleFree, calibration_of, calibration_points
+from lipreg.callbacks.calibrating import calibration_of, calibration_points
 from lipreg.callbacks.whole_data import WholeData, whole_data
 from lipreg.command.points import reference_points, validation_loader
 from lipreg.errors import InvalidInput
@@ -50,15 +52,15 @@ def audit_checkpoint(cfg: DictConfig, console: Console) -> list[PointAudit]:
     """
     problem: LocalLipschitz = instantiate(cfg.problem)
     asked = cfg.audit
-    scale_free: ScaleFree = made(asked.get("scale_free")) or ScaleFree()
+    log = AuditLog.of(made(asked.log), "audit")
     names = tuple(asked.estimators or usual_estimators(problem))
-    beside_searches = {"attack": scale_free.attack, "certificates": asked.get("certificates", False)}
-    plan = AuditPlan(problem, names, made(asked.budget), made(asked.settings), **beside_searches)
+    beside: dict[str, Any] = {"attack": log.attack, "certificates": log.certificates}
+    plan = AuditPlan(problem, names, made(asked.budget), made(asked.settings), **beside)
     executor = made(asked.executor)
     network, trained = instantiate(cfg.network), epoch_of(cfg.network)
-    (x, y), calibrating, whole = _points(cfg, problem, scale_free)
-    (name, beside), epoch = called(cfg.network), trained or 0
-    folder = Path(cfg.folder or beside / "audits")
+    (x, y), calibrating, whole = _points(cfg, problem, log)
+    (name, parent), epoch = called(cfg.network), trained or 0
+    folder = Path(cfg.folder or parent / "audits")
     with RecordLock(folder / f"{name}.jsonl"):
         records, partial = RecordFile(folder / f"{name}.jsonl"), RecordFile(folder / f"{name}.partial")
         known = read_records([records.path, partial.path])
@@ -99,7 +101,7 @@ def audit_checkpoint(cfg: DictConfig, console: Console) -> list[PointAudit]:
 
 def summary(points: Sequence[PointAudit]) -> Table:
     """Means over the points for each estimator, and how many points are exact."""
-    exact = sum(p.exact.certificate is Certificate.EXACT for p in points)
+    exact = sum(p.combined.certificate is Certificate.EXACT for p in points)
     resumed = sum(bool(p.resumed) for p in points)
     title = f"{exact} of {len(points)} point{'s' * (len(points) != 1)} exact" + (
         f", {resumed} resumed" if resumed else ""
@@ -107,7 +109,7 @@ def summary(points: Sequence[PointAudit]) -> Table:
     table = Table(title=title, title_justify="left")
     for heading in ("", "mean lower end", "mean upper end", "mean gap", "unfinished", "seconds"):
         table.add_column(heading, justify="right" if heading else "left")
-    for name in sorted(points[0].intervals, key=lambda n: n != EXACT):
+    for name in sorted(points[0].intervals, key=lambda n: n != COMBINED):
         found = [p.intervals[name] for p in points]
         ends = [sum(getattr(i, end) for i in found) / len(found) for end in ("lower", "upper", "gap")]
         unfinished = sum(i.status.value in ("time limit", "interrupted", "failed") for i in found)
@@ -117,7 +119,7 @@ def summary(points: Sequence[PointAudit]) -> Table:
 
 
 def _points(
-    cfg: DictConfig, problem: LocalLipschitz, scale_free: ScaleFree
+    cfg: DictConfig, problem: LocalLipschitz, log: AuditLog
 ) -> tuple[Inputs, CalibrationPoints | None, WholeData | None]:
     """The reference points, those that the outputs are calibrated with, and the data of which something is to be said."""
     data, asked = instantiate(cfg.data), cfg.audit
@@ -134,9 +136,9 @@ def _points(
         return drawn, None, None
     loader = validation_loader(data)
     whole = whole_data(loader, replace(points, seed=seed), drawn[0], where="audit")
-    if scale_free.calibration is None:
+    if log.calibration is None:
         return drawn, None, whole
-    held_out = replace(Points.of(scale_free.calibration, "audit"), seed=seed)
+    held_out = replace(Points.of(log.calibration, "audit"), seed=seed)
     return drawn, calibration_points(loader, held_out, batch_to_inputs, drawn, problem), whole
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lipreg.errors import InvalidInput
+from lipreg.records import current_keys
 
 Row = dict[str, Any]
 
@@ -65,7 +66,7 @@ class ResultFile:
                 at += len(line.encode())
                 if not line.endswith("\n"):
                     break
-                pending.append(json.loads(line))
+                pending.append(current_keys(json.loads(line)))
                 if "asked" in pending[-1] or pending[-1]["last"]:
                     kept, pending, length = kept + pending, [], at
             if self.asked is not None and length < len(text.encode()):

@@ -139,7 +139,7 @@ def main(cfg: DictConfig) -> float:
     def job() -> float:
         comparison = train_pair(cfg, folder, console)
         write_views(comparison, folder, console)
-        return comparison.regularised.exact.upper
+        return comparison.regularised.combined.upper
 
     return carry_out(job, folder, console, cfg.limits, str(short(folder / "records.jsonl")))
 

@@ -29,7 +29,7 @@ COLUMNS = (
     "audit/certified_lower",
     "audit/attacked",
     "val_accuracy",
-    "audit/exact_upper",
+    "audit/combined_upper",
     "audit/transfer",
     "audit/share_exact",
     "audit/tightness",
@@ -87,15 +87,15 @@ def _over_training(wr: Any, ws: Any) -> Any:
             log_y=True,
         ),
         lines(
-            "Certified accuracy, by exact and without a search, and under attack",
+            "Certified accuracy, by the combined interval and without a search, and under attack",
             *_band("certified"),
             "audit/certified_closed",
             "audit/attacked",
             range_y=(0, 1),
         ),
-        lines("Bound, LP and exact constant", "audit/bound", "audit/lp", *_band("exact"), log_y=True),
-        lines("Exact constant: the certified band", *_band("exact"), log_y=True),
-        lines("Tightness: bound / exact", "audit/tightness", log_y=True),
+        lines("Bound, LP and exact constant", "audit/bound", "audit/lp", *_band("combined"), log_y=True),
+        lines("Combined interval of the exact constant", *_band("combined"), log_y=True),
+        lines("Tightness: bound / combined", "audit/tightness", log_y=True),
         lines("Raw transfer: 1 real, 0 the bound alone", "audit/transfer", *_band("transfer")),
         lines("Raw movement: run / twin", *_band("movement"), "audit/bound_movement", log_y=True),
         lines("Share of points certified exact", "audit/share_exact", range_y=(0, 1)),
@@ -112,7 +112,7 @@ def _sweep(wr: Any, ws: Any) -> Any:
 
     columns = [wr.ParallelCoordinatesPlotColumn(metric=wr.Config(name)) for name in ("lipreg_weight", "lipreg_seed")]
     columns += [wr.ParallelCoordinatesPlotColumn(metric=summary(name)) for name in COLUMNS]
-    exact = summary("audit/exact_upper")
+    combined = summary("audit/combined_upper")
     panels = [
         wr.ScatterPlot(title="Accuracy against margin over constant", x=summary(SORTED_BY), y=summary("val_accuracy")),
         wr.ScatterPlot(
@@ -127,7 +127,9 @@ def _sweep(wr: Any, ws: Any) -> Any:
             y=summary("audit/calibrated_transfer"),
             log_x=True,
         ),
-        wr.ScatterPlot(title="Bound against exact constant", x=exact, y=summary("audit/bound"), log_x=True, log_y=True),
+        wr.ScatterPlot(
+            title="Bound against exact constant", x=combined, y=summary("audit/bound"), log_x=True, log_y=True
+        ),
         wr.BarPlot(title="Margin over constant", metrics=[SORTED_BY], orientation="h"),
         wr.BarPlot(title="Calibrated transfer", metrics=["audit/calibrated_transfer"], orientation="h"),
         wr.ParallelCoordinatesPlot(title="From settings to the truth", columns=columns),

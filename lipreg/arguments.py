@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, Field, asdict, dataclass, fields, is_dataclass
 from typing import Any, ParamSpec, TypeVar
 
 from lipreg.errors import InvalidInput
@@ -18,6 +18,7 @@ from lipreg.options import Optioned, Registry, nearest_name
 
 _Params = ParamSpec("_Params")
 _Result = TypeVar("_Result")
+_Kind = TypeVar("_Kind")
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,12 @@ def moved_arguments(*moved: Moved) -> Callable[[Callable[_Params, _Result]], Cal
         return checked
 
     return decorate
+
+
+def spelled_arguments(kind: type[_Kind]) -> type[_Kind]:
+    """Class decorator above ``@dataclass``: TypeError about an unknown option names the one that is nearly it."""
+    kind.__init__ = moved_arguments()(kind.__init__)
+    return kind
 
 
 def moved_options(argument: str, registry: Registry[Any], default: str) -> Moved:
@@ -105,14 +112,16 @@ def moved_fields(
         value, changed = keywords.get(argument), {}
         if isinstance(value, kind):
             values = {f.name: getattr(value, f.name) for f in fields(kind) if f.compare}
-            changed = {f.name: values[f.name] for f in fields(kind) if f.compare and values[f.name] != f.default}
+            changed = {f.name: values[f.name] for f in fields(kind) if f.compare and values[f.name] != _default(f)}
         elif plain is not None and (value is not None or plain[1] is not None):
             changed = {plain[0]: plain[1] if value is None else value}
         changed |= {name: keywords[name] for name in names if name in keywords}
         if plain is not None and list(changed) == [plain[0]]:
             return f"{argument}={shown(changed[plain[0]])}", ""
-        listed = (f"{f.name}={shown(changed[f.name])}" for f in fields(kind) if f.name in changed)
-        return f"{argument}={kind.__name__}({', '.join(listed)})", line
+        parts = {f.name: _written(changed[f.name]) for f in fields(kind) if f.name in changed}
+        listed = (f"{name}={text}" for name, (text, _) in parts.items())
+        lines = dict.fromkeys((line, *(needed for _, needed in parts.values() if needed)))
+        return f"{argument}={kind.__name__}({', '.join(listed)})", "; ".join(lines)
 
     return Moved(names, argument, form)
 
@@ -138,9 +147,25 @@ def _refusal(
     )
 
 
+def _default(field: Field[Any]) -> Any:
+    return field.default if field.default_factory is MISSING else field.default_factory()
+
+
+def _written(value: Any) -> tuple[str, str]:
+    """A value as it is written, an object of options by those that are not its defaults; and the line that imports it."""
+    if not is_dataclass(value) or isinstance(value, type):
+        return shown(value), ""
+    options = {f.name: shown(getattr(value, f.name)) for f in fields(value) if f.compare}
+    usual = {f.name: shown(_default(f)) for f in fields(value) if (f.default, f.default_factory) != (MISSING, MISSING)}
+    listed = [f"{name}={text}" for name, text in options.items() if text != usual.get(name)]
+    return f"{type(value).__name__}({', '.join(listed)})", import_line(type(value))
+
+
 def shown(value: Any) -> str:
-    """A value as it is written: plain data, or a function's name; three dots for what has no short form."""
+    """A value as it is written: plain data, a function's name, points as "(x, y)"; three dots for what has no short form."""
     if value is None or isinstance(value, str | int | float | dict):
         return repr(value)
+    if isinstance(value, tuple | list) and len(value) == 2 and all(hasattr(part, "shape") for part in value):
+        return "(x, y)"
     name = getattr(value, "__name__", "")
     return name if name.isidentifier() else "..."

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from lipreg.auditing import EXACT, AuditPlan, AuditProgress, PointAudit
+from lipreg.auditing import COMBINED, AuditPlan, AuditProgress, PointAudit
 from lipreg.auditing import audit as audit_points
 from lipreg.auditing.budget_notes import budget_notes
 from lipreg.auditing.call_records import CallRecords
@@ -20,7 +20,7 @@ from lipreg.auditing.points import versions
 from lipreg.auditing.reference_points import PointRecords
 from lipreg.budget import Budget
 from lipreg.certificates import Certificates, certificates_of
-from lipreg.errors import InvalidInput
+from lipreg.errors import InvalidInput, RenamedAttribute
 from lipreg.estimators import Bound, Settings, frozen_analysis
 from lipreg.estimators.evaluate import Network, structure_of
 from lipreg.estimators.settings import DEFAULTS
@@ -52,6 +52,7 @@ class AuditResult(Recorded):
     survey: Survey | None = None
     certificates: Certificates | None = None
     inputs: tuple[PointRecord, ...] = ()
+    exact = RenamedAttribute("points[i].combined")
 
     @property
     def population(self) -> Sample:
@@ -99,7 +100,7 @@ class AuditResult(Recorded):
         if certificates is None or point.point not in certificates.written:
             return audits
         file = certificates.written[point.point].name
-        return [replace(record, certificate_file=file) if record.estimator == EXACT else record for record in audits]
+        return [replace(record, certificate_file=file) if record.estimator == COMBINED else record for record in audits]
 
     def table(self) -> str:
         """A line a point, aligned: class, margin, both ends, gap, how it ended, seconds; the question above them."""
@@ -107,14 +108,16 @@ class AuditResult(Recorded):
         for point in self.points:
             label = "" if point.correct is None else f"{point.label}{'' if point.correct else ' (wrong)'}"
             margin = "" if point.margin is None else written(point.margin, 4)
-            interval = point.exact
+            interval = point.combined
             ends = (
                 written(interval.lower, 5),
                 written(interval.upper, 5),
                 written(interval.gap, 2) if interval.upper < math.inf else "1",
             )
-            rows.append((str(point.point), label, margin, *ends, interval.status.value, f"{point.seconds[EXACT]:.1f}"))
-        exact = sum(point.exact.certificate is Certificate.EXACT for point in self.points)
+            rows.append(
+                (str(point.point), label, margin, *ends, interval.status.value, f"{point.seconds[COMBINED]:.1f}")
+            )
+        exact = sum(point.combined.certificate is Certificate.EXACT for point in self.points)
         below = [f"{exact} of {counted(len(self.points), 'point')} exact", *budget_notes(self.points), *self._outside()]
         sentences = [] if self.survey is None else ["", *(f"{capitalised(line)}." for line in self.survey.sentences())]
         sentences = [*([] if self.certificates is None else self.certificates.sentences()), *sentences]
@@ -219,7 +222,7 @@ def audit(
         analysis = frozen_analysis(
             network, problem, x[indices], None if y is None else y[indices], where="certificates"
         )
-        exact = {i: point.exact for i, point in enumerate(points)}
+        exact = {i: point.combined for i, point in enumerate(points)}
         proofs = certificates_of(analysis, exact, replace(plan.budget, nodes=None), call.folder).numbered(indices)
         call.name({point: written.name for point, written in proofs.written.items()})
         return proofs

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
+from lipreg.arguments import spelled_arguments
 from lipreg.errors import InvalidInput
 from lipreg.numbers import LONGEST, number, shown, whole_number
 from lipreg.results import Status
@@ -65,6 +66,7 @@ class AnyOf(Stop):
         return any(stop.is_set() for stop in self.stops)
 
 
+@spelled_arguments
 @dataclass(frozen=True)
 class Budget:
     """What a search, or whatever else takes its time, may spend. What is proved by its end is a result like any other.

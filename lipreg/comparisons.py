@@ -98,7 +98,7 @@ def compare(
         print(comparison.table())      # comparison.frame(), .records, .html("page.html"), .save("records.jsonl")
         comparison.margin_ratio        # median margin over constant, over the twin's: rescaled outputs leave it
         comparison.calibrated.movement # the same as below of T * E and T * B, given calibration=(x, y)
-        comparison.movement.exact      # E_network / E_twin, an interval
+        comparison.movement.combined   # E_network / E_twin, an interval
         comparison.movement.bound      # B_network / B_twin
         comparison.movement.transfer   # log of the one over log of the other, an interval
 

@@ -30,7 +30,7 @@ NAMED = 6
 """So many measured inputs are named in a sentence; more are counted."""
 
 
-class Numbers(tuple[Any, ...]):
+class NumbersByValue(tuple[Any, ...]):
     """Numbers that compare by value; in messages, many of them are their shape and ends."""
 
     @cached_property
@@ -39,7 +39,7 @@ class Numbers(tuple[Any, ...]):
         return np.asarray(self, dtype=np.float64)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Numbers, (tuple(self),)
+        return NumbersByValue, (tuple(self),)
 
     def __repr__(self) -> str:
         numbers = self.array
@@ -48,13 +48,13 @@ class Numbers(tuple[Any, ...]):
         return f"<{' x '.join(map(str, numbers.shape))} numbers from {numbers.min():g} to {numbers.max():g}>"
 
 
-def units_of(scale: Any) -> float | Numbers | None:
+def units_of(scale: Any) -> float | NumbersByValue | None:
     """A scale as a number, or nested ones; None for the number 1.
 
     Raises:
         InvalidInput: it holds what is not a finite number above 0.
     """
-    if scale is None or isinstance(scale, Numbers):
+    if scale is None or isinstance(scale, NumbersByValue):
         return scale
     accepted = "a finite number above 0, or nested ones of the input's shape"
     try:
@@ -71,11 +71,11 @@ def units_of(scale: Any) -> float | Numbers | None:
         todo = "Leave inputs out of the distance by measured=[...], not by their scale"
         raise InvalidInput(f"a scale of {units.flatten()[at]:g}{which}", where=SCALE, accepted=accepted, todo=todo)
     if units.dim():
-        return Numbers(plain(units.tolist()))
+        return NumbersByValue(plain(units.tolist()))
     return None if units == 1.0 else float(units)
 
 
-def positions_of(measured: Any, scope: str) -> Numbers | None:
+def positions_of(measured: Any, scope: str) -> NumbersByValue | None:
     """Flat positions of the measured inputs in order; None for all.
 
     Raises:
@@ -107,7 +107,7 @@ def positions_of(measured: Any, scope: str) -> Numbers | None:
             accepted="regional scope: pairs of points anywhere in the region that differ in the measured inputs alone",
             todo="Ask in a Box that holds the other inputs fixed",
         )
-    return Numbers(sorted(positions))
+    return NumbersByValue(sorted(positions))
 
 
 def described(scale: Any, measured: Sequence[int] | None) -> dict[str, Any]:
@@ -117,7 +117,7 @@ def described(scale: Any, measured: Sequence[int] | None) -> dict[str, Any]:
     """
     data: dict[str, Any] = {}
     if scale is not None:
-        units = scale.array if isinstance(scale, Numbers) else np.asarray(scale)
+        units = scale.array if isinstance(scale, NumbersByValue) else np.asarray(scale)
         data["scale"] = scale
         if units.size > WRITTEN_OUT:
             ends = {"least": float(units.min()), "most": float(units.max())}
@@ -132,7 +132,7 @@ def described(scale: Any, measured: Sequence[int] | None) -> dict[str, Any]:
 def phrase(scale: Any, measured: Sequence[int] | None) -> str:
     """Both in words, to be appended to those for the norm of input distances."""
     words = ""
-    if isinstance(scale, Numbers):
+    if isinstance(scale, NumbersByValue):
         units = scale.array
         least, most = (written(float(end)) for end in (units.min(), units.max()))
         words = f" in units of {least}" if least == most else f" in units from {least} to {most}"
@@ -156,7 +156,7 @@ def check_measured(region: PlacedRegion, scale: Any, measured: Sequence[int] | N
     Raises:
         InvalidInput: another shape, a position outside of the input, or a point around which no measured input can move.
     """
-    units_shape, count = scale.array.shape if isinstance(scale, Numbers) else (), math.prod(region.shape)
+    units_shape, count = scale.array.shape if isinstance(scale, NumbersByValue) else (), math.prod(region.shape)
     if units_shape and units_shape != tuple(region.shape):
         raise InvalidInput(
             f"scale of shape {units_shape} for inputs of shape {tuple(region.shape)}",
@@ -192,7 +192,7 @@ def counts_of(shape: Sequence[int], scale: Any, measured: Sequence[int] | None, 
     """
     counts = torch.ones(*shape, dtype=like.dtype, device=like.device)
     if scale is not None:
-        units = scale.array if isinstance(scale, Numbers) else scale
+        units = scale.array if isinstance(scale, NumbersByValue) else scale
         counts = counts * torch.as_tensor(units, dtype=torch.float64).to(counts)
     if measured is not None:
         is_measured = torch.zeros(math.prod(shape), dtype=counts.dtype, device=counts.device)

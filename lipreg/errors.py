@@ -1,6 +1,9 @@
-"""The errors lipreg raises: each has what was got, where, what is accepted and what to do next."""
+"""The errors lipreg raises: each has what was got, where, what is accepted and what to do next; and
+attributes whose earlier names raise one."""
 
 from __future__ import annotations
+
+from typing import Any
 
 
 class LipregError(Exception):
@@ -20,7 +23,7 @@ class LipregError(Exception):
             parts.append(f"Accepted: {accepted}")
         if todo:
             parts.append(todo)
-        super().__init__(" ".join(part if part.endswith("...") else f"{part.rstrip('.')}." for part in parts))
+        super().__init__(" ".join(p if p.endswith(("...", "?")) else f"{p.rstrip('.')}." for p in parts))
 
     def __reduce__(self):  # exceptions cross process borders when audits run in workers
         return _rebuild, (type(self), self.got, self.where, self.accepted, self.todo)
@@ -70,3 +73,25 @@ class IncomparableResults(LipregError, ValueError):
 
 class MissingExtra(LipregError, ImportError):
     """An optional dependency is not installed; the message names the extra that brings it."""
+
+
+class RenamedAttribute:
+    """An attribute's earlier name, in the body of its class: whoever reads it is told the name of now.
+
+    Args:
+        name: of now.
+
+    Raises:
+        AttributeError: it is read of an instance; ``hasattr`` and ``getattr`` with a default find nothing.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __set_name__(self, owner: type[Any], former: str) -> None:
+        self.former = former
+
+    def __get__(self, instance: object, owner: type[Any]) -> Any:
+        if instance is None:
+            return self
+        raise AttributeError(f"{owner.__name__}.{self.former} is named {self.name} now", name=self.former)

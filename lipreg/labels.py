@@ -31,6 +31,11 @@ def are_classes(y: Any, batch: int) -> bool:
     return isinstance(y, Tensor) and y.shape == (batch,) and not (y.is_floating_point() or y.is_complex())
 
 
+def has_classes(x: Tensor, y: Any) -> bool:
+    """Whether targets ``y`` of the points ``x`` could be classes, of one of them at least."""
+    return are_classes(y, len(x)) and bool(labelled(y).any())
+
+
 def targets(y: Any, batch: int, where: str) -> Tensor:
     """Labels where they are needed, in the form of classes, not yet compared with the number of outputs.
 

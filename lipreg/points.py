@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lipreg.arguments import Moved, shown
+from lipreg.arguments import Moved, shown, spelled_arguments
 from lipreg.errors import InvalidInput
 from lipreg.labels import IGNORE_INDEX, check_ignore_index
 from lipreg.population.between import check_confidence
@@ -21,6 +21,7 @@ Which = Literal["all"] | int | Tensor | tuple[Tensor, Tensor | None]
 """The whole batch, so many points, or a fixed set: x or (x, y)."""
 
 
+@spelled_arguments
 @dataclass(frozen=True, eq=False)
 class Points:
     """Which points, and how they are read.

@@ -35,7 +35,8 @@ APART_OUTPUTS = 10
 
 
 class _Unnamed(float):
-    """A norm that nobody named, so that another region, put in its place by ``dataclasses.replace``, brings its own."""
+    """A norm that nobody named: another region, put in its place by ``dataclasses.replace``, brings its own. The field
+    ``_copied`` tells it from ``p=other.p``, which is named; a computed p would be missing from ``dataclasses.asdict``."""
 
 
 @dataclass(frozen=True)
@@ -257,11 +258,11 @@ class PlacedProblem:
             too many inputs to try all their signs an upper bound, exact without negative entries. Columns count by
             their ``weights``.
         """
-        return self.combine_flat(self.weighed(gradients))
+        return self.combine_flat(self.weighted(gradients))
 
     def row_norms(self, gradients: Tensor) -> Tensor:
         """|c_k^T J|_{p*} for each row on its own: ``(batch, ..., rows, *shape)`` to ``(batch, ..., rows)``."""
-        return vector_norm(self.weighed(gradients), self.problem.dual)
+        return vector_norm(self.weighted(gradients), self.problem.dual)
 
     def combine_flat(self, matrix: Tensor) -> Tensor:
         """Same as ``combine`` for ``(..., rows, n)`` matrices whose columns have their weights."""
@@ -290,7 +291,7 @@ class PlacedProblem:
             coefficients = sign_vectors(self.count, self.rows) @ self.rows
         return replace(self, problem=replace(self.problem, output=AllLogits(), q=None), coefficients=coefficients)
 
-    def weighed(self, gradients: Tensor) -> Tensor:
+    def weighted(self, gradients: Tensor) -> Tensor:
         """Gradients ``(batch, ..., *shape)`` as ``(batch, ..., inputs)``, each entry times its weight."""
         depth = len(self.region.shape)
         weights = self.region.movable if self.problem.plain else self.weights.to(gradients)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from lipreg.errors import InvalidInput
 from lipreg.plain import alike
 from lipreg.records import (
-    EXACT,
+    COMBINED,
     AuditRecord,
     CalibrationRecord,
     DerivativeRecord,
@@ -74,7 +74,7 @@ class RecordedRun:
             return self.record.bound
         marked = [r.estimator for r in self.audits if r.penalised]
         upper = [r.estimator for r in self.audits if r.certificate == Certificate.UPPER and r.estimator != "lp"]
-        return next(iter((*marked, *upper)), EXACT)
+        return next(iter((*marked, *upper)), COMBINED)
 
     @property
     def start(self) -> str | None:

@@ -157,9 +157,9 @@ class Survey:
     @cached_property
     def sample(self) -> Sample:
         """The constant at the drawn points, as a sample of the population."""
-        low, high = [p.exact.lower for p in self.points], [p.exact.upper for p in self.points]
+        low, high = [p.combined.lower for p in self.points], [p.combined.upper for p in self.points]
         sample = self.population.sample([p.point for p in self.points], low, high, self.prior_bounds)
-        return replace(sample, of=mark_of(self.population.mark, self.points[0].exact.problem.describe()))
+        return replace(sample, of=mark_of(self.population.mark, self.points[0].combined.problem.describe()))
 
     @cached_property
     def over_constant(self) -> Sample | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from decimal import ROUND_HALF_EVEN, Decimal
 
 SHOWN = 4
@@ -23,6 +23,19 @@ def listed(names: list[str]) -> str:
     shown = names if len(names) <= SHOWN else [*names[: SHOWN - 1], f"{len(names) - SHOWN + 1} more"]
     *others, last = shown
     return f"{', '.join(others)} and {last}" if others else last
+
+
+def numbered(what: str, numbers: Iterable[int]) -> str:
+    """Things by their numbers, those in a row as such: "point 3", "points 0 to 4, 7 and 9"; the first few of many."""
+    rows: list[list[int]] = []
+    for number in sorted(set(numbers)):
+        if rows and number == rows[-1][1] + 1:
+            rows[-1][1] = number
+        else:
+            rows.append([number, number])
+    one = len(rows) == 1 and rows[0][0] == rows[0][1]
+    parts = [str(first) if first == last else f"{first} to {last}" for first, last in rows]
+    return f"{what}{'' if one else 's'} {listed(parts)}"
 
 
 def natural(text: object) -> tuple[tuple[float, str], ...]:

@@ -27,7 +27,7 @@ def composed(**flat: Any) -> dict[str, Any]:
         "budget": (Budget, {"seconds": 60.0}, ("gap", "nodes")),
         "settings": (Settings, {}, ("solver", "sdp_solver", "seed")),
         "every_n_epochs": (Epochs, {"every": 1}, ("at_start", "at_end")),
-        "log": (AuditLog, {}, ("name", "progress", "metric")),
+        "log": (AuditLog, {}, ("name", "progress", "metric", "certificates")),
     }
     found = {key: value for key, value in flat.items() if not any(key in names for _, _, names in held.values())}
     if "reference_points" in found:

@@ -11,10 +11,11 @@ import torch
 
 import lipreg
 from lipreg import Budget, LipschitzPenalty, Points, Settings
-from lipreg.auditing import Processes
+from lipreg.auditing import Attack, Processes
 from lipreg.callbacks import AuditLog, Epochs, LipschitzAudit, LipschitzRegularizer
 from lipreg.errors import InvalidInput
 from lipreg.penalties import Hinge
+from lipreg.reporting.verdicts import HOW
 from tests.callbacks.cases import PROBLEM
 
 
@@ -73,6 +74,22 @@ OF_AN_AUDIT: list[tuple[dict[str, Any], str]] = [
     ({"metric": "m", "log": AuditLog("bar")}, "log=AuditLog(name='bar', metric='m')"),
     ({"at_start": False, "every_n_epochs": Epochs(4)}, "every_n_epochs=Epochs(every=4, at_start=False)"),
     ({"progress": False, "metric": "f1"}, "log=AuditLog(progress=False, metric='f1')"),
+    ({"certificates": True}, "log=AuditLog(certificates=True)"),
+    ({"certificates": True, "log": "bar"}, "log=AuditLog(name='bar', certificates=True)"),
+    (
+        {"certificates": False, "log": AuditLog("bar", calibration=(X, Y), attack=Attack(5), certificates=True)},
+        "log=AuditLog(name='bar', calibration=(x, y), attack=Attack(steps=5), certificates=False)",
+    ),
+    ({"calibration": (X, Y)}, "log=AuditLog(calibration=(x, y))"),
+    ({"attack": None, "log": "bar"}, "log=AuditLog(name='bar', attack=None)"),
+    ({"log": {"certificates": True, "name": "bar"}}, "log=AuditLog(name='bar', certificates=True)"),
+    ({"scale_free": False}, "log=AuditLog(calibration=None, attack=None)"),
+    ({"scale_free": True}, "log=AuditLog()"),
+    ({"scale_free": {"calibration": 50, "attack": None}}, "log=AuditLog(calibration=50, attack=None)"),
+    (
+        {"scale_free": {"calibration": None}, "certificates": True, "log": AuditLog("bar", attack=None)},
+        "log=AuditLog(name='bar', calibration=None, attack=None, certificates=True)",
+    ),
     ({"reference_points": (X, Y)}, "points=(x, y)"),
     ({"ignore_index": 2}, "points=Points(8, ignore_index=2)"),
     ({"points": 4, "batch_to_inputs": read}, "points=Points(4, batch_to_inputs=read)"),
@@ -144,6 +161,41 @@ def test_a_misspelt_argument_is_python_s_own_error(make: Callable[..., Any]) -> 
         LipschitzRegularizer(PROBLEM, "affine_relu")  # type: ignore[misc]
 
 
+@pytest.mark.parametrize(
+    ("make", "wrong", "meant"),
+    [
+        (AuditLog, "certificate", "certificates"),
+        (Epochs, "at_strat", "at_start"),
+        (Budget, "second", "seconds"),
+        (Settings, "sead", "seed"),
+        (Attack, "step", "steps"),
+        (Points, "fixd", "fixed"),
+    ],
+)
+def test_a_misspelt_option_is_named_with_the_one_that_is_nearly_it(make: Any, wrong: str, meant: str) -> None:
+    said = rf"^{make.__name__}\(\) got an unexpected keyword argument '{wrong}'\. Did you mean '{meant}'\?$"
+    with pytest.raises(TypeError, match=said):
+        make(**{wrong: True})
+
+
+def test_options_of_a_log_as_plain_data_are_spelled_too() -> None:
+    with pytest.raises(InvalidInput, match=r"got 'certificate' \(did you mean 'certificates'\?\)"):
+        audit(log={"certificate": True})
+
+
+@pytest.mark.parametrize("name", ["exact", "combined"])
+def test_what_all_estimators_prove_together_needs_no_asking(name: str) -> None:
+    with pytest.raises(InvalidInput, match=r"'combined'.* is in every audit.*is 'branch_and_bound'"):
+        audit(estimators=["fastlip", name])
+    with pytest.raises(AttributeError, match=r"AuditResult\.exact is named points\[i\]\.combined now"):
+        _ = object.__new__(lipreg.AuditResult).exact
+
+
+def test_what_pages_advise_can_be_written() -> None:
+    form = HOW.partition("log=")[2].partition(";")[0]
+    assert eval(form, {"AuditLog": AuditLog, "x": X, "y": Y}).calibration[0] is X
+
+
 def test_the_signatures_are_short_and_seen() -> None:
     own = [name for name in inspect.signature(LipschitzRegularizer).parameters]
     assert own[:6] == ["problem", "bound", "quantity", "weight", "penalty", "schedule"]
@@ -151,4 +203,4 @@ def test_the_signatures_are_short_and_seen() -> None:
     assert len(inspect.signature(lipreg.LipschitzPenalty).parameters) <= 12
     names = ["problem", "points", "estimators", "budget", "every_n_epochs", "run", "twin", "folder"]
     assert list(inspect.signature(LipschitzAudit).parameters)[:8] == names
-    assert len(inspect.signature(LipschitzAudit).parameters) <= 14
+    assert len(inspect.signature(LipschitzAudit).parameters) <= 12

@@ -114,7 +114,7 @@ def test_no_extra_is_there(ran: tuple[Path, str]) -> None:
 def test_the_readme_trains_audits_and_reports(ran: tuple[Path, str]) -> None:
     folder, printed = ran
     assert len(re.findall(r"^exact [\d.]+ [\d.]+$", printed, flags=re.MULTILINE)) == 4 + 1
-    assert "Exact constant" in (folder / "report.html").read_text(encoding="utf-8")
+    assert "Combined" in (folder / "report.html").read_text(encoding="utf-8")
 
 
 def test_wandb_gets_its_tables_without_the_images(ran: tuple[Path, str]) -> None:

@@ -221,10 +221,10 @@ def test_estimated_spectral_norms_come_to_the_exact_ones() -> None:
 
 def test_quantities_at_points_count_columns_by_their_weights() -> None:
     module, problem = net(), LocalLipschitz(LinfBall(0.3), AllLogits(), scale=SCALE, measured=[0, 1])
-    weighed = torch.func.vmap(torch.func.jacrev(module))(X) * torch.tensor([SCALE[0], SCALE[1], 0.0])
+    weighted = torch.func.vmap(torch.func.jacrev(module))(X) * torch.tensor([SCALE[0], SCALE[1], 0.0])
     for quantity, wanted in (
-        ("jacobian", weighed.abs().sum(2).amax(1)),
-        ({"kind": "jacobian_frobenius", "projections": "exact"}, weighed.square().sum((1, 2))),
+        ("jacobian", weighted.abs().sum(2).amax(1)),
+        ({"kind": "jacobian_frobenius", "projections": "exact"}, weighted.square().sum((1, 2))),
     ):
         term = LipschitzPenalty(module, problem, quantity=quantity, weight=1.0)  # type: ignore[arg-type]
         assert term(X, Y).item() == pytest.approx(wanted.mean().item(), rel=1e-9)
@@ -264,7 +264,7 @@ def test_hundreds_of_units_flood_nothing() -> None:
 
 def record(**question: Any) -> AuditRecord:
     described = LocalLipschitz(LinfBall(0.5), **question).describe()
-    names, ends = ("run", 0, 0, 0, "exact", "exact", "proved"), (2.0, 2.0, 0.0)
+    names, ends = ("run", 0, 0, 0, "combined", "exact", "proved"), (2.0, 2.0, 0.0)
     return AuditRecord(*names, *ends, "margins", described, "", margin=1.0, correct=True)
 
 
@@ -370,7 +370,7 @@ def test_units_beyond_the_range_of_float64_are_refused() -> None:
 
 def test_a_method_that_does_not_say_that_it_weighs_inputs_refuses() -> None:
     class Unaware(FastLip):
-        weighed = False
+        weighted = False
 
     own = Unaware()
     own.name = "unaware"

@@ -66,12 +66,12 @@ def test_the_callbacks_example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     space = run(blocks("README.md")[0], "readme")
     audit = space["audit"]
     assert len(audit.last) == 4
-    assert all(point.exact.certificate is Certificate.EXACT for point in audit.last)
+    assert all(point.combined.certificate is Certificate.EXACT for point in audit.last)
     assert space["trainer"].callback_metrics["val_accuracy"] > 0.5
     assert audit.record_file == tmp_path / "lightning_logs" / "version_0" / "records.jsonl"
     assert audit.record_file.is_file(), "in the folder of the run, not the working directory"
     run(blocks("README.md")[1], "readme")
-    assert "Exact constant" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "Combined" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
 def test_the_plain_loop_example(capsys: pytest.CaptureFixture[str]) -> None:
@@ -89,7 +89,7 @@ def test_the_plain_loop_example(capsys: pytest.CaptureFixture[str]) -> None:
     assert space["interval"].certificate is Certificate.EXACT
     printed = capsys.readouterr().out
     assert Status.PROVED.advice in printed and "movement of the truth (E_network / E_twin)" in printed
-    assert space["moved"].exact.lower > 0
+    assert space["moved"].combined.lower > 0
 
 
 def test_the_example_of_both_scopes(capsys: pytest.CaptureFixture[str]) -> None:
@@ -113,8 +113,8 @@ def test_the_example_of_smooth_activations(capsys: pytest.CaptureFixture[str]) -
 
 def test_the_auditing_example() -> None:
     space = run(blocks("docs/auditing.md")[0], "auditing")
-    assert [p.exact.certificate for p in space["points"]] == [Certificate.EXACT] * 6
-    assert [p.exact for p in space["again"]] == [p.exact for p in space["points"]]
+    assert [p.combined.certificate for p in space["points"]] == [Certificate.EXACT] * 6
+    assert [p.combined for p in space["again"]] == [p.combined for p in space["points"]]
     assert all(record.resumed for point in space["again"] for record in point.records("run", 0))
 
 
@@ -444,7 +444,7 @@ def test_an_executor() -> None:
         net, x = torch.nn.Sequential(torch.nn.Linear(3, 5), torch.nn.ReLU(), torch.nn.Linear(5, 2)), torch.rand(5, 3)
         plan = AuditPlan(LocalLipschitz(LinfBall(0.1), Logit(1)), ("affine_relu", "branch_and_bound"))
         found = [audit(net, plan, x, executor=given) for given in ("inline", "later", {"kind": "later", "most": 2})]
-        ends = [[(p.exact.lower, p.exact.upper) for p in points] for points in found]
+        ends = [[(p.combined.lower, p.combined.upper) for p in points] for points in found]
         assert ends[0] == ends[1] == ends[2]
     finally:
         _restore(EXECUTORS, before)

@@ -215,7 +215,9 @@ def test_overrides_need_none_of_their_own() -> None:
     path = Path("lipreg/curves/functions.py")
     methods = {one.node.name: one for one in of_source(path, (ROOT / path).read_text()) if one.owner == "Elu"}
     assert not methods["value"].text and methods["value"].overrides(), "a method"
-    assert not methods["bends"].text and methods["bends"].overrides(), "an attribute, listed in the base class"
+    assert not methods["inflections"].text and methods["inflections"].overrides(), (
+        "an attribute, listed in the base class"
+    )
     source = "class Elu:\n    def added(self):\n        return 1\n"
     (_, added) = of_source(path, source)
     assert faults(added) == [f"{path}:2 Elu.added has no docstring"]

@@ -58,9 +58,9 @@ def test_the_words_beside_the_picture_are_its_numbers() -> None:
         row.split(" | ")[0].strip("| "): row.split(" | ")[-1].strip("| ") for row in README.splitlines() if " | " in row
     }
     assert f"{float(ratios['margin over constant (median)']):.1f} times the twin's" in README
-    assert f"{float(ratios['calibrated constant (T x exact)']):.0%}".replace("%", " %") in README
+    assert f"{float(ratios['calibrated constant (T x combined)']):.0%}".replace("%", " %") in README
     assert (
-        f"to {float(ratios['exact [lower, upper]']):.0%} and {float(ratios['bound (affine_relu)']):.0%}".replace(
+        f"to {float(ratios['combined [lower, upper]']):.0%} and {float(ratios['bound (affine_relu)']):.0%}".replace(
             "%", " %"
         )
         in README

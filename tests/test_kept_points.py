@@ -14,7 +14,7 @@ import lipreg
 from lipreg import LinfBall, LocalLipschitz
 from lipreg.errors import InvalidInput
 from lipreg.outputs import Logit
-from lipreg.records import EXACT, AuditRecord, PointRecord, from_line, read_records, to_line
+from lipreg.records import COMBINED, AuditRecord, PointRecord, from_line, read_records, to_line
 from lipreg.runs import recorded_runs
 
 
@@ -69,7 +69,7 @@ def test_audits_keep_their_points_and_the_classes_there(tmp_path: Path) -> None:
     found = lipreg.audit(net, LocalLipschitz(LinfBall(0.2)), x, y, budget=20, records=path)
     (run,) = recorded_runs(read_records(path))
     assert run.points == tuple(r for r in found.records if isinstance(r, PointRecord))
-    exact = {r.point: r for r in run.audits if r.estimator == EXACT}
+    exact = {r.point: r for r in run.audits if r.estimator == COMBINED}
     for point in run.points:
         own = exact[point.point]
         assert np.array_equal(point.x, x[point.point].double().numpy()) and point.reference == own.reference

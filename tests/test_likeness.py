@@ -30,7 +30,7 @@ def pair(starts: tuple[str, str], seeds: tuple[int | None, int | None], **twin: 
             r = replace(r, seed=seeds[r.run == "twin"], **(twin if r.run == "twin" else {}))
         found.append(r)
     for run, start in zip(("reg", "twin"), starts, strict=True):
-        untrained = [audit(run, 0, name, 0.0, 1.0, 0) for name in ("affine_relu", "exact")] if start else []
+        untrained = [audit(run, 0, name, 0.0, 1.0, 0) for name in ("affine_relu", "combined")] if start else []
         found += [replace(r, fingerprint=start) for r in untrained if isinstance(r, AuditRecord)]
     return found
 

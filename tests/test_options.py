@@ -128,7 +128,7 @@ def test_a_class_of_no_kind_or_half_of_one_is_refused(registry: Registry[Any]) -
             {"norm": (2.0,)},
             r"estimator 'mine': Mine\.norm, which nothing reads \(did you mean 'norms'\?\).*Write norms, or _norm",
         ),
-        ({"weighted": True}, "did you mean 'weighed'"),
+        ({"weighed": True}, "did you mean 'weighted'"),
         ({"solver_options": "sdp_solver"}, "did you mean 'solver_option'"),
     ],
 )

@@ -240,19 +240,19 @@ def test_a_project_of_somebody_else_s_trains_with_it_and_reports(tmp_path: Path,
 
     entries, left_out = find_entries(read_sources(project / "runs").files)
     assert not left_out
-    assert sorted(entry.mine.run.label for entry in entries) == ["penalised, seed 0", "penalised, seed 1"]
+    assert sorted(entry.regularised.run.label for entry in entries) == ["penalised, seed 0", "penalised, seed 1"]
     for entry in entries:
-        seed = entry.mine.run.record.seed
+        seed = entry.regularised.run.record.seed
         assert entry.twin is not None and entry.last is not None
         assert (entry.twin.run.label, entry.twin.run.record.seed) == (f"plain, seed {seed}", seed)
-        assert entry.mine.bound == "affine_relu"
-        assert entry.mine.run.record.weight == 0.02
+        assert entry.regularised.bound == "affine_relu"
+        assert entry.regularised.run.record.weight == 0.02
         start, last = entry.comparisons[0], entry.last
         assert start.movement.bound == pytest.approx(1.0)  # both begin as the same network
         assert last.epoch == 6
         moved = last.movement
-        assert moved.exact is not None and moved.bound is not None and moved.transfer is not None
-        assert moved.bound < 0.9 and moved.exact.upper < 1.0
+        assert moved.combined is not None and moved.bound is not None and moved.transfer is not None
+        assert moved.bound < 0.9 and moved.combined.upper < 1.0
         with (project / f"runs/penalised_{seed}/csv/version_0/metrics.csv").open() as file:
             logged = [row for row in csv.DictReader(file) if row["val/acc"]]
         assert last.regularised.metric == pytest.approx(float(logged[-1]["val/acc"]))

@@ -17,6 +17,7 @@ from lipreg.errors import InvalidInput
 from lipreg.outputs import AllMargins, Combination, Margin
 from lipreg.problem import LocalLipschitz
 from lipreg.records import (
+    READABLE,
     SCHEMA,
     AuditRecord,
     CalibrationRecord,
@@ -25,6 +26,7 @@ from lipreg.records import (
     Record,
     RecordFile,
     RunRecord,
+    current_metric,
     field_names,
     from_line,
     read_records,
@@ -414,6 +416,23 @@ def test_a_folder_that_cannot_be_written_is_found_at_once(tmp_path: Path) -> Non
 def test_field_names_are_the_columns() -> None:
     assert field_names(AuditRecord) == [f.name for f in fields(AuditRecord)]
     assert "kind" not in field_names(RunRecord)
+
+
+@pytest.mark.parametrize("schema", READABLE)
+def test_until_schema_8_the_combined_interval_is_named_exact(schema: int) -> None:
+    for name in ("exact", "mip"):
+        data = json.loads(to_line(replace(AUDIT, estimator=name))) | {"schema": schema}
+        read = from_line(json.dumps(data))
+        assert isinstance(read, AuditRecord)
+        assert read.estimator == ("combined" if name == "exact" and schema <= 8 else name)
+        assert replace(read, estimator=name) == replace(AUDIT, estimator=name), "nothing else is another"
+        assert json.loads(to_line(read))["schema"] == SCHEMA and from_line(to_line(read)) == read
+
+
+def test_metrics_of_earlier_versions_have_their_names_of_now() -> None:
+    names = {"audit/exact_lower": "audit/combined_lower", "robust/exact_upper": "robust/combined_upper"}
+    names |= {name: name for name in ("audit/share_exact", "audit/lp", "exact_upper", "audit/combined_upper", "exact")}
+    assert {name: current_metric(name) for name in names} == names
 
 
 def test_records_of_the_schema_before_are_read_without_run_ids_and_recipes() -> None:

@@ -39,7 +39,7 @@ EACH: dict[str, Record] = {
     "run": RunRecord("penalty", "twin", 0, "affine_relu", 0.01, id="1f", penalty={"quantity": "affine_relu"}),
     "epoch": EpochRecord("penalty", 3, {"val_accuracy": 0.5}, step=9),
     "point": PointRecord.of(np.array([0.1, 0.2]), "penalty", "1f", 0),
-    "audit": audit("penalty", 3, 0, "exact", 1.0, 2.0, witness=[0.1, 0.2]),
+    "audit": audit("penalty", 3, 0, "combined", 1.0, 2.0, witness=[0.1, 0.2]),
     "calibration": CalibrationRecord("penalty", 3, "f", "classes", 2, "r", 1.5, 0.1, influences=[0.1, -0.1]),
     "derivative": DerivativeRecord("penalty", 3, DerivativeRange({"region": {}}, 0, "logit 1", 2, END, END).plain()),
     "population": PopulationRecord("penalty", 0, 5, 0, 0.9, "planned", "", True, [1], [0.5], [None], [], []),
@@ -125,7 +125,7 @@ def test_a_run_that_a_newer_version_went_on_with_keeps_what_was_proved_before(tm
     first = RunRecord(
         "a", id="1f", bound="affine_relu", weight=0.1, penalty={"quantity": "affine_relu"}, started="2026-01-01"
     )
-    before, after = (audit("a", epoch, 0, "exact", 1.0, 1.0, run_id="1f") for epoch in (2, 4))
+    before, after = (audit("a", epoch, 0, "combined", 1.0, 1.0, run_id="1f") for epoch in (2, 4))
     lines = [to_line(first), to_line(before), newer(first, start_epoch=2), to_line(after)]
     path = tmp_path / "records.jsonl"
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")

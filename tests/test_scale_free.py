@@ -100,7 +100,7 @@ def test_a_rescaled_twin_has_not_moved(nets: tuple[nn.Sequential, nn.Sequential]
         plain.certified_closed,
         plain.attacked,
     )
-    assert moved.movement.exact is not None and moved.movement.exact.lower == pytest.approx(1.0, rel=1e-4)
+    assert moved.movement.combined is not None and moved.movement.combined.lower == pytest.approx(1.0, rel=1e-4)
     assert (moved.movement.transfer is None and "within the noise" in moved.movement.note) or "nothing to pass on" in (
         moved.movement.note
     )
@@ -113,7 +113,7 @@ def test_a_rescaled_run_moves_as_it_does_without(nets: tuple[nn.Sequential, nn.S
     plain, found = compared(net, twin), compared(changed(net, change), twin)
     assert plain.margin_ratio is not None and plain.margin_ratio.lower != pytest.approx(1.0, rel=0.02)
     assert same(plain.margin_ratio, found.margin_ratio)
-    assert same(plain.calibrated.movement.exact, found.calibrated.movement.exact)
+    assert same(plain.calibrated.movement.combined, found.calibrated.movement.combined)
     assert found.calibrated.noise == pytest.approx(plain.calibrated.noise, rel=1e-6)
 
 
@@ -124,7 +124,7 @@ def test_the_figures_are_those_of_their_formulas(nets: tuple[nn.Sequential, nn.S
         x, y = AUDITED
         outputs = network(x.double()).detach()
         margins = (outputs.gather(1, y.unsqueeze(1)) - outputs).scatter(1, y.unsqueeze(1), math.inf).amin(1)
-        constants = torch.tensor([p.exact.midpoint for p in figures.points])
+        constants = torch.tensor([p.combined.midpoint for p in figures.points])
         quotients = torch.where(margins > 0, margins / constants, 0.0)
         assert figures.margin_over_constant is not None and figures.certified is not None
         assert figures.margin_over_constant.lower == pytest.approx(float(quotients.median()), rel=1e-4)
@@ -143,7 +143,7 @@ def test_chance_and_separated_data_leave_the_calibrated_figures_undefined(
 ) -> None:
     net, twin = nets
     found = compared(changed(net, logits_by(0.0)), twin)
-    assert found.calibrated.movement.exact is None and "no more than chance" in found.calibrated.movement.note
+    assert found.calibrated.movement.combined is None and "no more than chance" in found.calibrated.movement.note
     assert any("accuracy" in sentence for sentence in found.calibrated.worse)
     assert found.regularised.margin_over_constant == Interval(0.0, 0.0) and found.regularised.calibrated is None
     x, y = HELD_OUT[0], twin(HELD_OUT[0].double()).argmax(1)
@@ -177,8 +177,8 @@ def test_regression_that_is_multiplied_is_worse_not_better() -> None:
         y = twin(held_out.double())
         other[2].weight.mul_(0.1)
     found = lipreg.compare(other, twin, problem, x, estimators=["branch_and_bound"], calibration=(held_out, y))
-    assert found.calibrated.movement.exact is not None
-    assert found.calibrated.movement.exact.upper == pytest.approx(0.1, rel=1e-4)
+    assert found.calibrated.movement.combined is not None
+    assert found.calibrated.movement.combined.upper == pytest.approx(0.1, rel=1e-4)
     assert [sentence for sentence in found.calibrated.worse if "relative squared error" in sentence]
     assert found.regularised.margin_over_constant is None and found.regularised.attacked is None
 

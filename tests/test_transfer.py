@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -63,7 +63,7 @@ def two_points(epoch: int = 3, **more: Any) -> list[Record]:
     ):
         records.append(audit(run, point, "affine_relu", 0.0, bound, epoch, **more))
         records.append(audit(run, point, "lp", 0.0, lp, epoch, **more))
-        records.append(audit(run, point, "exact", lower, upper, epoch, **more))
+        records.append(audit(run, point, "combined", lower, upper, epoch, **more))
     return records
 
 
@@ -175,7 +175,7 @@ class TestRankCorrelation:
 
 class TestCertifiedRadius:
     def radius(self, margin: float | None = 0.2, upper: float = 4.0, label: int = 1, **question: Any) -> float | None:
-        record = audit("reg", 1, "exact", 0.0, upper, margin=margin, label=label, question=QUESTION | question)
+        record = audit("reg", 1, "combined", 0.0, upper, margin=margin, label=label, question=QUESTION | question)
         return certified_radius(record)
 
     def test_margin_over_upper_end(self) -> None:
@@ -208,8 +208,8 @@ class TestCompare:
         assert (found.epoch, found.bound_name, found.left_out, found.sentence) == (3, "affine_relu", (), "a question")
         mine, twin = found.regularised, found.twin
         assert (mine.run, mine.metric, twin.run, twin.metric) == ("reg", 0.9, "twin", 0.95)
-        assert (mine.bound, mine.lp, mine.exact) == (6, 4, Interval(1.5, 2))
-        assert (twin.bound, twin.lp, twin.exact) == (12, 8.5, Interval(6, 6))
+        assert (mine.bound, mine.lp, mine.combined) == (6, 4, Interval(1.5, 2))
+        assert (twin.bound, twin.lp, twin.combined) == (12, 8.5, Interval(6, 6))
         assert (mine.share_exact, twin.share_exact) == (0.5, 1)
         # tightness 2 and [4, 8], so [sqrt 8, 4]; the twin's 4 and 1, so 2
         assert mine.tightness is not None and twin.tightness is not None
@@ -219,14 +219,14 @@ class TestCompare:
     def test_movement_and_transfer_by_hand(self) -> None:
         found = compare(two_points(), "reg")
         first, second = found.movements
-        assert (first.exact, first.bound) == (Interval(0.5, 0.5), 0.25)
+        assert (first.combined, first.bound) == (Interval(0.5, 0.5), 0.25)
         assert about(first.transfer) == (0.5, 0.5)
-        assert (second.exact, second.bound, second.transfer) == (Interval(0.125, 0.25), 1.0, None)
+        assert (second.combined, second.bound, second.transfer) == (Interval(0.125, 0.25), 1.0, None)
         assert "less than" in second.note
         # geometric means: exact [sqrt(1/16), sqrt(1/8)] = [1/4, 2^-1.5], bound sqrt(1/4) = 1/2
         total = found.movement
-        assert total.exact is not None and total.transfer is not None and total.points == 2
-        assert (total.exact.lower, total.exact.upper, total.bound) == pytest.approx((0.25, 2**-1.5, 0.5))
+        assert total.combined is not None and total.transfer is not None and total.points == 2
+        assert (total.combined.lower, total.combined.upper, total.bound) == pytest.approx((0.25, 2**-1.5, 0.5))
         assert (total.transfer.lower, total.transfer.upper) == pytest.approx((1.5, 2))
 
     def test_rank_correlation_over_points_and_epochs(self) -> None:
@@ -244,12 +244,12 @@ class TestCompare:
             compare(two_points() + only_mine, "reg", epoch=9)
 
     def test_missing_points_are_left_out_and_named(self) -> None:
-        found = compare(without(two_points(), "twin", 1, "exact"), "reg")
+        found = compare(without(two_points(), "twin", 1, "combined"), "reg")
         assert found.left_out == (1,)
         assert [p.point for p in found.regularised.points] == [0]
         assert found.regularised.bound == 4 and found.movement.points == 1
         with pytest.raises(InvalidInput, match="no point"):
-            compare(without(without(two_points(), "twin", 1, "exact"), "reg", 0, "affine_relu"), "reg")
+            compare(without(without(two_points(), "twin", 1, "combined"), "reg", 0, "affine_relu"), "reg")
 
     def test_a_missing_relaxation_has_no_mean(self) -> None:
         found = compare(without(two_points(), "reg", 0, "lp"), "reg")
@@ -263,21 +263,21 @@ class TestCompare:
         assert "1 of 2 points" in found.movement.note
 
     def test_radii_average_the_same_points(self) -> None:
-        records = [r for r in two_points() if not (isinstance(r, AuditRecord) and r.estimator == "exact")]
+        records = [r for r in two_points() if not (isinstance(r, AuditRecord) and r.estimator == "combined")]
         for run, point, lower, upper, margin in (
             ("reg", 0, 2.0, 2.0, 0.1),
             ("reg", 1, 1.0, 2.0, 0.15),
             ("twin", 0, 4.0, 4.0, 0.1),
             ("twin", 1, 8.0, 8.0, -0.2),
         ):
-            records.append(audit(run, point, "exact", lower, upper, margin=margin))
+            records.append(audit(run, point, "combined", lower, upper, margin=margin))
         found = compare(records, "reg")
         assert found.radius_points == 1
         assert (found.regularised.radius, found.twin.radius) == pytest.approx((0.05, 0.025))
 
     def test_the_later_of_two_records_counts(self) -> None:
-        records = [*two_points(), audit("reg", 1, "exact", 2.0, 2.0)]
-        assert compare(records, "reg").regularised.exact == Interval(2, 2)
+        records = [*two_points(), audit("reg", 1, "combined", 2.0, 2.0)]
+        assert compare(records, "reg").regularised.combined == Interval(2, 2)
 
     def test_records_read_back_from_a_file_are_the_same_question(self) -> None:
         box = {**QUESTION, "region": {"kind": "Box", "norm": "inf", "lower": (0.0, 0.0), "upper": (1.0, 1.0)}}
@@ -292,7 +292,7 @@ class TestRefusals:
         "change", [{"scope": "pointed"}, {"p": "2"}, {"region": {"kind": "LinfBall", "norm": "inf", "radius": 0.2}}]
     )
     def test_other_questions_are_not_compared(self, change: dict[str, Any]) -> None:
-        records = [*two_points(), audit("twin", 2, "exact", 1.0, 1.0, question=QUESTION | change)]
+        records = [*two_points(), audit("twin", 2, "combined", 1.0, 1.0, question=QUESTION | change)]
         for work in (compare, find_pair):
             with pytest.raises(IncomparableResults, match=next(iter(change))):
                 work(records, "reg")
@@ -304,11 +304,11 @@ class TestRefusals:
             compare([pointed, *records], "reg")
 
     def test_other_functionals_are_not_compared(self) -> None:
-        records = without(two_points(), "twin", 0, "exact")
+        records = without(two_points(), "twin", 0, "combined")
         with pytest.raises(IncomparableResults, match="point 0"):
-            compare([*records, audit("twin", 0, "exact", 4.0, 4.0, functional="margin 0 - 7")], "reg")
+            compare([*records, audit("twin", 0, "combined", 4.0, 4.0, functional="margin 0 - 7")], "reg")
         swapped = [r for r in two_points() if not (isinstance(r, AuditRecord) and r.run == "twin" and r.point == 0)]
-        other = [audit("twin", 0, name, 0.0, 16.0, functional="margin 0 - 7") for name in ("affine_relu", "exact")]
+        other = [audit("twin", 0, name, 0.0, 16.0, functional="margin 0 - 7") for name in ("affine_relu", "combined")]
         with pytest.raises(IncomparableResults, match="margin 0 - 7"):
             compare([*swapped, *other], "reg")
 
@@ -335,6 +335,15 @@ class TestRefusals:
     def test_two_networks_under_one_name(self) -> None:
         with pytest.raises(InvalidInput, match="different weights"):
             compare([*two_points(), audit("reg", 0, "lp", 0.0, 3.0, fingerprint="other")], "reg")
+
+
+def test_the_earlier_name_of_the_combined_interval_says_the_name_of_now() -> None:
+    found = compare(two_points(), "reg")
+    for each in (found.movement, found.regularised, found.regularised.points[0]):
+        with pytest.raises(AttributeError, match=rf"{type(each).__name__}\.exact is named combined now"):
+            _ = each.exact
+        assert not hasattr(each, "exact") and each.combined is not None
+        assert "exact" not in vars(each) and "exact" not in {f.name for f in fields(each)}
 
 
 INTERVAL = {"estimator": "affine_relu", "preactivations": ["interval"], "spectral_norms": "exact"}
@@ -393,7 +402,7 @@ class TestTrajectory:
         assert (mine.name, twin.name) == ("reg", "twin")
         assert [p.epoch for p in mine.trajectory] == [p.epoch for p in twin.trajectory] == [3, 5]
         third, fifth = mine.trajectory
-        assert (third.bound, third.lp, third.exact, third.sampling) == (6, 4, Interval(1.5, 2), None)
+        assert (third.bound, third.lp, third.combined, third.sampling) == (6, 4, Interval(1.5, 2), None)
         assert (len(third.points), third.metric) == (2, 0.9)
         assert mine.metric == {3: 0.9, 4: 0.8, 5: 0.9}, "of epochs without an audit too"
         assert fifth.sampling == 1.0
@@ -413,8 +422,8 @@ def test_audits_at_other_reference_points_are_not_compared() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [("exact", 1.0, 1.0), ("sampling", 5.0, math.inf), ("exact", 3.0, 3.0), ("branch_and_bound", 0.0, 1.0)],
-    ids=["exact below a witness", "witness above exact", "exact twice", "search below a witness"],
+    [("combined", 1.0, 1.0), ("sampling", 5.0, math.inf), ("combined", 3.0, 3.0), ("branch_and_bound", 0.0, 1.0)],
+    ids=["combined below a witness", "witness above combined", "combined twice", "search below a witness"],
 )
 @pytest.mark.parametrize("last", [False, True], ids=["first", "last"])
 def test_records_that_contradict_each_other_raise(wrong: tuple[str, float, float], last: bool) -> None:
@@ -449,8 +458,8 @@ def test_calibrated_movements_are_the_raw_ones_times_the_quotient_of_the_factors
     records = [*two_points(), calibration("reg", 3.0), calibration("twin", 1.5)]
     found = compare(records, "reg")
     raw, calibrated = found.movement, found.calibrated
-    assert raw.exact is not None and calibrated.movement.exact is not None and raw.bound is not None
-    assert calibrated.movement.exact.lower == pytest.approx(2 * raw.exact.lower)
+    assert raw.combined is not None and calibrated.movement.combined is not None and raw.bound is not None
+    assert calibrated.movement.combined.lower == pytest.approx(2 * raw.combined.lower)
     assert calibrated.movement.bound == pytest.approx(2 * raw.bound) and calibrated.noise == 0.0
     other = calibration("twin", 1.5, influences=[0.1, 0.3, -0.05])
     assert compare([*two_points(), records[-2], other], "reg").calibrated.noise == pytest.approx(0.3)
@@ -466,7 +475,7 @@ def test_calibrations_that_are_of_something_else_are_not_compared() -> None:
         (CalibrationRecord("twin", 3, "twin 3", task="classes", why="of a reason"), "undefined: of a reason"),
     ):
         found = compare([*two_points(), mine, twin], "reg").calibrated
-        assert found.movement.exact is None and why in found.movement.note
+        assert found.movement.combined is None and why in found.movement.note
 
 
 def test_two_calibrations_of_the_same_weights_that_contradict_each_other_are_refused() -> None:

@@ -90,8 +90,8 @@ def test_movement_and_transfer_hold_every_choice_of_constants(points: int) -> No
             pairs.append((figures(less, mine), figures(bound, other)))
             quotient, moved = quotient * a / b, moved * Fraction(less) / Fraction(bound)
         found = movement(pairs)
-        assert found.exact is not None
-        assert Fraction(found.exact.lower) ** points <= quotient <= Fraction(found.exact.upper) ** points
+        assert found.combined is not None
+        assert Fraction(found.combined.lower) ** points <= quotient <= Fraction(found.combined.upper) ** points
         if found.transfer is not None:
             seen += 1
             assert holds(found.transfer, logarithm(quotient) / logarithm(moved))

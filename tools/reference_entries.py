@@ -5,7 +5,7 @@ here come from modules that have no page of their own, so that
 
 * what a class inherits from a base without a page belongs to the entry of the class, and its base is not named;
 * what it inherits from a base with a page is a link to that page;
-* an override of a method of torch, Lightning or Python that says nothing of its own is left out: their words are theirs;
+* an override of a method of torch, Lightning or Python that says nothing of its own is left out, and so are earlier names;
 * a constant has the words that stand below it where it is defined;
 * an entry that names a constant without a page ends with what it is;
 * a public name of another page is a link to its entry there;
@@ -30,14 +30,15 @@ import pdoc.render_helpers
 from pdoc.doc import Class, Doc, Function, Module, Variable
 from pdoc.doc_types import empty
 
+from lipreg.errors import RenamedAttribute
+
 Place = tuple[str, str]
 """A page, and a name on it."""
 
 
 def is_ours(thing: Any) -> bool:
     """Whether a class, or a module by its name, is lipreg's."""
-    name = thing if isinstance(thing, str) else thing.__module__
-    return name.partition(".")[0] == "lipreg"
+    return (thing if isinstance(thing, str) else thing.__module__).partition(".")[0] == "lipreg"
 
 
 def complete(modules: Mapping[str, Module]) -> None:
@@ -178,7 +179,7 @@ def complete_class(entry: Class, homes: Mapping[type, Place]) -> None:
         definer = next((kind for kind in entry.obj.__mro__ if defines(kind, name)), entry.obj)
         if isinstance(member, Class):
             complete_class(member, homes)
-        if definer is not entry.obj and not is_ours(definer):
+        if isinstance(vars(definer).get(name), RenamedAttribute) or (definer is not entry.obj and not is_ours(definer)):
             continue
         member = completed(entry.obj, name, member)
         if name == "__init__" or definer is entry.obj or definer not in homes:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from experiments.estimators.questions import Question
-from lipreg.auditing import EXACT, AuditPlan, Executor, PointAudit
+from lipreg.auditing import COMBINED, AuditPlan, Executor, PointAudit
 from lipreg.auditing.points import begin
 from lipreg.auditing.resume import with_earlier
 from lipreg.auditing.tasks import Assignment, Contradiction, Event, Task, TaskAnswer, TaskLost
@@ -89,7 +89,7 @@ def measure(
     file.append(RunRecord(subject.name, question=problem.describe(), sentence=problem.sentence(), settings=facts))
     for point in points:
         for record in point.records(subject.name, 0):
-            if record.estimator in point.resumed and record.estimator != EXACT:
+            if record.estimator in point.resumed and record.estimator != COMBINED:
                 on_cell(replace(record, estimator=record.recipe["estimator"]))
 
     def enter(index: int, name: str, interval: CertifiedInterval, seconds: float) -> None:
@@ -155,6 +155,6 @@ def together(point: PointAudit, name: str, interval: CertifiedInterval, network:
     try:
         return point.joined(name, interval, 0.0)
     except CrossingBounds as error:
-        others = ", ".join(sorted(n for n in point.intervals if n not in (name, EXACT)))
+        others = ", ".join(sorted(n for n in point.intervals if n not in (name, COMBINED)))
         where = f"estimator {name!r} against {others} at point {point.point} of {network}, {error.where}"
         raise CrossingBounds(error.got, where=where, accepted=error.accepted, todo=error.todo) from None

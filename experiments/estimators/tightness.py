@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lipreg.errors import CrossingBounds
-from lipreg.records import AuditRecord, Record, RunRecord
+from lipreg.records import COMBINED, AuditRecord, Record, RunRecord
 from lipreg.results import EXACT_TOLERANCE, EXACT_ZERO
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 QUESTION = ["network", "scope", "p", "radius"]
 """The columns that say which question a row is about; the region and the functional are the same in one study."""
-_JOINT = "exact"  # under this name audits record what all estimators together prove
 
 
 def cell_frame(records: Iterable[Record]) -> pd.DataFrame:
@@ -45,7 +44,7 @@ def cell_frame(records: Iterable[Record]) -> pd.DataFrame:
     for key, record in current.items():
         low, high = best.get(key[:3], (record, record))
         best[key[:3]] = (max(low, record, key=lambda r: r.lower), min(high, record, key=lambda r: r.upper))
-    rows = [_cell(record, *best[key[:3]]) for key, record in current.items() if record.estimator != _JOINT]
+    rows = [_cell(record, *best[key[:3]]) for key, record in current.items() if record.estimator != COMBINED]
     return pd.DataFrame(rows, columns=None if rows else _COLUMNS)
 
 

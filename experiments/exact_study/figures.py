@@ -22,7 +22,9 @@ from experiments.exact_study.terms import OWN_BOUNDS
 from lipreg.reporting.svg import GRID, INK
 from lipreg.words import written
 
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7f7f7f", INK)
+_OKABE_ITO = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
+_TOL_MUTED = ("#332288", "#882255", "#999933", "#44aa99", "#aa4499", "#661100")
+_COLOURS: dict[str, str] = dict(zip(PENALTIES, (*_OKABE_ITO, *_TOL_MUTED, "#7f7f7f", INK), strict=True))
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h")
 _SHOWN = 0.05
 """Strengths that lose more accuracy are left out."""
@@ -123,12 +125,11 @@ def _style(name: str) -> dict[str, Any]:
     """Penalties that are bounds have solid lines and filled marks, all others dashed lines and empty ones."""
     bound = name in OWN_BOUNDS
     place = [other for other in PENALTIES if (other in OWN_BOUNDS) == bound].index(name)
-    colour = _COLOURS[(place if bound else place + len(_COLOURS) // 2) % len(_COLOURS)]  # the first of both differ
     return {
-        "color": colour,
+        "color": _COLOURS[name],
         "marker": _MARKERS[place % len(_MARKERS)],
         "markersize": 5,
         "linewidth": 1.4,
         "linestyle": "-" if bound else "--",
-        "markerfacecolor": colour if bound else "white",
+        "markerfacecolor": _COLOURS[name] if bound else "white",
     }

@@ -104,8 +104,8 @@ def _figures(found: Comparison) -> Row:
     moved = found.calibrated.movement
     against = {
         "margin_ratio": _middle(found.margin_ratio),
-        "calibrated_movement": _middle(moved.exact),
-        "movement": _middle(found.movement.exact),
+        "calibrated_movement": _middle(moved.combined),
+        "movement": _middle(found.movement.combined),
         "transfer": _middle(moved.transfer),
         "noise": round(found.calibrated.noise, 4),
         "worse": list(found.calibrated.worse),
@@ -118,7 +118,7 @@ def _own(found: Comparison, side: str) -> dict[str, Any]:
     calibration = figures.calibration
     return {
         "margin_over_constant": _middle(figures.margin_over_constant),
-        "exact": _middle(figures.exact),
+        "combined": _middle(figures.combined),
         "share_exact": figures.share_exact,
         "factor": calibration and calibration.factor,
         "certified": figures.certified and figures.certified.lower,

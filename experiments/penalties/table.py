@@ -11,6 +11,7 @@ from experiments.penalties.course import EQUAL_ACCURACY
 from experiments.penalties.jobs import TWIN
 from experiments.result_file import Row
 from lipreg.quantities import get_quantity
+from lipreg.records import COMBINED
 from lipreg.results import Certificate
 from lipreg.words import written
 
@@ -22,7 +23,7 @@ HEADING = (
     "is",
     "margin over constant / twin's",
     "calibrated constant / twin's",
-    "certified, by exact",
+    "certified, by the combined interval",
     "certified, by closed form",
     "under attack",
     "step, digits / MNIST",
@@ -42,7 +43,7 @@ def chosen(rows: Sequence[Row]) -> dict[str, list[Row]]:
     found = {TWIN: whole[TWIN, 0.0]}
     for name in dict.fromkeys(name for name, _ in whole if name != TWIN):
         able = [w for n, w in whole if n == name and fmean(r["accuracy"] for r in whole[n, w]) >= least]
-        able = [w for w in able if all("exact" in row for row in whole[name, w])]
+        able = [w for w in able if all(COMBINED in row for row in whole[name, w])]
         if able:
             found[name] = whole[name, max(able)]
     return found

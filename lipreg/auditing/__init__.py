@@ -3,13 +3,13 @@
 from lipreg.auditing.attack import Attack
 from lipreg.auditing.executors import EXECUTORS, Executing, Executor, Inline, get_executor, register_executor
 from lipreg.auditing.plan import AuditPlan
-from lipreg.auditing.points import EXACT, PointAudit
+from lipreg.auditing.points import COMBINED, PointAudit
 from lipreg.auditing.processes import Processes
 from lipreg.auditing.ray import Ray
 from lipreg.auditing.run import AuditProgress, audit
 
 __all__ = [
-    "EXACT",
+    "COMBINED",
     "EXECUTORS",
     "Attack",
     "AuditPlan",

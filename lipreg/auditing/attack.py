@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize, one_hot
 
+from lipreg.arguments import spelled_arguments
 from lipreg.bounds import Analysis
 from lipreg.budget import Budget
 from lipreg.graph import Graph
@@ -26,6 +27,7 @@ PACE = 2.5
 """The length of all steps together, in ways from the center to the border, as in Madry et al. 2018."""
 
 
+@spelled_arguments
 @dataclass(frozen=True)
 class Attack:
     """Projected gradient steps on the margin, from the reference point and from random points of the region.

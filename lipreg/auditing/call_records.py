@@ -13,7 +13,7 @@ from lipreg.auditing.points import PointAudit
 from lipreg.auditing.run import AuditProgress
 from lipreg.graph import CapturedNetwork, Graph
 from lipreg.problem import LocalLipschitz
-from lipreg.records import EXACT, AuditRecord, PointRecord, Record, RecordFile, RunRecord, read_records
+from lipreg.records import COMBINED, AuditRecord, PointRecord, Record, RecordFile, RunRecord, read_records
 
 OnProgress = Callable[[AuditProgress], None] | None
 
@@ -103,7 +103,7 @@ class CallRecords:
     def _take(self, run: RunRecord, point: PointAudit, at: list[PointRecord]) -> None:
         records = point.records(run.run, 0, None, run.id)
         if self._together is not None:
-            (whole,) = (r for r in records if r.estimator == EXACT)
+            (whole,) = (r for r in records if r.estimator == COMBINED)
             self._together[point.point] = run, whole
             records.remove(whole)
         self.append(run, *at, *records)

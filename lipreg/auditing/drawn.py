@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from lipreg.auditing.points import PointAudit, versions
 from lipreg.population import Sample
-from lipreg.records import EXACT, PopulationRecord
+from lipreg.records import COMBINED, PopulationRecord
 from lipreg.transfer import margin_factor
 
 
@@ -64,7 +64,7 @@ def population_record(
         floor=floor,
         ceiling=_plain(ceiling),
         figure=drawing.figure,
-        question=points[0].exact.problem.describe(),
+        question=points[0].combined.problem.describe(),
         fingerprint=points[0].fingerprint,
         run_id=run_id,
         versions=versions(),
@@ -84,7 +84,7 @@ def margins_of(points: Sequence[PointAudit]) -> tuple[list[float], float]:
         No margins, and 1, unless every point has a class and the constant bounds the margins of whatever class over all
         rivals.
     """
-    first = replace(points[0], intervals={EXACT: points[0].exact}).records("", 0)[0]
+    first = replace(points[0], intervals={COMBINED: points[0].combined}).records("", 0)[0]
     factor = margin_factor(first)
     margins = [point.margin for point in points if point.margin is not None and math.isfinite(point.margin)]
     fixed = first.question.get("output", {}).get("target") is not None  # then it depends on the label

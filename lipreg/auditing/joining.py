@@ -7,15 +7,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from lipreg.estimators.usual import LIMITED
+from lipreg.records.endings import EARLIER, LEFT_OUT, NOT_BEGUN
 from lipreg.results import Certificate, CertifiedInterval, Status
-from lipreg.search.outcome import NOT_BEGUN
 from lipreg.words import sentences
-
-NO_TIME, NOT_REACHED = "not run: no time was left", "not reached before the budget was gone"
-LEFT_OUT = NO_TIME, NOT_REACHED
-"""The details of records of methods that the budget had no time for."""
-EARLIER = "In an earlier run"
-"""How the detail begins of what a run before this one left unfinished, and this one has not gone on with."""
 
 
 def begins_earlier(interval: CertifiedInterval) -> bool:

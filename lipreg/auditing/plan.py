@@ -10,11 +10,12 @@ from typing import Any
 from lipreg.auditing.attack import Attack
 from lipreg.budget import Budget
 from lipreg.errors import InvalidInput
-from lipreg.estimators import Bound, Estimator, Settings, get_estimator, usual_estimators
+from lipreg.estimators import ESTIMATORS, Bound, Estimator, Settings, get_estimator, usual_estimators
 from lipreg.estimators.settings import DEFAULTS
 from lipreg.estimators.usual import ENGINES_SHARE
 from lipreg.graph import Graph
 from lipreg.problem import LocalLipschitz
+from lipreg.records import COMBINED, FORMER
 from lipreg.results import Certificate
 
 
@@ -71,11 +72,16 @@ class AuditPlan:
         if self.estimators is None and isinstance(self.problem, LocalLipschitz):
             object.__setattr__(self, "usual", usual_estimators(self.problem))
             object.__setattr__(self, "estimators", self.usual)
-        if isinstance(self.estimators, str | Bound) or not self.estimators:
+        one = isinstance(self.estimators, str | Bound)
+        _check_former([self.estimators] if one else self.estimators or ())
+        if one or not self.estimators:
             accepted = "a list of estimator names or of Bounds"
             raise InvalidInput(f"estimators={self.estimators!r}", where="audit", accepted=accepted)
         recipes = dict.fromkeys(Bound.of(estimator, "estimators").certified for estimator in self.estimators)
         object.__setattr__(self, "estimators", tuple(recipes))
+        if COMBINED in self.recipes:
+            got = f"an estimator named {COMBINED!r}, as is what all of them together prove"
+            raise InvalidInput(got, where="audit", accepted="estimators of other names", todo="Register it by another")
         budget = Budget.of(self.budget, "audit")
         if budget.seconds == math.inf:  # it is shared out
             raise InvalidInput(f"budget={budget.seconds!r}", where="audit", accepted="a finite number of seconds")
@@ -137,3 +143,15 @@ class AuditPlan:
     def solver_of(self, estimator: str) -> str | None:
         """The engine that an estimator's programs go to; None where it has none."""
         return getattr(self.settings, self.method(estimator).solver_option)
+
+
+def _check_former(estimators: Sequence[object]) -> None:
+    """Refuses the name of what all estimators together prove, as it is and as it was, unless an estimator has it."""
+    for name in estimators:
+        if name in (COMBINED, FORMER) and not ESTIMATORS.has(name):
+            raise InvalidInput(
+                f"got {name!r}, which is no estimator: {COMBINED!r}, what all of them together prove, is in every audit",
+                where="estimators",
+                accepted=", ".join(sorted(ESTIMATORS.offered())),
+                todo=f"Leave {name!r} out; the search for the exact constant is 'branch_and_bound'",
+            )

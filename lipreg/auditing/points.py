@@ -14,18 +14,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lipreg.auditing.joining import EARLIER, LEFT_OUT, begins_earlier, joined_interval, together
+from lipreg.auditing.joining import begins_earlier, joined_interval, together
 from lipreg.auditing.plan import AuditPlan
 from lipreg.bounds import Analysis
 from lipreg.budget import Budget
 from lipreg.certificates import PlainCertificate
 from lipreg.certificates.points import NOT_EXACT
+from lipreg.errors import RenamedAttribute
 from lipreg.graph import Graph
 from lipreg.graph.accurate import margins
 from lipreg.labels import UNLABELLED, classes_if_any
-from lipreg.records import EXACT, AuditRecord
+from lipreg.records import COMBINED, AuditRecord
+from lipreg.records.endings import EARLIER, LEFT_OUT, NOT_BEGUN
 from lipreg.results import EXACT_TOLERANCE, Certificate, CertifiedInterval, Status
-from lipreg.search.outcome import NOT_BEGUN
 from lipreg.words import counted
 
 
@@ -37,7 +38,7 @@ class PointAudit:
         point: its index in the batch.
         label: its class, -1 without one (``lipreg.labels``).
         correct, margin: of the network's classification; None without a class.
-        intervals: by the label of the estimator's recipe, and under ``EXACT`` their intersection.
+        intervals: by the label of the estimator's recipe, and under ``COMBINED`` their intersection.
         seconds: by the same labels, over all rounds; batched methods count their share.
         fingerprint: of the audited graph.
         plan: the plan of the audit.
@@ -68,11 +69,12 @@ class PointAudit:
     certificate: PlainCertificate | str | None = None
     predicted: int | None = None
     witnessed: Mapping[str, int] = field(default_factory=dict)
+    exact = RenamedAttribute("combined")
 
     @property
-    def exact(self) -> CertifiedInterval:
+    def combined(self) -> CertifiedInterval:
         """The interval that all estimators together prove."""
-        return self.intervals[EXACT]
+        return self.intervals[COMBINED]
 
     def joined(self, name: str, interval: CertifiedInterval, seconds: float) -> PointAudit:
         """The point with an estimator's interval, joined to what the same estimator proved before (``joined_interval``).
@@ -87,12 +89,21 @@ class PointAudit:
         """
         certificate = self.plan.method(name).certificate
         intervals = {**self.intervals, name: joined_interval(self.intervals.get(name), interval, certificate)}
-        spent = {**self.seconds, name: self.seconds.get(name, 0.0) + seconds, EXACT: self.seconds[EXACT] + seconds}
-        return replace(self, intervals=self._with_exact(intervals), seconds=spent)
+        spent = {
+            **self.seconds,
+            name: self.seconds.get(name, 0.0) + seconds,
+            COMBINED: self.seconds[COMBINED] + seconds,
+        }
+        return replace(self, intervals=self._with_combined(intervals), seconds=spent)
 
-    def _with_exact(self, intervals: Mapping[str, CertifiedInterval]) -> dict[str, CertifiedInterval]:
-        parts = {name: part for name, part in intervals.items() if name != EXACT}
-        return {**intervals, EXACT: together(parts, self.exact, self.engines)}
+    def with_ends(self, interval: CertifiedInterval) -> PointAudit:
+        """The point with what another interval of it proves, whichever estimators proved it, for all of them together."""
+        proved = self.combined.intersect(interval)
+        return replace(self, intervals={**self.intervals, COMBINED: proved}, resumed=self.resumed | {COMBINED})
+
+    def _with_combined(self, intervals: Mapping[str, CertifiedInterval]) -> dict[str, CertifiedInterval]:
+        parts = {name: part for name, part in intervals.items() if name != COMBINED}
+        return {**intervals, COMBINED: together(parts, self.combined, self.engines)}
 
     @property
     def engines(self) -> set[str]:
@@ -111,12 +122,12 @@ class PointAudit:
         if begins_earlier(before) and status is not Status.FAILED:
             return replace(self, seconds=seconds)
         intervals = {**self.intervals, name: replace(before, status=status, detail=detail)}
-        return replace(self, intervals=self._with_exact(intervals), seconds=seconds)
+        return replace(self, intervals=self._with_combined(intervals), seconds=seconds)
 
     @property
     def left_out(self) -> list[str]:
         """The methods that the budget had no time for."""
-        return [name for name, part in self.intervals.items() if name != EXACT and part.detail in LEFT_OUT]
+        return [name for name, part in self.intervals.items() if name != COMBINED and part.detail in LEFT_OUT]
 
     def has_answer(self, name: str) -> bool:
         """Whether a method has answered in this audit, or an earlier one has finished its work."""
@@ -129,8 +140,8 @@ class PointAudit:
         return part.certificate is Certificate.EXACT or not unbegun
 
     def _nothing(self) -> CertifiedInterval:
-        exact = self.exact
-        return CertifiedInterval(exact.problem, exact.functional, subject=exact.subject)
+        combined = self.combined
+        return CertifiedInterval(combined.problem, combined.functional, subject=combined.subject)
 
     def unfinished(self, name: str) -> bool:
         """Whether a search that has answered here may still prove more under the plan."""
@@ -184,18 +195,18 @@ class PointAudit:
                 witness=None if interval.witness is None else list(interval.witness.point),
                 versions=versions(),
                 subject=interval.subject,
-                engine="" if name == EXACT else self.plan.method(name).engine(self.plan.solver_of(name)),
-                tolerances={"exact": EXACT_TOLERANCE} if name == EXACT else self.plan.method(name).tolerances(),
+                engine="" if name == COMBINED else self.plan.method(name).engine(self.plan.solver_of(name)),
+                tolerances={"exact": EXACT_TOLERANCE} if name == COMBINED else self.plan.method(name).tolerances(),
                 asked=self._settings(name),
                 families=list(interval.families),
                 resumed=name in self.resumed,
-                recipe={} if name == EXACT else self.plan.recipes[name].describe(),
+                recipe={} if name == COMBINED else self.plan.recipes[name].describe(),
                 run_id=run_id,
                 step=step,
                 reference=self.reference,
                 outside=self.outside,
                 certificate_file=self.certificate.name
-                if name == EXACT and isinstance(self.certificate, PlainCertificate)
+                if name == COMBINED and isinstance(self.certificate, PlainCertificate)
                 else "",
                 predicted=self.predicted,
                 witness_class=self.witnessed.get(name),
@@ -205,7 +216,7 @@ class PointAudit:
 
     def _settings(self, name: str) -> dict[str, Any]:
         settings: dict[str, Any] = {**self.plan.limits(), "estimators": list(self.plan.recipes)}
-        return settings | (settings if name == EXACT else self.plan.settings_of(name))
+        return settings | (settings if name == COMBINED else self.plan.settings_of(name))
 
 
 def save_certificates(points: Iterable[PointAudit], folder: Path) -> None:
@@ -252,7 +263,7 @@ def begin(analysis: Analysis, y: Tensor | None, plan: AuditPlan, budget: Budget)
         label, margin = labels[i], nearest.get(i)
         correct = None if margin is None else margin > 0
         shown_label = UNLABELLED if label is None else label
-        blank = PointAudit(i, shown_label, correct, margin, {EXACT: nothing}, {EXACT: 0.0}, fingerprint, plan)
+        blank = PointAudit(i, shown_label, correct, margin, {COMBINED: nothing}, {COMBINED: 0.0}, fingerprint, plan)
         points.append(
             replace(blank, reference=analysis.reference(i), outside=placed.outside[i], predicted=predicted.get(i))
         )

@@ -39,7 +39,7 @@ class _Point:
     attempts: int = 0
     seconds: float = 0.0  # of the last attempt
     seconds_before: float = 0.0  # of the one before it
-    needs: float = 0.0  # without which no search begins, where that was judged
+    required_seconds: float = 0.0  # without which no search begins, where that was judged
     settled: bool = False  # but for relaxations
 
 
@@ -80,7 +80,7 @@ class Rounds:
         return None
 
     def _lacks_too_much(self, point: _Point) -> bool:
-        return point.needs > max(point.seconds, self.seconds_left)
+        return point.required_seconds > max(point.seconds, self.seconds_left)
 
     def _turn(self, point: _Point) -> tuple[bool, bool, bool, int, float, int]:
         """The sort key of a point: the later, the less an attempt can add, by relaxations alone or by a search that lacks
@@ -91,14 +91,18 @@ class Rounds:
     def _enough(self, point: _Point) -> float:
         """The least seconds for which an attempt is repeated."""
         grown = LEAST_GROWTH * point.seconds
-        return min(grown, point.needs) if point.needs > point.seconds else grown
+        return min(grown, point.required_seconds) if point.required_seconds > point.seconds else grown
 
     def _seconds(self, point: _Point) -> float:
         remaining = self.seconds_left
         promised = sum(max(0.0, end - self.budget.clock()) for _, end in self._running.values())
         free = max(0.0, self._slots * remaining - promised)
         if point.attempts > 0:
-            needs = point.needs if point.seconds < point.needs <= remaining else GROWTH * point.seconds
+            needs = (
+                point.required_seconds
+                if point.seconds < point.required_seconds <= remaining
+                else GROWTH * point.seconds
+            )
             return min(remaining, max(free / len(self._waiting), needs))
         if self._short_round:  # points that are running may come back, so the share is taken over them as well
             return min(remaining, FIRST_SHARE * self._slots * remaining / (len(self._waiting) + len(self._running)))
@@ -113,7 +117,7 @@ class Rounds:
     def lacks(self, point: int, seconds: float) -> None:
         """Notes that the attempt that runs at a point was so many seconds too short for its search to begin."""
         running, _ = self._running[point]
-        running.needs = running.seconds + FORMS * seconds
+        running.required_seconds = running.seconds + FORMS * seconds
 
     def back(self, point: int, gap: float | None, settled: bool = False) -> None:
         """Takes a point back whose attempt is over.

@@ -151,7 +151,7 @@ def _certified(
     """The points with their certificates, or with the reason why they have none; handed on as they come."""
     budget, certified = budget.started(), list[PointAudit]()
     for point in points:
-        certificates = certificates_of(analysis, {point.point: point.exact}, budget)
+        certificates = certificates_of(analysis, {point.point: point.combined}, budget)
         certificate = certificates.written.get(point.point) or certificates.lacking[point.point]
         certified.append(replace(point, certificate=certificate))
         if on_point is not None:

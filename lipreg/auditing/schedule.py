@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 
 from lipreg.auditing.blocks import SHARE, Blocks
 from lipreg.auditing.executors import CannotStart, Executor, Inline
-from lipreg.auditing.joining import NO_TIME, NOT_REACHED
 from lipreg.auditing.plan import proves_one_end
 from lipreg.auditing.points import PointAudit
 from lipreg.auditing.rounds import Rounds
@@ -18,6 +17,7 @@ from lipreg.auditing.tasks import Assignment, Contradiction, Event, Task, TaskAn
 from lipreg.budget import Budget
 from lipreg.errors import CrossingBounds
 from lipreg.estimators.base import repeated
+from lipreg.records.endings import NO_TIME, NOT_REACHED
 from lipreg.results import Certificate, Status
 
 OVERTIME = 5.0
@@ -106,13 +106,13 @@ class AuditScheduler:
         stopped = (Status.INTERRUPTED, "stopped before it was run")
         why = stopped if self._stop.is_set() else (Status.TIME_LIMIT, NO_TIME)
         for i, p in enumerate(self._points):
-            exact = p.exact.certificate is Certificate.EXACT  # nothing more is asked there
+            exact = p.combined.certificate is Certificate.EXACT  # nothing more is asked there
             for name in [n for n in names if n not in p.intervals or not (exact or p.has_answer(n))]:
                 self._points[i] = self._standing.without_answer(self._points[i], name, *why)
 
     def _answered(self, point: PointAudit, name: str) -> bool:
         """Whether a method has nothing to add at a point to what earlier records say."""
-        exact = point.exact.certificate is Certificate.EXACT
+        exact = point.combined.certificate is Certificate.EXACT
         return name in point.intervals and (exact or not point.unfinished(name))
 
     def _run_searches(self) -> None:
@@ -122,7 +122,7 @@ class AuditScheduler:
             if representative != p.point:  # its question is searched once
                 self._others.setdefault(representative, []).append(p.point)
         for p in (self._points[i] for i in first.values()):
-            exact = p.exact.certificate is Certificate.EXACT
+            exact = p.combined.certificate is Certificate.EXACT
             remaining = [n for n in self._searches if n not in p.intervals or (p.unfinished(n) and not exact)]
             if remaining:
                 self._unfinished[p.point] = remaining
@@ -158,7 +158,7 @@ class AuditScheduler:
             return None
         (point, seconds), names = turn, tuple(self._unfinished[turn[0]])
         self._unanswered[point] = set(names)
-        return Task(point, point + 1, names, 0.0 if stopped else seconds, self._points[point].exact, stopped)
+        return Task(point, point + 1, names, 0.0 if stopped else seconds, self._points[point].combined, stopped)
 
     def _over(self) -> bool:
         """Whether even the time after the end is gone (``OVERTIME``, ``OVERRUN``); passes a stop on to the executor."""
@@ -218,7 +218,8 @@ class AuditScheduler:
                     return
                 for i in range(task.first, task.end):
                     for name in names:
-                        self._points[i] = self._points[i].without_answer(name, status, self._why_lost(event, name))
+                        reason = self._why_lost(event, name)
+                        self._points[i] = self._standing.without_answer(self._points[i], name, status, reason)
             case TaskDone():
                 pass
 
@@ -245,7 +246,7 @@ class AuditScheduler:
                     failed = status is Status.FAILED and not self._stop.is_set()
                     for name in names[:1] if failed else names:
                         reason = self._why_lost(event, name)
-                        self._points[point] = self._points[point].without_answer(name, status, reason)
+                        self._points[point] = self._standing.without_answer(self._points[point], name, status, reason)
                         self._unfinished[point].remove(name)
                     if failed and names[1:]:
                         self._rounds.again(point)
@@ -273,7 +274,7 @@ class AuditScheduler:
         if self._unfinished[point] and not done:
             engines = [name for name in self._searches if not proves_one_end(self._assignment.estimators[name])]
             settled = bool(engines) and not set(engines) & set(self._unfinished[point])
-            self._rounds.back(point, self._points[point].exact.gap, settled)
+            self._rounds.back(point, self._points[point].combined.gap, settled)
             return
         self._rounds.back(point, None)
         del self._unfinished[point]

@@ -14,7 +14,7 @@ from lipreg.results import Certificate, CertifiedInterval, Status
 
 
 class ProductFallback:
-    """What a point has where a method that proves an upper end had no time and nothing else has proved one.
+    """What a point has where a method that proves an upper end had no time, or was stopped, and nothing else has proved one.
 
     The product is found of all points together, in one pass that looks at no region, once the first of them asks for it.
 
@@ -35,11 +35,11 @@ class ProductFallback:
         Args:
             point: as it is by now.
             name: label of the method's recipe.
-            status: how its work ended; where it was not time that ended it, there is no product.
+            status: how its work ended; where neither time nor a stop ended it, there is no product.
             detail: why.
         """
         proves = self._assignment.estimators[name].certificate not in (Certificate.LOWER, Certificate.ESTIMATE)
-        if proves and status is Status.TIME_LIMIT and math.isinf(point.exact.upper):
+        if proves and status in (Status.TIME_LIMIT, Status.INTERRUPTED) and math.isinf(point.combined.upper):
             product = replace(self._intervals[point.point], status=status, detail=detail)
             return point.joined(name, product, 0.0)
         return point.without_answer(name, status, detail)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, TypeVarTuple
+from weakref import ref
 
 import torch
 from torch import Tensor
@@ -198,16 +199,18 @@ class Analysis:
     def for_question(self, placed: PlacedProblem) -> Analysis:
         """The analysis of another question about the same regions, which shares the bounds."""
 
+        # what is made of this analysis may be kept by it, and then must not refer to it, or neither would be freed
+        own, find, same = ref(self), self._find_masks, placed.problem.scope == self.placed.problem.scope
+
         def masks() -> Masks | None:
-            return self.masks if placed.problem.scope == self.placed.problem.scope else None
+            owner = own()
+            return None if not same else find() if owner is None else owner.masks
 
         arguments = (self.norms, self.outward, self._parts, self._points, masks, self.memory, self.methods)
         analysis = Analysis(self.graph, placed, *arguments).within(self.budget)
-        same = placed.problem.scope == self.placed.problem.scope
-        if same and self.outward:  # without gradients, which may be off here
-            analysis._derived |= {
-                (make,): self._derived[make,] for make in (_slopes, _shares) if (make,) in self._derived
-            }
+        if self.outward:  # without gradients, which may be off here
+            shared = (_preactivations, *((_slopes, _shares) if same else ()))
+            analysis._derived |= {(make,): self._derived[make,] for make in shared if (make,) in self._derived}
         return analysis
 
     def subject(self, index: int) -> str:

@@ -32,7 +32,7 @@ C = TypeVar("C")
 
 
 @dataclass(frozen=True)
-class Interval(Generic[C]):
+class GradientBall(Generic[C]):
     """Gradients within a radius of a center.
 
     Attributes:
@@ -44,7 +44,7 @@ class Interval(Generic[C]):
     radius: Tensor
 
 
-class Intervals(Backward[Interval[C]], Generic[C]):
+class Intervals(Backward[GradientBall[C]], Generic[C]):
     """A backward pass of gradients, times intervals of slopes at every Relu and Curved and of shares at every MaxPool.
 
     Attributes:
@@ -60,15 +60,15 @@ class Intervals(Backward[Interval[C]], Generic[C]):
         self.bounds: dict[int, Ends] = {}
 
     @abstractmethod
-    def start(self) -> Iterable[tuple[int, Interval[C]]]:
+    def start(self) -> Iterable[tuple[int, GradientBall[C]]]:
         """The gradients at the sources of the output, with the index of each."""
 
     @abstractmethod
-    def ends(self, index: int, value: Interval[C]) -> Ends:
+    def ends(self, index: int, value: GradientBall[C]) -> Ends:
         """Lower and upper ends at a node, rounded outward."""
 
     @abstractmethod
-    def scaled(self, value: Interval[C], low: Tensor, high: Tensor, least: Tensor, most: Tensor) -> Interval[C]:
+    def scaled(self, value: GradientBall[C], low: Tensor, high: Tensor, least: Tensor, most: Tensor) -> GradientBall[C]:
         """The products [low, high] [least, most], entry by entry.
 
         Args:
@@ -78,7 +78,7 @@ class Intervals(Backward[Interval[C]], Generic[C]):
         """
 
     @abstractmethod
-    def moved(self, value: Interval[C], move: Callable[[Tensor], Tensor], copies: int = 1) -> Interval[C]:
+    def moved(self, value: GradientBall[C], move: Callable[[Tensor], Tensor], copies: int = 1) -> GradientBall[C]:
         """Gradients with their entries in other places, or sums of at most ``copies`` of them.
 
         Args:
@@ -89,8 +89,8 @@ class Intervals(Backward[Interval[C]], Generic[C]):
 
     @abstractmethod
     def mixed(
-        self, one: Interval[C], other: Interval[C], ends: Sequence[Tensor], least: Tensor, most: Tensor
-    ) -> Interval[C]:
+        self, one: GradientBall[C], other: GradientBall[C], ends: Sequence[Tensor], least: Tensor, most: Tensor
+    ) -> GradientBall[C]:
         """The gradients s one - (1 - s) other, entry by entry.
 
         Args:
@@ -99,23 +99,23 @@ class Intervals(Backward[Interval[C]], Generic[C]):
             least, most: the ends of s, each 0 or 1.
         """
 
-    def tightened(self, index: int, value: Interval[C]) -> Ends:
+    def tightened(self, index: int, value: GradientBall[C]) -> Ends:
         """Enters the bounds at a node, tightened where ``tighten`` can, and returns them."""
         low, high = self.ends(index, value)
         self.bounds[index] = (low, high) if self.tighten is None else self.tighten(index, low, high)
         return self.bounds[index]
 
-    def relu(self, index: int, node: Relu, value: Interval[C]) -> Interval[C]:
+    def relu(self, index: int, node: Relu, value: GradientBall[C]) -> GradientBall[C]:
         slopes = self.analysis.slopes[index]
         low, high = self.tightened(index, value)
         return self.scaled(value, low, high, slopes.lower.unsqueeze(1), slopes.upper.unsqueeze(1))
 
-    def curved(self, index: int, node: Curved, value: Interval[C]) -> Interval[C]:
+    def curved(self, index: int, node: Curved, value: GradientBall[C]) -> GradientBall[C]:
         slopes = self.analysis.slopes[index]
         low, high = self.tightened(index, value)
         return self.scaled(value, low, high, slopes.lower.unsqueeze(1), slopes.upper.unsqueeze(1))
 
-    def max_pool(self, index: int, node: MaxPool, value: Interval[C]) -> Interval[C]:
+    def max_pool(self, index: int, node: MaxPool, value: GradientBall[C]) -> GradientBall[C]:
         def members(part: Tensor) -> Tensor:
             return part.flatten(-len(node.shape)).unsqueeze(-1)
 
@@ -130,7 +130,7 @@ class Intervals(Backward[Interval[C]], Generic[C]):
         passed = self.moved(passed, node.scatter, node.windows.numel())
         return passed if order is None else self.join(passed, self._in_order(order, value, low, high))
 
-    def _in_order(self, order: Sorting, value: Interval[C], low: Tensor, high: Tensor) -> Interval[C]:
+    def _in_order(self, order: Sorting, value: GradientBall[C], low: Tensor, high: Tensor) -> GradientBall[C]:
         """The gradients that partners pass on."""
         one, other = (self.moved(value, pick) for pick in (order.larger, order.smaller))
         ends = order.larger(low), order.larger(high), -order.smaller(high), -order.smaller(low)
@@ -150,33 +150,40 @@ class Float64Intervals(Intervals[Tensor]):
         super().__init__(analysis, tighten)
         self.losses = losses
 
-    def start(self) -> Iterable[tuple[int, Interval[Tensor]]]:
-        return [(i, Interval(part, torch.zeros_like(part))) for i, part, _ in output_gradients(self.analysis)]
+    def start(self) -> Iterable[tuple[int, GradientBall[Tensor]]]:
+        return [(i, GradientBall(part, torch.zeros_like(part))) for i, part, _ in output_gradients(self.analysis)]
 
-    def back(self, map: LinearMap, value: Interval[Tensor]) -> Interval[Tensor]:
-        return Interval(map.transpose(value.center), map.abs().transpose(value.radius))
+    def back(self, map: LinearMap, value: GradientBall[Tensor]) -> GradientBall[Tensor]:
+        return GradientBall(map.transpose(value.center), map.abs().transpose(value.radius))
 
-    def join(self, one: Interval[Tensor], other: Interval[Tensor]) -> Interval[Tensor]:
-        return Interval(one.center + other.center, one.radius + other.radius)
+    def join(self, one: GradientBall[Tensor], other: GradientBall[Tensor]) -> GradientBall[Tensor]:
+        return GradientBall(one.center + other.center, one.radius + other.radius)
 
-    def ends(self, index: int, value: Interval[Tensor]) -> Ends:
+    def ends(self, index: int, value: GradientBall[Tensor]) -> Ends:
         low, high = value.center - value.radius, value.center + value.radius
         return (low, high) if self.losses is None else (low - self.losses[index], high + self.losses[index])
 
     def scaled(
-        self, value: Interval[Tensor], low: Tensor, high: Tensor, least: Tensor, most: Tensor
-    ) -> Interval[Tensor]:
+        self, value: GradientBall[Tensor], low: Tensor, high: Tensor, least: Tensor, most: Tensor
+    ) -> GradientBall[Tensor]:
         low, high = times(low, high, least, most, self.signed)
-        return Interval((low + high) / 2, (high - low) / 2)
+        return GradientBall((low + high) / 2, (high - low) / 2)
 
     def mixed(
-        self, one: Interval[Tensor], other: Interval[Tensor], ends: Sequence[Tensor], least: Tensor, most: Tensor
-    ) -> Interval[Tensor]:
+        self,
+        one: GradientBall[Tensor],
+        other: GradientBall[Tensor],
+        ends: Sequence[Tensor],
+        least: Tensor,
+        most: Tensor,
+    ) -> GradientBall[Tensor]:
         low, high = between(ends, least, most)
-        return Interval((low + high) / 2, (high - low) / 2)
+        return GradientBall((low + high) / 2, (high - low) / 2)
 
-    def moved(self, value: Interval[Tensor], move: Callable[[Tensor], Tensor], copies: int = 1) -> Interval[Tensor]:
-        return Interval(move(value.center), move(value.radius))
+    def moved(
+        self, value: GradientBall[Tensor], move: Callable[[Tensor], Tensor], copies: int = 1
+    ) -> GradientBall[Tensor]:
+        return GradientBall(move(value.center), move(value.radius))
 
 
 class DigitIntervals(Intervals[Limbs]):
@@ -193,27 +200,29 @@ class DigitIntervals(Intervals[Limbs]):
         super().__init__(analysis, tighten)
         self.bits = limb_bits(analysis.graph)
 
-    def start(self) -> Iterable[tuple[int, Interval[Limbs]]]:
+    def start(self) -> Iterable[tuple[int, GradientBall[Limbs]]]:
         center = Limbs.of(self.analysis.placed.rows, self.bits, LIMBS)
         for source, map in self.analysis.graph.output.terms():
             part = center.back(map)
-            yield source, Interval(part, torch.zeros_like(part.error))
+            yield source, GradientBall(part, torch.zeros_like(part.error))
 
-    def back(self, map: LinearMap, value: Interval[Limbs]) -> Interval[Limbs]:
+    def back(self, map: LinearMap, value: GradientBall[Limbs]) -> GradientBall[Limbs]:
         radius = map.abs().transpose(value.radius) * (1.0 + (map.roundings + SPARE) * EPS)
         if map.rounded:
             radius = radius + (map.lengths + SPARE) * EPS * map.sizes().transpose(value.radius)
-        return Interval(value.center.back(map), radius)
+        return GradientBall(value.center.back(map), radius)
 
-    def join(self, one: Interval[Limbs], other: Interval[Limbs]) -> Interval[Limbs]:
-        return Interval(one.center + other.center, (one.radius + other.radius) * (1.0 + EPS))
+    def join(self, one: GradientBall[Limbs], other: GradientBall[Limbs]) -> GradientBall[Limbs]:
+        return GradientBall(one.center + other.center, (one.radius + other.radius) * (1.0 + EPS))
 
-    def ends(self, index: int, value: Interval[Limbs]) -> Ends:
+    def ends(self, index: int, value: GradientBall[Limbs]) -> Ends:
         middle, error = value.center.rounded()
         radius = (value.radius + error) * (1.0 + SPARE * EPS) + EPS * middle.abs()
         return middle - radius, middle + radius
 
-    def scaled(self, value: Interval[Limbs], low: Tensor, high: Tensor, least: Tensor, most: Tensor) -> Interval[Limbs]:
+    def scaled(
+        self, value: GradientBall[Limbs], low: Tensor, high: Tensor, least: Tensor, most: Tensor
+    ) -> GradientBall[Limbs]:
         undecided = least < most
         low, high = times(low, high, least, most, self.signed)
         middle, radius = (low + high) / 2, (high - low) / 2
@@ -221,22 +230,31 @@ class DigitIntervals(Intervals[Limbs]):
         decided = torch.where(undecided, torch.zeros_like(most), most)
         middle = torch.where(undecided, middle, torch.zeros_like(middle))
         center = value.center.times(decided) + Limbs.of(middle, self.bits, LIMBS)
-        return Interval(center, torch.where(undecided, radius, value.radius * decided.abs() * (1.0 + SPARE * EPS)))
+        return GradientBall(center, torch.where(undecided, radius, value.radius * decided.abs() * (1.0 + SPARE * EPS)))
 
     def mixed(
-        self, one: Interval[Limbs], other: Interval[Limbs], ends: Sequence[Tensor], least: Tensor, most: Tensor
-    ) -> Interval[Limbs]:
+        self,
+        one: GradientBall[Limbs],
+        other: GradientBall[Limbs],
+        ends: Sequence[Tensor],
+        least: Tensor,
+        most: Tensor,
+    ) -> GradientBall[Limbs]:
         low, high = between(ends, least, most)
         undecided, rest = (least < most).expand_as(low), (1.0 - most).expand_as(low)
         middle = torch.where(undecided, (low + high) / 2, torch.zeros_like(low))
         radius = (high - low) / 2 + SPARE * EPS * (low.abs() + high.abs())
         decided = torch.where(undecided, torch.zeros_like(low), most)
         center = one.center.times(decided) + other.center.times(-rest) + Limbs.of(middle, self.bits, LIMBS)
-        return Interval(center, torch.where(undecided, radius, decided * one.radius + rest * other.radius))
+        return GradientBall(center, torch.where(undecided, radius, decided * one.radius + rest * other.radius))
 
-    def moved(self, value: Interval[Limbs], move: Callable[[Tensor], Tensor], copies: int = 1) -> Interval[Limbs]:
+    def moved(
+        self, value: GradientBall[Limbs], move: Callable[[Tensor], Tensor], copies: int = 1
+    ) -> GradientBall[Limbs]:
         radius = move(value.radius)
-        return Interval(value.center.moved(move, copies), radius * (1.0 + copies * EPS) if copies > 1 else radius)
+        return GradientBall(
+            value.center.reindexed(move, copies), radius * (1.0 + copies * EPS) if copies > 1 else radius
+        )
 
 
 def between(ends: Sequence[Tensor], least: Tensor, most: Tensor) -> Ends:

@@ -113,10 +113,14 @@ def linear_jacobian(analysis: Analysis, budget: Budget | None = None) -> LinearJ
         budget: each node has its share of the remaining time, its widest entries first; entries for which there is none
             keep their intervals, and ``left_out`` says so. None for that of the analysis.
     """
-    return analysis.within(budget).memoised(_linear_jacobian, is_cut=lambda jacobian: bool(jacobian.left_out))
+    analysis = analysis.within(budget)
+    # what is kept does not refer to the analysis that keeps it, so both are freed with the last that reads them
+    return LinearJacobian(analysis, *analysis.memoised(_linear_jacobian, is_cut=lambda found: bool(found[-1])))
 
 
-def _linear_jacobian(analysis: Analysis) -> LinearJacobian:
+def _linear_jacobian(
+    analysis: Analysis,
+) -> tuple[dict[int, tuple[Tensor, Tensor]], dict[int, Lines | PoolLines], str]:
     lines: dict[int, Lines | PoolLines] = {}
     whole = analysis.budget
     nodes, unfinished = analysis.graph.nodes, set[int]()
@@ -141,7 +145,7 @@ def _linear_jacobian(analysis: Analysis) -> LinearJacobian:
         left_out = sentences(
             f"There was no time{in_parts(whole)} for linear bounds on the gradients at {where}", left_out
         )
-    return LinearJacobian(analysis, bounds, lines, left_out)
+    return bounds, lines, left_out
 
 
 def bound_forms(analysis: Analysis, lines: dict[int, Lines | PoolLines], index: int, forms: Tensor) -> Tensor:

@@ -17,14 +17,14 @@ import torch
 from torch import Tensor
 
 from lipreg.bounds.analysis import Analysis
-from lipreg.bounds.intervals import Ends, Float64Intervals, Interval
+from lipreg.bounds.intervals import Ends, Float64Intervals, GradientBall
 from lipreg.bounds.joint_slopes import slopes_apart
 from lipreg.bounds.pairs import LayerPair, layer_pairs
 from lipreg.graph import Affine, Curved, MaxPool, Relu
 from lipreg.linalg import LinearMap, add
 from lipreg.linalg.floats import EPS, SPARE
 
-Flow = Interval[Tensor]
+Flow = GradientBall[Tensor]
 
 
 def joint_jacobian(analysis: Analysis, bounds: dict[int, Ends]) -> Ends:
@@ -54,7 +54,7 @@ class _SelfRounded(Float64Intervals):
         radius = map.abs().transpose(value.radius + share * value.center.abs()) * (1.0 + share)
         if map.rounded:
             radius = radius + share * map.sizes().transpose(value.center.abs() + value.radius)
-        return Interval(map.transpose(value.center), radius)
+        return GradientBall(map.transpose(value.center), radius)
 
     def ends(self, index: int, value: Flow) -> Ends:
         radius = value.radius + SPARE * self.unit * (value.center.abs() + value.radius)
@@ -76,7 +76,7 @@ class _JointPass:
     def run(self) -> Ends:
         rows = self.analysis.placed.rows.to(self.graph.dtype)
         output = rows.reshape(*rows.shape[:2], *self.graph.output.shape)
-        self._through(self.graph.output, Interval(output, torch.zeros_like(output)))
+        self._through(self.graph.output, GradientBall(output, torch.zeros_like(output)))
         for index in range(len(self.graph.nodes) - 1, 0, -1):
             node = self.graph.nodes[index]
             if index not in self.flowing or isinstance(node, Affine):
@@ -136,7 +136,7 @@ class _JointPass:
     def _interval(self, ends: Iterable[Tensor]) -> Flow:
         low, high = ends
         rounding = SPARE * self.rules.unit * torch.maximum(low.abs(), high.abs())
-        return Interval((low + high) / 2, (high - low) / 2 + rounding)
+        return GradientBall((low + high) / 2, (high - low) / 2 + rounding)
 
 
 def _intersected(one: Ends, other: Ends) -> Ends:

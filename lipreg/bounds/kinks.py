@@ -147,9 +147,9 @@ def _digits(local: Analysis, index: int, positions: torch.Tensor) -> list[Limbs]
     parts = []
     for _, map in _by_source(affine):
         columns = map.in_shape
-        parts.append(rows.back(map).moved(lambda t, columns=columns: t.flatten(-len(columns))))
+        parts.append(rows.back(map).reindexed(lambda t, columns=columns: t.flatten(-len(columns))))
     constant = affine.constant(lambda tensor: in_digits(graph, tensor))
-    return [*parts, constant.moved(lambda t: t.flatten(-len(affine.shape))[..., positions].unsqueeze(-1))]
+    return [*parts, constant.reindexed(lambda t: t.flatten(-len(affine.shape))[..., positions].unsqueeze(-1))]
 
 
 def _by_source(affine: Affine) -> list[tuple[int, LinearMap]]:

@@ -32,6 +32,7 @@ import torch
 from torch import Tensor
 
 from lipreg.bounds.lifted_proof import floored, proved
+from lipreg.bounds.lifted_sides import side_bounds
 from lipreg.bounds.switches import Switches
 from lipreg.budget import UNLIMITED, Budget
 from lipreg.linalg.floats import EPS
@@ -59,11 +60,14 @@ class Lifted:
         multipliers: of the switches, ``(N, u)``: of |x|_2 over |c|_2 <= 1 the proof.
         branching_scores: how much hangs on each switch that stands between its ends, |h_i| |y_i| sin(h_i, y_i), ``(N, u)``;
             0 where its vector is that of a number a in {0, 1}. For branching.
+        sides: on the largest |x| where each switch is on, and where it is off, ``(N, 2, u)``; infinite where not computed,
+            as of more than one number c, and of networks whose own bound is at most the target.
     """
 
     bound: Tensor
     multipliers: Tensor
     branching_scores: Tensor
+    sides: Tensor
 
 
 @dataclass
@@ -132,25 +136,32 @@ def lifted_bound(
     state = _State.at(network, vectors)
     bounds = torch.full((len(network.out_free),), torch.inf, dtype=torch.float64, device=network.out_free.device)
     multipliers, active = torch.zeros_like(state.multipliers), torch.arange(len(bounds), device=bounds.device)
+    sides = bounds.reshape(-1, 1, 1).repeat(1, 2, network.unit_free.shape[1])
     between, aim = torch.zeros_like(multipliers), target / unit
     for turn, (sweeps, factors) in budget.paced(enumerate(ROUNDS), lambda each: each[1][0]):
         value = _sweep(network, state, absolute, signs, sweeps)
         bound, proving = proved(network, state.weights(absolute, signs), state.multipliers, state.exclusive, factors)
         multipliers[active] = torch.where((bound > bounds[active]).unsqueeze(-1), multipliers[active], proving)
-        bounds[active], between[active] = torch.minimum(bounds[active], bound), state.between
+        bounds[active], between[active] = torch.minimum(bounds[active], bound), state.branching_scores
         settled = torch.where(
             to_convergence[active],
             bounds[active] <= value * (1.0 + relative_tolerance),
             (value > aim[active]) | (turn > 0),
         )
         continuing = (bounds[active] > aim[active]) & ~settled
+        last = ~continuing & (bounds[active] > aim[active])
+        if last.any():
+            ended = state[last]
+            weights = ended.weights(absolute, signs)
+            sides[active[last]] = side_bounds(network[last], weights, proving[last], ended.exclusive, bound[last])
         if not continuing.any():
             break
         vectors.store(active, state)
         active, network, state = active[continuing], network[continuing], state[continuing]
     vectors.store(active, state)
     bound, multipliers = bounds * unit * (1.0 + 4 * EPS), multipliers * (unit.unsqueeze(-1) / switch).square()
-    return Lifted(bound, multipliers, between * unit.square().unsqueeze(-1))
+    sides = sides * unit.reshape(-1, 1, 1) * (1.0 + 4 * EPS)
+    return Lifted(bound, multipliers, between * unit.square().unsqueeze(-1), sides)
 
 
 @dataclass
@@ -163,7 +174,7 @@ class _State:
     multipliers: Tensor
     rows: Tensor
     columns: Tensor
-    between: Tensor
+    branching_scores: Tensor
     exclusive: Tensor
 
     @classmethod
@@ -254,7 +265,7 @@ def _sweep(network: Switches, state: _State, absolute: bool, signs: bool, sweeps
             state.exclusive, beside = exclusive.multiplier_step(state.exclusive, bare, y, w)
         state.along = h / pull.clamp(min=1e-300)
         cosine = (state.along * upright).sum(-1)
-        state.between = pull.squeeze(-1) * size * (1.0 - cosine.square()).clamp(min=0.0).sqrt()
+        state.branching_scores = pull.squeeze(-1) * size * (1.0 - cosine.square()).clamp(min=0.0).sqrt()
         free = 2.0 * s.mT @ x + q.mT @ carried
         if signs:
             state.columns = floored(free.norm(dim=-1))

@@ -31,14 +31,9 @@ def proved(
         exclusive: multipliers of the sides that exclude each other, ``(N, e)``.
         factors: on the multipliers, of which the best is used.
     """
-    rows, columns = (
-        None if part is None else (part.sum(-1, keepdim=True) / part).sqrt() * (1.0 + 4 * EPS) for part in weights
-    )
-    weighed = network.weighed(rows, columns)
-    r, s = weighed.out_unit, weighed.out_free
-    both = torch.cat([r, s], -1)
-    gram, u = both.mT @ both, r.shape[-1]
-    parts = _Parts.of(weighed, gram, exclusive)
+    weighed = weighed_by(network, weights)
+    u = weighed.out_unit.shape[-1]
+    parts = _Parts.of(weighed, exclusive)
     gram = parts.form
     multipliers = floored(multipliers)
     best, kept = gram.new_full((len(gram),), torch.inf), multipliers
@@ -48,8 +43,16 @@ def proved(
         best = torch.where(better, rho, best)
         kept = torch.where(better.unsqueeze(-1), factor * multipliers, kept)
     best = best * (1.0 + SPARED * max(1.0, weighed.out_free.shape[-1] / WIDE, u / WIDE) ** 2)
-    holds = _holds(weighed, parts, kept, best, EPS * (u + s.shape[-1] + s.shape[1] + SPARE))
+    holds = _holds(weighed, parts, kept, best)
     return torch.where(holds, best, torch.inf).sqrt() * (1.0 + SPARED), kept
+
+
+def weighed_by(network: Switches, weights: Weights) -> Switches:
+    """The network whose |x|_2 over |c|_2 <= 1 bounds the norms that weights of rows and columns are for."""
+    rows, columns = (
+        None if part is None else (part.sum(-1, keepdim=True) / part).sqrt() * (1.0 + 4 * EPS) for part in weights
+    )
+    return network.rescaled(rows, columns)
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,9 @@ class _Parts:
     sizes: Tensor | None
 
     @classmethod
-    def of(cls, network: Switches, gram: Tensor, exclusive: Tensor) -> _Parts:
+    def of(cls, network: Switches, exclusive: Tensor) -> _Parts:
+        both = torch.cat([network.out_unit, network.out_free], -1)
+        gram = both.mT @ both
         diagonal = gram.diagonal(dim1=1, dim2=2)
         if network.exclusive is None:
             return cls(gram, diagonal, None)
@@ -91,14 +96,38 @@ def _least(network: Switches, gram: Tensor, multipliers: Tensor) -> Tensor:
     return torch.where(wrong, torch.inf, rho)
 
 
-def _holds(network: Switches, parts: _Parts, multipliers: Tensor, rho: Tensor, share: float) -> Tensor:
-    """Whether the form is proved positive semidefinite, ``(N,)``: a Cholesky factor of it with rounding's part taken off.
+def _holds(network: Switches, parts: _Parts, multipliers: Tensor, rho: Tensor) -> Tensor:
+    """Whether the form is proved positive semidefinite, ``(N,)``: a Cholesky factor of it with rounding's part taken off."""
+    form, spare, _ = _scaled(network, parts, multipliers, rho)
+    _, wrong = torch.linalg.cholesky_ex(form - torch.diag_embed(spare))
+    return torch.isfinite(rho) & (rho > 0) & (wrong == 0)
+
+
+def scaled_form(
+    network: Switches, exclusive: Tensor, multipliers: Tensor, rho: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The form over w and c that multipliers make positive semidefinite, ``(N, u + k, u + k)``, and what rounding does.
+
+    Args:
+        network, exclusive, multipliers: as for ``proved``.
+        rho: squares of bounds, ``(N,)``.
+
+    Returns:
+        The form in units in which no entry exceeds its multiplier or rho; ``(N, u + k)``, each several times as much as both
+        the form's entries and a Cholesky factor of it may be off by, in the spectral norm; and the units, ``(N, u + k)``.
+    """
+    return _scaled(network, _Parts.of(network, exclusive), multipliers, rho)
+
+
+def _scaled(network: Switches, parts: _Parts, multipliers: Tensor, rho: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The same from the parts.
 
     In units in which no entry exceeds its multiplier or rho, an entry is off by no more than a few ``share``, and so is the
     factorisation; together less than ``share`` times the size of the form times a constant.
     """
     units, cross, free = _blocks(network, parts.form, multipliers)
-    k = free.shape[-1]
+    u, (m, k) = units.shape[-1], network.out_free.shape[1:]
+    share = EPS * (u + k + m + SPARE)
     whole = torch.cat([torch.cat([units, -cross], -1), torch.cat([-cross.mT, -free], -1)], 1)
     fine = torch.isfinite(rho) & (rho > 0)
     level = torch.where(fine, rho, torch.ones_like(rho)).unsqueeze(-1).expand(-1, k)
@@ -114,8 +143,7 @@ def _holds(network: Switches, parts: _Parts, multipliers: Tensor, rho: Tensor, s
     if parts.sizes is not None:  # of products of three matrices, over twice as many sides
         terms = terms + 8.0 * (parts.sizes * scale.unsqueeze(1) * scale.unsqueeze(2)).square().sum((1, 2)).sqrt()
     spare = (share * whole.shape[-1] * terms).unsqueeze(-1).expand(-1, whole.shape[-1])
-    _, wrong = torch.linalg.cholesky_ex(whole - torch.diag_embed(spare))
-    return fine & (wrong == 0)
+    return whole, spare, scale
 
 
 def floored(sizes: Tensor) -> Tensor:

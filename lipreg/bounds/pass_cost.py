@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from math import prod
 
 from torch import Tensor
 
 from lipreg.budget import BYTES_PER_NUMBER, Budget
 from lipreg.graph import Affine, Graph, MaxPool, Node, node_size
+from lipreg.linalg.operators import SIGNS, signed_side
 from lipreg.linalg.spectral import direct_work
 from lipreg.problem import PlacedProblem
 
@@ -22,6 +24,8 @@ PASSES, ROW_PASSES = 6, 2
 """Passes that the bounds of a point take, and those that each row of its functional takes besides."""
 ENDS = 2
 """How many times a row's numbers are kept: as a lower and an upper end."""
+SIGN_WORK = 8
+"""Multiplications that each number of a signed sum of rows counts for: it is combined, and its magnitude is added."""
 DENSE_SPEED = 4
 """How many times as fast a product with a matrix is as a convolution of as many multiplications, at least."""
 
@@ -50,7 +54,9 @@ def points_at_once(graph: Graph, placed: PlacedProblem, budget: Budget) -> int:
         placed: the question, whose norm and rows set what a point takes.
         budget: started.
     """
-    fitting = budget.rows(2 * max(map(node_size, graph.nodes)))
+    # bounds are kept at every node, and of rows that are combined those of the gradients of each
+    rows = placed.count if placed.problem.q in (1.0, 2.0) and not placed.without_rows else 1
+    fitting = budget.rows((1 + rows) * sum(map(node_size, graph.nodes)))
     return max(1, int(min(placed.batch, fitting, budget.pace * blink(budget) / few_passes(graph, placed))))
 
 
@@ -69,6 +75,13 @@ def few_passes(graph: Graph, placed: PlacedProblem) -> float:
         else ()
     )
     return 1.0 + passes + sum(norms)
+
+
+def signs_work(placed: PlacedProblem) -> int:
+    """About how many multiplications the norm of a Jacobian takes besides, where all signs of its rows are tried."""
+    q, rows = placed.problem.q, 0 if placed.without_rows else placed.count
+    tried = q is not None and signed_side(placed.problem.p, q) == -2 and 0 < rows <= SIGNS
+    return SIGN_WORK * 2 ** (rows - 1) * prod(placed.region.shape) if tried else 0
 
 
 def rows_at_once(graph: Graph, placed: PlacedProblem, memory: int) -> int:

@@ -35,7 +35,7 @@ class Switches:
         p, q, r, s = (part[index] for part in parts)
         return Switches(p, q, r, s, self.depth, None if self.exclusive is None else self.exclusive[index])
 
-    def weighed(self, rows: Tensor | None, columns: Tensor | None) -> Switches:
+    def rescaled(self, rows: Tensor | None, columns: Tensor | None) -> Switches:
         """The networks for x in units of ``rows`` ``(N, m)`` and c in units of ``columns`` ``(N, k)``."""
         p, q, r, s = self.unit_unit, self.unit_free, self.out_unit, self.out_free
         if rows is not None:

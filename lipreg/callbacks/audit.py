@@ -21,6 +21,7 @@ from lipreg.callbacks.audit_runs import AuditRuns
 from lipreg.callbacks.averaging import averages, warn_if_replaced
 from lipreg.callbacks.batches import find_network
 from lipreg.callbacks.beside import get_place
+from lipreg.callbacks.calibrating import training_calibration
 from lipreg.callbacks.epochs import Epochs
 from lipreg.callbacks.finished import FinishedAudit
 from lipreg.callbacks.folders import program_folder, record_file
@@ -31,19 +32,18 @@ from lipreg.callbacks.neighbours import ComparedBound, audits, check_others, wit
 from lipreg.callbacks.places import Place
 from lipreg.callbacks.reference_points import LabelsRead, supplied_points, validation_loaders, validation_points
 from lipreg.callbacks.run_identity import epoch_record, run_record, with_weight
-from lipreg.callbacks.scale_free import ScaleFree
 from lipreg.callbacks.snapshots import Snapshot
 from lipreg.callbacks.whole_data import whole_data
 from lipreg.errors import InvalidInput
 from lipreg.estimators import Bound, Settings, frozen_analysis
 from lipreg.estimators.settings import DEFAULTS
 from lipreg.graph import CapturedNetwork, capture
+from lipreg.labels import has_classes
 from lipreg.lightning import Callback
 from lipreg.points import Inputs, Points, Which
 from lipreg.problem import LocalLipschitz
-from lipreg.records import RunRecord
+from lipreg.records import RunRecord, current_metric
 
-SCALE_FREE = ScaleFree()
 _logger = logging.getLogger(__name__)
 
 
@@ -80,11 +80,9 @@ class LipschitzAudit(Callback):
             processes start with the first audit and stay; or ``Beside(...)``, beside the training, or "beside" for its
             defaults.
         settings: the engines, and the seed of sampling.
-        scale_free: what is evaluated beside the constants, which outputs that were merely divided do not change: a
-            ``ScaleFree`` has the points that calibrate the outputs, and how points of another class are sought.
-        certificates: whether files are written beside the records of points that are exact, and named in them, from which
-            ``lipreg check`` re-derives both ends; for all of an audit there is as much time again as ``budget`` has.
-        log: first part of the logged names; an ``AuditLog`` has too whether a bar is shown, and which metric reports show.
+        log: first part of the logged names; an ``AuditLog`` has too what is logged and written beside the constants: points
+            that calibrate the outputs, how points of another class are sought, whether certificates are written, which
+            metric reports show, and whether a bar is shown.
 
     Raises:
         InvalidInput: an argument out of range, an unknown name; at the start of ``fit``: a folder that cannot be
@@ -111,29 +109,25 @@ class LipschitzAudit(Callback):
         module: str | None = None,
         executor: Place | Executing | None = None,
         settings: Settings = DEFAULTS,
-        scale_free: ScaleFree = SCALE_FREE,
         log: str | AuditLog = "audit",
-        certificates: bool = False,
     ) -> None:
         super().__init__()
         where = type(self).__name__
         if not isinstance(problem, LocalLipschitz):
             raise InvalidInput(f"problem={problem!r}", where=where, accepted="a LocalLipschitz")
         recipes: Any = estimators  # None, too, which the plan replaces
-        if not isinstance(scale_free, ScaleFree):
-            raise InvalidInput(f"scale_free={scale_free!r}", where=where, accepted="a ScaleFree")
-        options: Any = {"attack": scale_free.attack, "certificates": certificates}
-        self.plan = AuditPlan(problem, recipes, Budget.of(budget, where), settings, **options)
-        self.problem, self.scale_free = problem, scale_free
+        self.problem, self.audit_log = problem, AuditLog.of(log, where)
+        beside: Any = {"attack": self.audit_log.attack, "certificates": self.audit_log.certificates}
+        self.plan = AuditPlan(problem, recipes, Budget.of(budget, where), settings, **beside)
         selection = Points.of(points, where)
         self.points = selection if selection.seed is not None else replace(selection, seed=self.plan.settings.seed)
-        self.epochs, audit_log = Epochs.of(every_n_epochs, where), AuditLog.of(log, where)
-        self.name, self.metric, self.every_n_epochs = audit_log.name, audit_log.metric, self.epochs.every
+        self.epochs = Epochs.of(every_n_epochs, where)
+        self.name, self.every_n_epochs = self.audit_log.name, self.epochs.every
         check_texts(where, run=run, twin=twin, module=module, folder=folder)
         self.folder, self.run, self.module, self.twin, self.program = folder, run, module, twin, program_folder()
         self._labels = LabelsRead(problem.output, self.points.ignore_index, where, self.points.confidence is not None)
         self.place = get_place(executor, where)
-        self._runs = AuditRuns(self.place, audit_log.progress, self.points.keep)
+        self._runs = AuditRuns(self.place, self.audit_log.progress, self.points.keep)
         self._points: Inputs | None = supplied_points(self.points, self._labels)
         self._calibrating: CalibrationPoints | None = None  # of the first process alone
         self._captured: CapturedNetwork | None = None
@@ -182,14 +176,17 @@ class LipschitzAudit(Callback):
         self._points = ranks.by_first(lambda: drawn)
         loaders, again = partial(validation_loaders, trainer), earlier and fresh
         self._runs.whole = ranks.together(lambda: whole_data(loaders(), self.points, drawn[0], again))
-        beside = trainer, self._points, self.points, self.problem
-        self._calibrating = ranks.together(lambda: self.scale_free.points(*beside) if ranks.is_first else None)
+        beside = self.audit_log.calibration, trainer, self._points, self.points, self.problem
+        self._calibrating = ranks.together(lambda: training_calibration(*beside) if ranks.is_first else None)
         # whatever can be wrong with network, points and question shows here, before the first step
         self._epochs_done = trainer.current_epoch
         ranks.together(lambda: self._check(pl_module))
-        check_monitors(trainer, self, self._runs.metric_names(self.twin is not None, self.name))
+        there = {"twin": self.twin is not None, "calibrated": self.audit_log.calibration is not None}
+        check_monitors(
+            trainer, self, self._runs.metric_names(self.name, classes=has_classes(*self._reference()), **there)
+        )
         make_record = partial(
-            run_record, trainer, self.run_id, self.run, self.problem, self.about, self.twin, self.metric
+            run_record, trainer, self.run_id, self.run, self.problem, self.about, self.twin, self.audit_log.metric
         )
         self.run_id = self._runs.begin(
             make_record, self.twin, (pl_module, self._captured, self._reference(), self._calibrating)
@@ -249,7 +246,8 @@ class LipschitzAudit(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._points, self.run_id = state_dict["points"], state_dict.get("run_id", "")
-        self._audited, self._metrics = state_dict["audited"], state_dict["metrics"]
+        self._audited = state_dict["audited"]
+        self._metrics = {current_metric(name): value for name, value in state_dict["metrics"].items()}
         self._finished = self._audited
         self._pending = [Snapshot(**snapshot) for snapshot in state_dict.get("pending", [])]
 

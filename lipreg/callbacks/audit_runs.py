@@ -16,6 +16,7 @@ from lipreg.auditing.lock import RecordLock
 from lipreg.auditing.reference_points import PointRecords
 from lipreg.calibration import CalibrationPoints
 from lipreg.callbacks.averaging import not_audited
+from lipreg.callbacks.calibrating import calibration_of
 from lipreg.callbacks.finished import FinishedAudit
 from lipreg.callbacks.metrics import metric_names, summary
 from lipreg.callbacks.named_metric import LoggedNames
@@ -23,7 +24,6 @@ from lipreg.callbacks.neighbours import ComparedBound
 from lipreg.callbacks.outward import outward
 from lipreg.callbacks.places import Place
 from lipreg.callbacks.ranks import Ranks
-from lipreg.callbacks.scale_free import calibration_of
 from lipreg.callbacks.twins import Twin, Weights, with_twin
 from lipreg.callbacks.whole_data import NAMES, WholeData, quantiles
 from lipreg.disks import is_full
@@ -155,10 +155,13 @@ class AuditRuns:
         self.plan = self.plan.covering(graph)
         return self.plan.methods().values()
 
-    def metric_names(self, twin: bool, prefix: str) -> tuple[str, ...]:
-        """Every name under which the audits of this training may have a number; ``twin``: whether there is one."""
+    def metric_names(self, prefix: str, **there: bool) -> tuple[str, ...]:
+        """Every name under which the audits of this training may have a number; ``there``: what ``metric_names`` asks."""
         of_all = NAMES if self.whole is not None else ()
-        return (*metric_names(self.plan, self.bound_label, twin, prefix), *(f"{prefix}/{name}" for name in of_all))
+        return (
+            *metric_names(self.plan, self.bound_label, prefix=prefix, **there),
+            *(f"{prefix}/{name}" for name in of_all),
+        )
 
     @property
     def ranks(self) -> Ranks:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lipreg.arguments import spelled_arguments
 from lipreg.errors import InvalidInput
 from lipreg.options import check_count
 
 
+@spelled_arguments
 @dataclass(frozen=True)
 class Epochs:
     """The moments of audits: after every so many epochs, and perhaps before the first and after the last.

@@ -30,7 +30,7 @@ class FinishedAudit:
 
     def sentence(self) -> str:
         """Its result, in a line for a log."""
-        exact, count = sum(point.exact.certificate is Certificate.EXACT for point in self.points), len(self.points)
+        exact, count = sum(point.combined.certificate is Certificate.EXACT for point in self.points), len(self.points)
         of = f"{count} point{'s' * (count != 1)}"
         summary = f"audit after epoch {self.epoch}: {exact} of {of} exact, {self.seconds:.1f} s"
         return summary + "".join(f"; {line}" for line in certificate_sentences(self.points))

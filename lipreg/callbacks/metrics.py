@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from lipreg.auditing import EXACT, AuditPlan, PointAudit
+from lipreg.auditing import COMBINED, AuditPlan, PointAudit
 from lipreg.callbacks.outward import outward
 from lipreg.records import CalibrationRecord, RunRecord
 from lipreg.results import Certificate
 from lipreg.runs import RecordedRun
-from lipreg.transfer import Interval, RunFigures, Side, mean_of
+from lipreg.transfer import Interval, RunFigures, Side, margins_told, mean_of
 
 SCALE_FREE = ("margin_over_constant", "certified_lower", "certified_upper", "certified_closed", "attacked")
 _LOWER = ("margin_over_constant", "certified_closed", "tightness")
@@ -34,13 +34,13 @@ def summary(
     ``audit/calibrated_lower`` and ``_upper`` bracket T * E, ``audit/calibrated_bound`` is T * B. Of these, all but T stay as
     they are when all outputs are divided by one number; those that follow do not.
 
-    ``audit/exact_lower`` and ``audit/exact_upper`` bracket the mean true constant, and a search (``mip``) has both ends
-    too; every other estimator has its mean upper end (``audit/lp``) or, for lower bounds, lower end (``audit/sampling``).
-    Of a bound that was cut short at some points, for want of time, say, of a search that was not begun there, and of lower
-    bounds without a witness there, it is the mean over the others, and ``audit/lp_points`` is their number; nothing else
-    where there are none.
+    ``audit/combined_lower`` and ``audit/combined_upper`` bracket the mean true constant, and a search (``mip``) has both
+    ends too; every other estimator has its mean upper end (``audit/lp``) or, for lower bounds, lower end
+    (``audit/sampling``). Of a bound that was cut short at some points, for want of time, say, of a search that was not
+    begun there, and of lower bounds without a witness there, it is the mean over the others, and ``audit/lp_points`` is
+    their number; nothing else where there are none.
     ``audit/bound`` is the mean penalised bound, whatever its name; ``audit/tightness`` is the lower end of the tightness of
-    tables and pages, the geometric mean over the points of bound / exact upper end, where it is defined at all of them;
+    tables and pages, the geometric mean over the points of bound / combined upper end, where it is defined at all of them;
     ``audit/share_exact`` is the share of points at which both ends meet. All are numbers of float32, ends rounded outwards.
 
     Args:
@@ -76,7 +76,7 @@ def summary(
 def _has_mean(audit: PointAudit, label: str) -> bool:
     """Whether a method's interval at a point enters its mean: upper ends that were not cut short, lower ends that time was
     left for, searches that ran."""
-    if label == EXACT:
+    if label == COMBINED:
         return True
     certificate, interval = audit.plan.method(label).certificate, audit.intervals[label]
     if certificate is Certificate.BRACKET:
@@ -96,7 +96,7 @@ def _figures(audits: Sequence[PointAudit], penalised: str | None, calibration: C
     """The figures of tables and pages, of this audit alone."""
     records = tuple(r for audit in audits for r in audit.records("", 0))
     calibrations = () if calibration is None else (replace(calibration, epoch=0),)
-    side = Side("", RecordedRun(RunRecord(""), records, calibrations=calibrations), penalised or EXACT, {}, {})
+    side = Side("", RecordedRun(RunRecord(""), records, calibrations=calibrations), penalised or COMBINED, {}, {})
     (figures,) = side.trajectory
     return figures
 
@@ -118,12 +118,14 @@ def _scale_free(figures: RunFigures, bounded: bool) -> dict[str, float]:
 
 
 def _ends(plan: AuditPlan, label: str) -> tuple[str, ...]:
-    """The names under which an interval is logged: both ends of the exact one and of a search, one of every other's."""
-    both = label == EXACT or plan.method(label).certificate is Certificate.BRACKET
+    """The names under which an interval is logged: both ends of the combined one and of a search, one of every other's."""
+    both = label == COMBINED or plan.method(label).certificate is Certificate.BRACKET
     return (f"{label}_lower", f"{label}_upper") if both else (label,)
 
 
-def metric_names(plan: AuditPlan, penalised: str | None, twin: bool, prefix: str) -> tuple[str, ...]:
+def metric_names(
+    plan: AuditPlan, penalised: str | None, twin: bool, prefix: str, classes: bool = True, calibrated: bool = True
+) -> tuple[str, ...]:
     """Every name under which an audit may have a number: those of ``summary``, and with a twin those of ``Twin.compared``.
 
     The numbers of points are not among them: they are logged only where something was cut short.
@@ -133,12 +135,23 @@ def metric_names(plan: AuditPlan, penalised: str | None, twin: bool, prefix: str
         penalised: label of the penalised bound, if there is one.
         twin: whether movement and transfer against a twin are logged.
         prefix: first part of the names.
+        classes: whether reference points have classes.
+        calibrated: whether outputs are calibrated.
     """
-    names = [*_ends(plan, EXACT), "share_exact", *(end for label in plan.methods() for end in _ends(plan, label))]
-    names += [*SCALE_FREE, *CALIBRATED]
-    names += ["bound", "tightness", "calibrated_bound"] if penalised is not None else []
-    for of in ("", "calibrated_") if twin else ():
+    names = [*_ends(plan, COMBINED), "share_exact", *(end for label in plan.methods() for end in _ends(plan, label))]
+    names += [*_of_classes(plan), *(["attacked"] if plan.attack is not None else [])] if classes else []
+    names += [*CALIBRATED] if calibrated else []
+    if penalised is not None:
+        names += ["bound", "tightness", *(["calibrated_bound"] if calibrated else [])]
+    for of in ("", *(["calibrated_"] if calibrated else [])) if twin else ():
         names += [f"{of}movement_lower", f"{of}movement_upper"]
         if penalised is not None:
             names += [f"{of}{name}" for name in ("bound_movement", "transfer", "transfer_lower", "transfer_upper")]
     return tuple(f"{prefix}/{name}" for name in names)
+
+
+def _of_classes(plan: AuditPlan) -> list[str]:
+    """The names of margins and certified shares, as far as the question bounds all margins of a point."""
+    margins, shares = margins_told(plan.problem.describe())
+    told = {"margin": margins, "certified": shares}
+    return [name for name in SCALE_FREE if told.get(name.partition("_")[0])]

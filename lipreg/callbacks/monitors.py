@@ -8,15 +8,18 @@ Lightning's own words what to set.
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import pytorch_lightning as pl
 
+from lipreg.callbacks.metrics import CALIBRATED, SCALE_FREE
 from lipreg.callbacks.places import Place
 from lipreg.errors import InvalidInput
 from lipreg.options import nearest_name
+from lipreg.records import current_metric
 
 
 class MonitoredAudit(Protocol):
@@ -42,19 +45,18 @@ def check_monitors(trainer: pl.Trainer, audit: MonitoredAudit, names: Sequence[s
         names: those of all its metrics.
 
     Raises:
-        InvalidInput: one monitors a name that the audit does not have; or a checkpoint, early stopping or
-            ``ReduceLROnPlateau`` that monitors the audit cannot do so as it is.
+        InvalidInput: one monitors a name that the audit does not have, or has it in the names of its files; or a checkpoint,
+            early stopping or ``ReduceLROnPlateau`` that monitors the audit cannot do so as it is.
     """
     where, every = type(audit).__name__, audit.every_n_epochs
+    known = {*names, *(f"{name}_points" for name in names)}
+    for who, metric in _file_names(trainer, audit.name):
+        if metric not in known:
+            raise _unknown(f"{who} has {{{metric}}} in its filename", metric, names, where)
     for who, metric, missing in _followers(trainer, audit.name, every):
         got = f"{who} monitors {metric!r}"
         if metric not in names:
-            raise InvalidInput(
-                f"{got}, and this audit has no such number",
-                where=where,
-                accepted=", ".join(names),
-                todo=_how_to_get(metric, names),
-            )
+            raise _unknown(got, metric, names, where)
         if who == "ModelCheckpoint" and any(hasattr(c, "_swap_models") for c in trainer.callbacks):  # type: ignore[attr-defined]
             raise InvalidInput(
                 f"{got}: while training, audits are about the weights in training, and checkpoints hold averaged ones",
@@ -73,6 +75,22 @@ def check_monitors(trainer: pl.Trainer, audit: MonitoredAudit, names: Sequence[s
                 where=where,
                 todo=f"Pass {missing}",
             )
+
+
+def _unknown(got: str, metric: str, names: Sequence[str], where: str) -> InvalidInput:
+    """The error about a name that the audit does not have: what to do stands before the many that it has."""
+    got = f"{got}, and this audit has no such number. {_how_to_get(metric, names)}"
+    return InvalidInput(got, where=where, accepted=", ".join(names))
+
+
+def _file_names(trainer: pl.Trainer, name: str) -> Iterator[tuple[str, str]]:
+    """The numbers of the audit in the names of checkpoints' files, for which Lightning writes 0 where they are not there."""
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        template = getattr(callback, "filename", None)
+        if isinstance(template, str) and hasattr(callback, "format_checkpoint_name"):
+            for metric in re.findall(r"\{([^:}]*)", template):
+                if metric.startswith(f"{name}/"):
+                    yield type(callback).__name__, metric
 
 
 def _followers(trainer: pl.Trainer, name: str, every: int) -> Iterator[tuple[str, str, str]]:
@@ -126,10 +144,20 @@ def _scheduler(config: Any, every: int) -> str:
 
 def _how_to_get(metric: str, names: Sequence[str]) -> str:
     """The advice on what an audit needs for a metric that it lacks."""
-    name = metric.rpartition("/")[2]
-    if name.startswith(("movement", "transfer", "bound_movement")):
+    first, _, name = metric.rpartition("/")
+    if name.startswith("calibrat") and f"{first}/{CALIBRATED[0]}" not in names:
+        return "It needs calibrated outputs: pass log=AuditLog(calibration=1000), or points of your own, (x, y)"
+    if name.removeprefix("calibrated_").startswith(("movement", "transfer", "bound_movement")):
         return "It compares with a twin: give twin= and a LipschitzRegularizer with the same problem"
-    if name.startswith("tightness"):
+    if name == "attacked":
+        return "It needs reference points with classes, and log=AuditLog(attack=Attack())"
+    if name in SCALE_FREE:
+        return (
+            "It needs reference points with classes, and a question that bounds all their margins, as AllMargins() does"
+        )
+    if name.startswith(("tightness", "calibrated_bound")):
         return "It is that of a penalised bound: add a LipschitzRegularizer with the same problem"
+    if (now := current_metric(metric)) in names:
+        return f"It is {now!r} now: write that"
     near = nearest_name(metric, names)
     return f"Did you mean {near!r}?" if near else "Name the estimator in estimators=[...], too"

@@ -14,11 +14,11 @@ from pathlib import Path
 import pytorch_lightning as pl
 from lightning_utilities.core.rank_zero import rank_zero_info
 
-from lipreg.auditing import EXACT, AuditPlan, audit
+from lipreg.auditing import COMBINED, AuditPlan, audit
 from lipreg.auditing.points import save_certificates
 from lipreg.calibration import CalibrationPoints
+from lipreg.callbacks.calibrating import calibration_of
 from lipreg.callbacks.checkpoints import completed_epochs, read_checkpoint, trained_with
-from lipreg.callbacks.scale_free import calibration_of
 from lipreg.callbacks.snapshots import Snapshot
 from lipreg.callbacks.twin_files import FORMS, accepted_twins, candidates, other_versions, reading, runs_in
 from lipreg.callbacks.twin_warnings import (
@@ -116,7 +116,7 @@ class Twin:
         figures: dict[str, float] = {}
         for of, movement in movements.items():
             figures |= {} if movement.bound is None else {f"{prefix}/{of}bound_movement": movement.bound}
-            for name, interval in (("movement", movement.exact), ("transfer", movement.transfer)):
+            for name, interval in (("movement", movement.combined), ("transfer", movement.transfer)):
                 if interval is not None:
                     ends = {f"{prefix}/{of}{name}_lower": interval.lower, f"{prefix}/{of}{name}_upper": interval.upper}
                     figures |= ends
@@ -241,7 +241,7 @@ def twin_of_checkpoint(
         calibration = replace(calibration, run_id=twin.id, step=step)
     new_calibrations = [] if calibration is None or calibration in recorded else [calibration]
     before = [r for r in recorded if isinstance(r, AuditRecord) and r.subject in subjects]
-    needed = {(point, estimator) for point in range(len(x)) for estimator in (*plan.recipes, EXACT)}
+    needed = {(point, estimator) for point in range(len(x)) for estimator in (*plan.recipes, COMBINED)}
     if needed <= {(r.point, r.estimator) for r in before if r.run_id == twin.id}:
         RecordFile(path).append(*new_calibrations)
         return twin

@@ -47,7 +47,7 @@ class WholeData:
             run, run_id: label and id of the run.
             epoch: completed epochs.
         """
-        low, high = [point.exact.lower for point in points], [point.exact.upper for point in points]
+        low, high = [point.combined.lower for point in points], [point.combined.upper for point in points]
         sample = Sample(self.size, list(self.indices), low, high, confidence=self.confidence)
         labelled = (f"{point.reference} {point.label}" for point in points)
         data = digest(text.encode() for text in (str(self.size), *labelled))  # of those that were read

@@ -18,7 +18,7 @@ from lipreg.certificates.multipliers import Sides, codes, emptied
 from lipreg.certificates.refusal import NoCertificate
 from lipreg.certificates.weights import squared
 from lipreg.checking import cells as exact
-from lipreg.checking.cells import Gradient
+from lipreg.checking.cells import GradientIntervals
 from lipreg.checking.emptiness import Term
 from lipreg.checking.rounded import Cell, below, exceeding, gradient
 from lipreg.checking.squares import exceeding as exceeding_exactly
@@ -119,7 +119,9 @@ class Tree:
             where="certificate",
         )
 
-    def _squared(self, cell: Cell, bounds: Gradient, most: float, entries: list[int]) -> list[dict[str, Any]] | None:
+    def _squared(
+        self, cell: Cell, bounds: GradientIntervals, most: float, entries: list[int]
+    ) -> list[dict[str, Any]] | None:
         """What settles all of some entries, or the norm; None where one is not settled."""
         squares = []
         for entry in entries if len(cell.unstable) else ():

@@ -11,7 +11,7 @@ import numpy as np
 
 from lipreg.checking.emptiness import Kind, Term
 from lipreg.checking.integers import Array
-from lipreg.checking.rounded import Cell, empties, flattens, implies, implies_by_far
+from lipreg.checking.rounded import Cell, empties, empties_by_far, has_empty_interior, implies, implies_by_far
 from lipreg.checking.rounded.region import FloatRegion
 from lipreg.milp.depth import RowSet, deepest
 
@@ -26,7 +26,7 @@ TANGENTS = 60
 
 
 @dataclass(frozen=True)
-class Rows:
+class CellRows:
     """The rows of a cell, each scaled to size 1 over the ranges of d and r.
 
     Attributes:
@@ -44,7 +44,7 @@ class Rows:
     z_constant: Array
 
     @staticmethod
-    def of(cell: Cell) -> Rows:
+    def of(cell: Cell) -> CellRows:
         """Those of the decided units, and of the unstable ones."""
         region, first, free, decided = cell.units.region, cell.units.first, cell.unstable, np.flatnonzero(cell.phase)
         columns = np.concatenate([np.arange(first), first + free])
@@ -64,7 +64,7 @@ class Rows:
         size = np.abs(matrix).sum(1) + np.abs(constant)
         size = np.where(size > 0, size, 1.0)
         z, z_constant = rows[free, 1:] * half, rows[free, 0] + rows[free, 1:] @ middle
-        return Rows(which, matrix / size[:, None], constant / size, size, z, z_constant)
+        return CellRows(which, matrix / size[:, None], constant / size, size, z, z_constant)
 
     def tight(self, multipliers: Array) -> list[int]:
         """The decided units that hold a point back; none where something else does as well."""
@@ -87,7 +87,7 @@ def emptied(cell: Cell) -> list[Any] | Array | None:
     Returns:
         The leaf, or displacements ``(m,)`` that seem to lie in the cell; None for neither.
     """
-    rows, region = Rows.of(cell), cell.units.region
+    rows, region = CellRows.of(cell), cell.units.region
     m, ways = len(region.low), len(rows.matrix)
     middle, half = (region.low + region.high) / 2, (region.high - region.low) / 2
     matrix, levels, real = rows.matrix, rows.constant, np.ones(ways)
@@ -99,10 +99,13 @@ def emptied(cell: Cell) -> list[Any] | Array | None:
         d = middle + half * point[:m]
         if depth <= 0:
             multipliers = y[:ways]
-            terms = shortest(lambda digits, y=multipliers: rows.terms(y, digits), lambda terms: empties(cell, terms))
+            shows = empties if depth > -SHALLOW else empties_by_far
+            terms = shortest(
+                lambda digits, y=multipliers: rows.terms(y, digits), lambda terms, shows=shows: shows(cell, terms)
+            )
             if terms is not None:
                 return ["empty", codes(cell, terms)]
-        if abs(depth) <= SHALLOW and flattens(cell, units := rows.tight(y[:ways])):
+        if abs(depth) <= SHALLOW and has_empty_interior(cell, units := rows.tight(y[:ways])):
             return ["flat", [cell.units.number[unit] for unit in units]]
         size = float(np.linalg.norm(d, ord=region.norm)) if region.norm else 0.0
         if size <= region.radius * (1.0 + 1e-12):
@@ -123,13 +126,13 @@ class Sides:
     """
 
     cell: Cell
-    rows: Rows
+    rows: CellRows
     points: RowSet
 
     @staticmethod
     def of(cell: Cell) -> Sides:
         """Those of a cell."""
-        rows = Rows.of(cell)
+        rows = CellRows.of(cell)
         return Sides(cell, rows, RowSet(rows.matrix, rows.constant))
 
     def missing(self, unit: int, side: int) -> tuple[Term, ...] | Array | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lipreg.certificates.multipliers import short
-from lipreg.checking.cells import Gradient
+from lipreg.checking.cells import GradientIntervals
 from lipreg.checking.emptiness import Kind, Term
 from lipreg.checking.integers import Array
 from lipreg.checking.rounded import Cell, dominates, entries, one_signed
@@ -44,7 +44,7 @@ class Switched:
     rows: Array
 
     @staticmethod
-    def of(norm: int, cell: Cell, bounds: Gradient, upper: float, square: Square) -> Switched:
+    def of(norm: int, cell: Cell, bounds: GradientIntervals, upper: float, square: Square) -> Switched:
         """The switches of a cell, with random vectors to start from.
 
         Args:
@@ -115,7 +115,7 @@ class Switched:
         )
 
 
-def squared(norm: int, cell: Cell, bounds: Gradient, upper: float, entry: int, spare: float) -> Square | None:
+def squared(norm: int, cell: Cell, bounds: GradientIntervals, upper: float, entry: int, spare: float) -> Square | None:
     """A square that settles an entry of the gradient, or its norm, by ``dominates``; None where it does not come to that.
 
     Args:

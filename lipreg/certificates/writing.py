@@ -22,7 +22,7 @@ from lipreg.certificates.growing import Tree
 from lipreg.certificates.refusal import NoCertificate
 from lipreg.checking import FORMAT, VERSION, Refused, check, read
 from lipreg.checking import cells as exact
-from lipreg.checking.file import Certificate, Leaf, parse
+from lipreg.checking.file import Leaf, WrittenCertificate, parse
 from lipreg.checking.region import IntegerRegion
 from lipreg.checking.verdict import functionals, rounded_roots
 from lipreg.checking.witness import measured, reaches
@@ -177,7 +177,9 @@ def _budget_check(budget: Budget) -> Callable[[], None]:
     return check
 
 
-def _lower(plain: dict[str, Any], claimed: Certificate, region: IntegerRegion, interval: CertifiedInterval) -> float:
+def _lower(
+    plain: dict[str, Any], claimed: WrittenCertificate, region: IntegerRegion, interval: CertifiedInterval
+) -> float:
     """Enters the witness, with the functional that is steepest there, and what is claimed of it.
 
     Raises:

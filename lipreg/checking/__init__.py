@@ -4,7 +4,7 @@ It shares nothing with what searched: numpy and the standard library are all tha
 ``docs/certificates.md`` says what a certificate holds and why what is checked here proves the claim.
 """
 
-from lipreg.checking.file import FORMAT, VERSION, Certificate, read
+from lipreg.checking.file import FORMAT, VERSION, WrittenCertificate, read
 from lipreg.checking.refusal import Damaged, NotShown, Refused
 from lipreg.checking.verdict import CHECKER, CheckProgress, Verdict, check
 
@@ -12,12 +12,12 @@ __all__ = [
     "CHECKER",
     "FORMAT",
     "VERSION",
-    "Certificate",
     "CheckProgress",
     "Damaged",
     "NotShown",
     "Refused",
     "Verdict",
+    "WrittenCertificate",
     "check",
     "read",
 ]

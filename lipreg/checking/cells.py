@@ -16,7 +16,7 @@ from typing import Any, Self
 import numpy as np
 
 from lipreg.checking.integers import Array, shifted, zeros
-from lipreg.checking.network import Decider, Forms, Node, walk
+from lipreg.checking.network import Decider, Node, WholeNumberForms, walk
 from lipreg.checking.parts import SplitCell
 from lipreg.checking.region import IntegerRegion
 
@@ -178,7 +178,7 @@ class _Bounded(Decider):
         self.rows, self.low, self.high = zeros(0, self.units.first), zeros(0), zeros(0)
         self.levels = 0
 
-    def relu(self, z: Forms) -> Forms:
+    def relu(self, z: WholeNumberForms) -> WholeNumberForms:
         units, width = self.units, self.rows.shape[1]
         forms = np.concatenate([z.rows, zeros(len(z.rows), width - z.rows.shape[1])], 1)
         high = largest(units, forms, self.rows, self.low, self.high)
@@ -199,7 +199,7 @@ class _Bounded(Decider):
         units.bits += [z.bits] * len(unstable)
         units.count += len(forms)
         self.levels += 1
-        return Forms(image, z.bits)
+        return WholeNumberForms(image, z.bits)
 
 
 def roots(
@@ -216,7 +216,7 @@ def roots(
     bounded = _Bounded(region)
     output = walk(nodes, center, region.bits, region.movable, bounded)
     n, width = len(bounded.rows), bounded.rows.shape[1]
-    output = output + Forms(zeros(len(output.rows), width), 0)
+    output = output + WholeNumberForms(zeros(len(output.rows), width), 0)
     phase, strict = np.zeros(n, dtype=np.int8), np.zeros(n, dtype=bool)
     for row in functionals[0]:
         out, bits = row @ output.rows, output.bits + functionals[1]
@@ -224,7 +224,7 @@ def roots(
 
 
 @dataclass(frozen=True)
-class Gradient:
+class GradientIntervals:
     """Intervals of the gradient in a cell.
 
     Attributes:
@@ -241,7 +241,7 @@ class Gradient:
     high: Array
 
 
-def gradient(cell: Cell) -> Gradient:
+def gradient(cell: Cell) -> GradientIntervals:
     """Intervals of g, w and J, level by level from the output to the input; w lies between 0 and g."""
     first, n = cell.units.first, len(cell.phase)
     g_low, g_high, w_low, w_high = (zeros(n) for _ in range(4))
@@ -257,4 +257,4 @@ def gradient(cell: Cell) -> Gradient:
             g_low[level], g_high[level] = interval(first + level)
             w_low[level], w_high[level] = np.minimum(g_low[level], 0), np.maximum(g_high[level], 0)
     ends = (cell.units.region.measured(end) for end in interval(np.arange(1, first)))
-    return Gradient(g_low, g_high, w_low, w_high, *ends)
+    return GradientIntervals(g_low, g_high, w_low, w_high, *ends)

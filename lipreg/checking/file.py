@@ -17,7 +17,7 @@ from lipreg.checking.layers import node_of
 from lipreg.checking.network import Node
 from lipreg.checking.plain import array, count, exactly, fields, fraction, is_whole, items, refuse
 from lipreg.checking.refusal import Damaged, Refused
-from lipreg.checking.region import Region
+from lipreg.checking.region import BallInBox
 from lipreg.checking.squares import Square
 
 FORMAT, VERSION = "lipreg certificate", 3
@@ -27,7 +27,7 @@ LARGEST_TEXT = 1 << 30
 
 
 @dataclass(frozen=True)
-class Question:
+class RegionalQuestion:
     """The regional constant: the largest norm of the gradient of any functional over a region.
 
     Attributes:
@@ -39,7 +39,7 @@ class Question:
 
     norm: int
     signs: bool
-    region: Region
+    region: BallInBox
     rows: Array
 
 
@@ -87,7 +87,7 @@ Step = Split | ImpliedSide | Leaf
 
 
 @dataclass(frozen=True)
-class Certificate:
+class WrittenCertificate:
     """A claim and its proof.
 
     Attributes:
@@ -99,7 +99,7 @@ class Certificate:
         producer: what wrote it, in its own words; nothing is checked of that.
     """
 
-    question: Question
+    question: RegionalQuestion
     nodes: tuple[Node, ...]
     lower: Fraction
     upper: Fraction
@@ -108,7 +108,7 @@ class Certificate:
     producer: dict[str, str]
 
 
-def read(path: str | Path) -> Certificate:
+def read(path: str | Path) -> WrittenCertificate:
     """Reads a certificate.
 
     Raises:
@@ -154,7 +154,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return whole if len(whole) == len(pairs) else refuse("a name that stands twice in one object", "file")
 
 
-def parse(plain: Any) -> Certificate:
+def parse(plain: Any) -> WrittenCertificate:
     """A certificate of plain data."""
     names = "format version producer question network claim lower upper"
     kind, version, producer, question, network, claim, lower, upper = fields(plain, names, "file")
@@ -175,7 +175,7 @@ def parse(plain: Any) -> Certificate:
         row, point = fields(lower, "row point", "lower")
         witness = count(row, "row", 0), array(point, "point", (sizes[0],))
     trees = tuple(_tree(tree, version, f"tree {i}") for i, tree in enumerate(items(upper, "upper")))
-    return Certificate(read_question, tuple(nodes), ends[0], ends[1], witness, trees, producer)
+    return WrittenCertificate(read_question, tuple(nodes), ends[0], ends[1], witness, trees, producer)
 
 
 def _with_counts(plain: Any) -> Any:
@@ -184,7 +184,7 @@ def _with_counts(plain: Any) -> Any:
     return plain | {"counts": None}
 
 
-def _question(plain: Any, inputs: int, outputs: int) -> Question:
+def _question(plain: Any, inputs: int, outputs: int) -> RegionalQuestion:
     scope, p, q, region, rows, counts = fields(plain, "scope p q region rows counts", "question")
     if scope != "regional" or p not in ("1", "2", "inf") or q not in (None, "1", "inf"):
         raise Refused(f"scope {scope!r} with p = {p!r}, q = {q!r}", "question")
@@ -193,14 +193,14 @@ def _question(plain: Any, inputs: int, outputs: int) -> Question:
         raise Refused("no functional", "rows")
     where = _region(region, inputs)
     where = where if counts is None else replace(where, counts=array(counts, "counts", (inputs,)))
-    return Question({"1": 0, "2": 2, "inf": 1}[p], q == "1", where, matrix)
+    return RegionalQuestion({"1": 0, "2": 2, "inf": 1}[p], q == "1", where, matrix)
 
 
-def _region(plain: Any, inputs: int) -> Region:
+def _region(plain: Any, inputs: int) -> BallInBox:
     if isinstance(plain, dict) and plain.get("kind") == "box":
         _, lower, upper = fields(plain, "kind lower upper", "region")
         low, high = (array(end, "region", (inputs,)) for end in (lower, upper))
-        return Region(low, exactly(low), exactly(high))
+        return BallInBox(low, exactly(low), exactly(high))
     kind, norm, center, radius, low, high = fields(plain, "kind norm center radius low high", "region")
     if kind != "ball" or norm not in ("1", "2", "inf"):
         raise Refused(f"{kind!r} in the norm {norm!r}", "region")
@@ -212,7 +212,7 @@ def _region(plain: Any, inputs: int) -> Region:
         lower = [max(x, *exactly(array(low, "low", (1,)))) for x in lower]
     if high is not None:
         upper = [min(x, *exactly(array(high, "high", (1,)))) for x in upper]
-    return Region(middle, tuple(lower), tuple(upper), 0 if norm == "inf" else int(norm), size)
+    return BallInBox(middle, tuple(lower), tuple(upper), 0 if norm == "inf" else int(norm), size)
 
 
 def _tree(plain: Any, version: int, where: str) -> tuple[Step, ...]:

@@ -19,14 +19,14 @@ class Proofs:
 
     Attributes:
         empties: whether multipliers show that no point is in a cell.
-        flattens: whether a cell lies in a hyperplane, by some of its decided units.
+        has_empty_interior: whether a cell lies in a hyperplane, by some of its decided units.
         steep: of the norm of gradients, a cell and the upper end: the entries of J that its bounds leave above that end, and
             whether a square shows of its entry that it is not.
         implies: whether multipliers show that a unit is on one side in all of a cell.
     """
 
     empties: Callable[[Any, Sequence[Term]], bool]
-    flattens: Callable[[Any, Sequence[int]], bool]
+    has_empty_interior: Callable[[Any, Sequence[int]], bool]
     steep: Callable[[int, Any, Fraction], tuple[Sequence[int], Callable[[Square], bool]]]
     implies: Callable[..., bool]
 
@@ -55,7 +55,7 @@ def check_leaf(proofs: Proofs, norm: int, cell: Any, leaf: Leaf, upper: Fraction
             raise Refused("the multipliers leave points in the cell", leaf.kind)
         return
     if leaf.kind == "flat":
-        if not proofs.flattens(cell, [term.unit for term in squares[0].terms if cell.phase[term.unit]]):
+        if not proofs.has_empty_interior(cell, [term.unit for term in squares[0].terms if cell.phase[term.unit]]):
             raise Refused("the sides of the units do not make the cell flat", leaf.kind)
         return
     above, shows = proofs.steep(norm, cell, upper)

@@ -13,12 +13,12 @@ import numpy as np
 
 from lipreg.checking.emptiness import Kind, Term, added, own_terms
 from lipreg.checking.integers import Array, zeros
-from lipreg.checking.network import Decider, Forms, Node, walk
+from lipreg.checking.network import Decider, Node, WholeNumberForms, walk
 from lipreg.checking.region import IntegerRegion
 
 
 @dataclass(frozen=True)
-class Lines:
+class UnitLines:
     """z of every unit that the region leaves unstable, over displacements and the outputs r of such units.
 
     Attributes:
@@ -32,7 +32,7 @@ class Lines:
     bits: list[int]
 
     @staticmethod
-    def of(nodes: Sequence[Node], center: Array, region: IntegerRegion, decided: Mapping[int, int]) -> Lines:
+    def of(nodes: Sequence[Node], center: Array, region: IntegerRegion, decided: Mapping[int, int]) -> UnitLines:
         """Those of a network.
 
         Args:
@@ -47,7 +47,7 @@ class Lines:
         rows = zeros(len(noted.rows), first + len(noted.rows))
         for line, row in zip(rows, noted.rows, strict=True):  # each knows the columns that there were
             line[: len(row)] = row
-        return Lines(region, rows, noted.bits)
+        return UnitLines(region, rows, noted.bits)
 
     def row(self, unit: int, phase: Array) -> Array:
         """z of a unit where others are decided to be on (1) or off (-1), ``(1 + m + n,)``."""
@@ -80,6 +80,25 @@ class Lines:
         most = total[0] + self.region.above(total[None, 1:first])[0]
         return bool(own) and bool(most <= 0) and not (total[first:] > 0).any()
 
+    def empty(self, phase: Array, strict: Array, terms: Sequence[Term]) -> bool:
+        """Whether multipliers of decided units show what ``lipreg.checking.emptiness.empties`` says, with r >= 0 alone.
+
+        Args:
+            phase: of all units, 1 on, -1 off, 0 unstable, ``(n,)``.
+            strict: of units that are on because the tree says z > 0, ``(n,)``.
+            terms: the multipliers.
+
+        Raises:
+            Refused: a multiplier below 0.
+        """
+        used = [term for term in terms if term.kind is Kind.SIDE and phase[term.unit]]
+        if not any(term.mantissa > 0 and strict[term.unit] for term in used):
+            return False
+        rows = [(self.row(term.unit, phase) * int(phase[term.unit]), self.bits[term.unit]) for term in used]
+        total, first = added(used, rows, self.rows.shape[1]), 1 + len(self.region.low)
+        most = total[0] + self.region.above(total[None, 1:first])[0]
+        return bool(most <= 0) and not (total[first:] > 0).any()
+
 
 class _Noted(Decider):
     """Gives every unit that is not decided a column, and notes what it reads."""
@@ -88,7 +107,7 @@ class _Noted(Decider):
         self.decided, self.first, self.count = decided, first, 0
         self.rows, self.bits = list[Array](), list[int]()
 
-    def relu(self, z: Forms) -> Forms:
+    def relu(self, z: WholeNumberForms) -> WholeNumberForms:
         sides = [self.decided.get(self.count + i, 0) for i in range(len(z.rows))]
         unstable = [i for i, side in enumerate(sides) if not side]
         own = self.first + len(self.rows)
@@ -99,4 +118,4 @@ class _Noted(Decider):
         self.rows += list(forms[unstable])
         self.bits += [z.bits] * len(unstable)
         self.count += len(z.rows)
-        return Forms(image, z.bits)
+        return WholeNumberForms(image, z.bits)

@@ -16,7 +16,7 @@ from lipreg.checking.integers import Array, integers, shifted, zeros
 
 
 @dataclass(frozen=True)
-class Forms:
+class WholeNumberForms:
     """Forms in whole numbers.
 
     Attributes:
@@ -27,16 +27,16 @@ class Forms:
     rows: Array
     bits: int
 
-    def __add__(self, other: Forms) -> Forms:
+    def __add__(self, other: WholeNumberForms) -> WholeNumberForms:
         bits, width = max(self.bits, other.bits), max(self.rows.shape[1], other.rows.shape[1])
         one, two = (shifted(_padded(part.rows, width), bits - part.bits) for part in (self, other))
-        return Forms(one + two, bits)
+        return WholeNumberForms(one + two, bits)
 
-    def __neg__(self) -> Forms:
-        return Forms(-self.rows, self.bits)
+    def __neg__(self) -> WholeNumberForms:
+        return WholeNumberForms(-self.rows, self.bits)
 
-    def __getitem__(self, index: Array) -> Forms:
-        return Forms(self.rows[index], self.bits)
+    def __getitem__(self, index: Array) -> WholeNumberForms:
+        return WholeNumberForms(self.rows[index], self.bits)
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Map(ABC):
     inputs: int
 
     @abstractmethod
-    def __call__(self, forms: Forms) -> Forms:
+    def __call__(self, forms: WholeNumberForms) -> WholeNumberForms:
         """Its value."""
 
 
@@ -68,14 +68,14 @@ class Matrix(Map):
     rows: Array
     columns: Array
 
-    def __call__(self, forms: Forms) -> Forms:
+    def __call__(self, forms: WholeNumberForms) -> WholeNumberForms:
         weights, bits = integers(self.values)
         product = zeros(self.outputs, forms.rows.shape[1])
         if len(weights) == self.outputs * self.inputs:
-            return Forms(weights.reshape(self.outputs, self.inputs) @ forms.rows, forms.bits + bits)
+            return WholeNumberForms(weights.reshape(self.outputs, self.inputs) @ forms.rows, forms.bits + bits)
         for row, start, end in _runs(self.rows):
             product[row] = weights[start:end] @ forms.rows[self.columns[start:end]]
-        return Forms(product, forms.bits + bits)
+        return WholeNumberForms(product, forms.bits + bits)
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Product(Map):
 
     maps: tuple[Map, ...]
 
-    def __call__(self, forms: Forms) -> Forms:
+    def __call__(self, forms: WholeNumberForms) -> WholeNumberForms:
         for map in reversed(self.maps):
             forms = map(forms)
         return forms
@@ -104,7 +104,7 @@ class Sum(Map):
 
     maps: tuple[Map, ...]
 
-    def __call__(self, forms: Forms) -> Forms:
+    def __call__(self, forms: WholeNumberForms) -> WholeNumberForms:
         total = self.maps[0](forms)
         for map in self.maps[1:]:
             total = total + map(forms)
@@ -166,11 +166,11 @@ class Decider(ABC):
     """What is made of the ReLUs that a walk meets."""
 
     @abstractmethod
-    def relu(self, z: Forms) -> Forms:
+    def relu(self, z: WholeNumberForms) -> WholeNumberForms:
         """relu(z), of units that are numbered on; called in a fixed order."""
 
 
-def walk(nodes: Sequence[Node], center: Array, bits: int, movable: Array, decider: Decider) -> Forms:
+def walk(nodes: Sequence[Node], center: Array, bits: int, movable: Array, decider: Decider) -> WholeNumberForms:
     """The last node over the displacements from a center, which are held times 2^bits.
 
     Args:
@@ -185,11 +185,11 @@ def walk(nodes: Sequence[Node], center: Array, bits: int, movable: Array, decide
     start[:, 0] = shifted(numbers, bits - own)
     for column, coordinate in enumerate(np.flatnonzero(movable)):
         start[coordinate, 1 + column] += 1
-    values = [Forms(start, bits)]
+    values = [WholeNumberForms(start, bits)]
     for node in nodes:
         match node:
             case Affine(terms=terms, bias=bias):
-                value = Forms(zeros(node.size, start.shape[1]), 0)
+                value = WholeNumberForms(zeros(node.size, start.shape[1]), 0)
                 for part in (*(map(values[source]) for source, map in terms), *(_constant(*each) for each in bias)):
                     value = value + part
             case Relu(source=source, slope=slope):
@@ -202,19 +202,21 @@ def walk(nodes: Sequence[Node], center: Array, bits: int, movable: Array, decide
     return values[-1]
 
 
-def _leaky_relu(z: Forms, slope: float, decider: Decider) -> Forms:
+def _leaky_relu(z: WholeNumberForms, slope: float, decider: Decider) -> WholeNumberForms:
     """slope z + (1 - slope) relu(z)."""
     own = decider.relu(z)
     if not slope:
         return own
     above, below = float(slope).as_integer_ratio()
     bits = below.bit_length() - 1
-    return Forms(z.rows * above, z.bits + bits) + Forms(own.rows * (below - above), own.bits + bits)
+    return WholeNumberForms(z.rows * above, z.bits + bits) + WholeNumberForms(
+        own.rows * (below - above), own.bits + bits
+    )
 
 
-def _constant(map: Map | None, floats: Array) -> Forms:
+def _constant(map: Map | None, floats: Array) -> WholeNumberForms:
     numbers, bits = integers(floats)
-    forms = Forms(numbers.reshape(-1, 1), bits)
+    forms = WholeNumberForms(numbers.reshape(-1, 1), bits)
     return forms if map is None else map(forms)
 
 

@@ -8,12 +8,15 @@ from fractions import Fraction
 
 import numpy as np
 
-from lipreg.checking.integers import Array, integers, zeros
+from lipreg.checking.integers import Array, integers, shifted, zeros
 from lipreg.checking.refusal import Refused
+
+FINE = 64
+"""Bits that bounds and lengths, which are rounded up, have at least, however few the numbers of a question have."""
 
 
 @dataclass(frozen=True)
-class Region:
+class BallInBox:
     """{x : lower <= x <= upper, |x - center|_norm <= radius}.
 
     Attributes:
@@ -61,7 +64,9 @@ class Region:
         movable, middle = self.movable, [Fraction(float(x)) for x in self.center]
         ends = [[end - x for end, x in zip(side, middle, strict=True)] for side in (self.lower, self.upper)]
         bits = max(f.denominator.bit_length() - 1 for f in (*ends[0], *ends[1], self.radius))
-        bits = max(bits, integers(self.center)[1])
+        narrowest = min(high - low for low, high in zip(*ends, strict=True) if low < high)
+        narrowest = min(narrowest, self.radius) if self.norm and self.radius > 0 else narrowest
+        bits = max(bits, integers(self.center)[1], FINE - _about_log2(narrowest))
         low, high = (zeros(int(movable.sum())) for _ in ends)
         for array, side in ((low, ends[0]), (high, ends[1])):
             array[:] = [int(end * (1 << bits)) for end, moves in zip(side, movable, strict=True) if moves]
@@ -108,10 +113,13 @@ class IntegerRegion:
         Whatever t, that is a bound; so a good one is chosen in float64 and the bound evaluated in whole numbers.
         """
         ends = np.where(form > 0, self.high, -self.low)
+        spare = max(0, FINE - int(np.abs(form).max(initial=0)).bit_length())
+        form = shifted(form, spare)  # coefficients may be as few as 1 bit, and t and a length are rounded
         size, most = np.abs(form), int(np.abs(form).max(initial=0))
         share = np.array([int(x) / most for x in size]) if most else np.zeros(len(size))
         best = best_cut(self.norm, share, np.array([int(end) / int(self.radius) for end in ends]))
-        return min(self._at(size, ends, (most * int(best * 2**53)) >> 53), self._at(size, ends, most))
+        bound = min(self._at(size, ends, (most * int(best * 2**53)) >> 53), self._at(size, ends, most))
+        return -(-bound >> spare)
 
     def _at(self, size: Array, ends: Array, t: int) -> int:
         v = np.minimum(size, t)
@@ -136,6 +144,11 @@ def best_cut(norm: int, size: Array, ends: Array) -> float:
     cut = np.minimum(size, candidates[:, None])
     length = cut.max(1, initial=0.0) if norm == 1 else np.sqrt((cut**2).sum(1))
     return float(min(1.0, candidates[(((size - cut) * ends).sum(1) + length).argmin()]))
+
+
+def _about_log2(number: Fraction) -> int:
+    """A whole number that is at most 1 above or below the logarithm, to base 2."""
+    return number.numerator.bit_length() - number.denominator.bit_length()
 
 
 def _root_above(square: int) -> int:

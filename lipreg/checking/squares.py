@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from lipreg.checking.cells import Cell, Gradient, gradient
+from lipreg.checking.cells import Cell, GradientIntervals, gradient
 from lipreg.checking.emptiness import Term
 from lipreg.checking.integers import Array, floor_at, shifted, zeros
 from lipreg.checking.refusal import Refused
@@ -74,7 +74,7 @@ class Square:
         return replace(self, terms=tuple(replace(term, unit=index[term.unit]) for term in terms))
 
 
-def entries(norm: int, cell: Cell, bounds: Gradient, square: Square) -> tuple[Array, Any]:
+def entries(norm: int, cell: Cell, bounds: GradientIntervals, square: Square) -> tuple[Array, Any]:
     """The rows that are squared, and how much of the norm these may miss.
 
     Args:
@@ -110,7 +110,7 @@ def limit(norm: int, cell: Cell, upper: Fraction) -> int:
     return floor_at(upper * upper, 2 * bits) if norm == 2 else floor_at(upper, bits)
 
 
-def exceeding(norm: int, bounds: Gradient, most: int) -> list[int]:
+def exceeding(norm: int, bounds: GradientIntervals, most: int) -> list[int]:
     """The entries of J that intervals leave above a limit, the largest first; in norms 1 and 2 the norm itself, as entry 0.
 
     Args:
@@ -124,7 +124,7 @@ def exceeding(norm: int, bounds: Gradient, most: int) -> list[int]:
     return [0] if (sum(size) if norm == 1 else sum(size * size)) > most else []
 
 
-def dominates(norm: int, cell: Cell, bounds: Gradient, upper: Fraction, square: Square) -> bool:
+def dominates(norm: int, cell: Cell, bounds: GradientIntervals, upper: Fraction, square: Square) -> bool:
     """Whether lambda and the weights m keep the gradient's norm, or with norm 0 one entry, at or below ``upper``.
 
     Args:

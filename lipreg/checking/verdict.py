@@ -16,7 +16,7 @@ import numpy as np
 from lipreg.checking import rounded
 from lipreg.checking.cells import Cell, roots
 from lipreg.checking.emptiness import empties, implies
-from lipreg.checking.file import Certificate
+from lipreg.checking.file import WrittenCertificate
 from lipreg.checking.flat import flat_at
 from lipreg.checking.integers import Array, integers
 from lipreg.checking.leaves import Proofs, check_leaf
@@ -28,7 +28,7 @@ from lipreg.checking.squares import steep
 from lipreg.checking.trees import check_tree
 from lipreg.checking.witness import measured, reaches
 
-CHECKER = "5"
+CHECKER = "6"
 """Version of this checker."""
 SIGNED = 16
 """Rows whose signed sums are gone through: 2^15 of them."""
@@ -72,7 +72,7 @@ class Verdict:
 
 
 def check(
-    certificate: Certificate, progress: Callable[[CheckProgress], None] | None = None, mode: str = "exact"
+    certificate: WrittenCertificate, progress: Callable[[CheckProgress], None] | None = None, mode: str = "exact"
 ) -> Verdict:
     """Checks a certificate.
 
@@ -80,7 +80,11 @@ def check(
         certificate: as ``read`` returns it.
         progress: called after every node.
         mode: "exact", in whole numbers; or "rounded", the upper end in float64 with a radius for every number, which is
-            faster where networks are large, and may refuse what is proved with little to spare.
+            faster where networks are large, and may refuse what is proved with little to spare. A claim of 0 has nothing to
+            spare: what radii do not show of it, whole numbers decide.
+
+    Returns:
+        What it confirms, with the mode in which it does.
 
     Raises:
         Refused: an end is not proved; the message names the place. ``NotShown`` where the rounded mode does not show it:
@@ -90,12 +94,17 @@ def check(
         raise ValueError(f"mode={mode!r}, and there are {', '.join(MODES)}")
     try:
         with np.errstate(over="ignore", invalid="ignore"):
-            return _checked(certificate, progress, mode)
+            try:
+                return _checked(certificate, progress, mode)
+            except NotShown:
+                if certificate.upper > 0:
+                    raise
+                return _checked(certificate, progress, "exact")
     except (OverflowError, MemoryError) as error:
         raise Refused(f"numbers or sizes beyond what memory holds: {error or type(error).__name__}", "file") from None
 
 
-def _checked(certificate: Certificate, progress: Callable[[CheckProgress], None] | None, mode: str) -> Verdict:
+def _checked(certificate: WrittenCertificate, progress: Callable[[CheckProgress], None] | None, mode: str) -> Verdict:
     question, nodes = certificate.question, certificate.nodes
     needed = 2 ** (len(question.rows) - 1) if question.signs else len(question.rows)
     if needed != len(certificate.trees):
@@ -145,7 +154,7 @@ class _Reporter:
             self.progress(CheckProgress(self.checked, self.nodes))
 
 
-def _check_lower(certificate: Certificate, rows: tuple[Array, int]) -> None:
+def _check_lower(certificate: WrittenCertificate, rows: tuple[Array, int]) -> None:
     if certificate.lower < 0:
         raise Refused(f"the lower end {digits(certificate.lower, ROUND_FLOOR)} is below 0", "claim")
     if certificate.lower > certificate.upper:
@@ -202,7 +211,7 @@ MODES: dict[str, Mode] = {
     "exact": (roots, Proofs(empties, _flattens, steep, implies), Refused),
     "rounded": (
         rounded_roots,
-        Proofs(rounded.empties, rounded.flattens, rounded.steep, rounded.implies),
+        Proofs(rounded.empties, rounded.has_empty_interior, rounded.steep, rounded.implies),
         NotShown,
     ),
 }

@@ -8,7 +8,19 @@ from fractions import Fraction
 import numpy as np
 
 from lipreg.checking.integers import Array, floor_at, integers, zeros
-from lipreg.checking.network import Affine, Decider, Forms, Map, Matrix, MaxPool, Node, Product, Relu, Sum, walk
+from lipreg.checking.network import (
+    Affine,
+    Decider,
+    Map,
+    Matrix,
+    MaxPool,
+    Node,
+    Product,
+    Relu,
+    Sum,
+    WholeNumberForms,
+    walk,
+)
 from lipreg.checking.refusal import Refused
 from lipreg.checking.region import IntegerRegion
 
@@ -19,14 +31,14 @@ class _At(Decider):
     def __init__(self) -> None:
         self.count = 0
 
-    def relu(self, z: Forms) -> Forms:
+    def relu(self, z: WholeNumberForms) -> WholeNumberForms:
         rows = z.rows.copy()
         kinks = np.flatnonzero((rows[:, 0] == 0) & (rows[:, 1:] != 0).any(1))
         if len(kinks):
             raise Refused(f"unit {self.count + int(kinks[0])} is on its kink at the point", "witness")
         rows[rows[:, 0] <= 0] = 0
         self.count += len(rows)
-        return Forms(rows, z.bits)
+        return WholeNumberForms(rows, z.bits)
 
 
 class _Signs(Decider):
@@ -35,9 +47,9 @@ class _Signs(Decider):
     def __init__(self) -> None:
         self.signs: list[Array] = []
 
-    def relu(self, z: Forms) -> Forms:
+    def relu(self, z: WholeNumberForms) -> WholeNumberForms:
         self.signs.append(np.sign(z.rows[:, 0]).astype(int))
-        return Forms(np.maximum(z.rows, 0), z.bits)
+        return WholeNumberForms(np.maximum(z.rows, 0), z.bits)
 
 
 def measured(
@@ -73,18 +85,18 @@ def attained(nodes: Sequence[Node], point: Array, movable: Array, functional: tu
     bits, noted = integers(point)[1], _Signs()
     walk(nodes, point, bits, np.zeros(len(point), dtype=bool), noted)
     if all(sign.all() for sign in noted.signs):
-        gradient = _back(nodes, len(point), Forms(functional[0][None], functional[1]), noted.signs)
+        gradient = _back(nodes, len(point), WholeNumberForms(functional[0][None], functional[1]), noted.signs)
         return gradient.rows[0][movable], gradient.bits
     output = walk(nodes, point, bits, movable, _At())
     return (functional[0] @ output.rows)[1:], output.bits + functional[1] - bits
 
 
-def _back(nodes: Sequence[Node], inputs: int, functional: Forms, signs: list[Array]) -> Forms:
+def _back(nodes: Sequence[Node], inputs: int, functional: WholeNumberForms, signs: list[Array]) -> WholeNumberForms:
     """The gradient over all inputs, ``(1, inputs)``, by the signs of all units, in the order of a walk."""
-    gradients: dict[int, Forms] = {len(nodes): functional}
+    gradients: dict[int, WholeNumberForms] = {len(nodes): functional}
     remaining = list(signs)
 
-    def add(source: int, part: Forms) -> None:
+    def add(source: int, part: WholeNumberForms) -> None:
         gradients[source] = gradients[source] + part if source in gradients else part
 
     for number, node in zip(range(len(nodes), 0, -1), reversed(nodes), strict=True):
@@ -99,13 +111,13 @@ def _back(nodes: Sequence[Node], inputs: int, functional: Forms, signs: list[Arr
             case Relu(source=source, slope=slope):
                 above, below = float(slope).as_integer_ratio()
                 passed = np.where(calls[0] > 0, below, above).astype(object)
-                add(source, Forms(own.rows * passed, own.bits + below.bit_length() - 1))
+                add(source, WholeNumberForms(own.rows * passed, own.bits + below.bit_length() - 1))
             case MaxPool(source=source, windows=windows):
                 won = windows[:, 0].copy()
                 for member, sign in zip(windows.T[1:], calls, strict=True):
                     won = np.where(sign > 0, member, won)
                 add(source, _scattered(own, won, _size(nodes, source, inputs)))
-    return gradients.get(0, Forms(zeros(1, inputs), 0))
+    return gradients.get(0, WholeNumberForms(zeros(1, inputs), 0))
 
 
 def _calls(node: Node) -> int:
@@ -117,13 +129,13 @@ def _size(nodes: Sequence[Node], number: int, inputs: int) -> int:
     return nodes[number - 1].size if number else inputs
 
 
-def _scattered(own: Forms, columns: Array, size: int) -> Forms:
+def _scattered(own: WholeNumberForms, columns: Array, size: int) -> WholeNumberForms:
     sums = zeros(size)
     np.add.at(sums, columns, own.rows[0])
-    return Forms(sums[None], own.bits)
+    return WholeNumberForms(sums[None], own.bits)
 
 
-def _pulled(map: Map, own: Forms) -> Forms:
+def _pulled(map: Map, own: WholeNumberForms) -> WholeNumberForms:
     """A row of coefficients of a map's outputs as one of its inputs."""
     match map:
         case Product(maps=maps):
@@ -138,10 +150,10 @@ def _pulled(map: Map, own: Forms) -> Forms:
         case Matrix(outputs=outputs, inputs=inputs, values=values, rows=rows, columns=columns):
             weights, bits = integers(values)
             if len(weights) == outputs * inputs:
-                return Forms(own.rows @ weights.reshape(outputs, inputs), own.bits + bits)
+                return WholeNumberForms(own.rows @ weights.reshape(outputs, inputs), own.bits + bits)
             pulled = zeros(inputs)
             np.add.at(pulled, columns, own.rows[0][rows] * weights)
-            return Forms(pulled[None], own.bits + bits)
+            return WholeNumberForms(pulled[None], own.bits + bits)
         case _:
             raise TypeError(type(map).__name__)
 

@@ -223,7 +223,7 @@ class _Recorded:
 
 def _recorded(path_names: Sequence[str]) -> _Recorded:
     from lipreg.errors import InvalidInput
-    from lipreg.records import EXACT, AuditRecord, Source, read_records
+    from lipreg.records import COMBINED, AuditRecord, Source, read_records
     from lipreg.records.files import record_files
     from lipreg.runs import run_key, runs_of
     from lipreg.words import natural, plain
@@ -239,7 +239,7 @@ def _recorded(path_names: Sequence[str]) -> _Recorded:
     for run in runs_of(
         sources.values()
     ):  # as pages read them: a run that is resumed may have records in several folders
-        whole = [record for record in run.audits if record.estimator == EXACT]
+        whole = [record for record in run.audits if record.estimator == COMBINED]
         named = [record for record in whole if record.certificate_file]
         for record in named:
             current.setdefault((run_key(record), record.epoch, record.point), []).append(record)

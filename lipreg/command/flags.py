@@ -61,13 +61,13 @@ def estimators(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--estimators", metavar="NAME,NAME", type=_names, help="default the usual ones")
 
 
-def time_and_memory(parser: argparse.ArgumentParser) -> Any:
+def time_and_memory(parser: argparse.ArgumentParser, default: str = "60") -> Any:
     """Adds the flags of a ``lipreg.Budget`` that bounds without a search have, and returns their group."""
     group = parser.add_argument_group("budget", "where it ends, what is proved by then is a result like any other")
-    seconds = "for everything after loading, shared by all points, and by both networks of a comparison (default 60)"
-    group.add_argument("--seconds", type=float, metavar="S", help=seconds)
+    seconds = "for everything after loading, shared by all points, and by both networks of a comparison"
+    group.add_argument("--seconds", type=float, metavar="S", help=f"{seconds} (default {default})")
     memory = (
-        "of what is worked on at once, in bytes, or as 512MiB, 2GiB (default 256MiB); what needs more is done in parts"
+        "of what is worked on at once, in bytes, or as 1e9, 512MiB, 2GB (default 256MiB); what needs more is in parts"
     )
     group.add_argument("--memory", metavar="SIZE", help=memory)
     return group
@@ -139,6 +139,7 @@ def radius(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--low", type=float, help="the data range")
     group.add_argument("--high", type=float)
     group.add_argument("--out", metavar="FILE", help="writes the radii, one JSON object a line")
+    time_and_memory(parser, default="no limit")
 
 
 def twin(parser: argparse.ArgumentParser) -> None:
@@ -160,7 +161,8 @@ def report(parser: argparse.ArgumentParser) -> None:
 
 
 def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
+    """The names in a list, each once."""
+    return list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
 
 
 def _sizes(text: str) -> list[int]:

@@ -4,9 +4,9 @@ out. Each returns an exit code, or None for success."""
 from __future__ import annotations
 
 import argparse
+import math
 import sys
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,21 +26,16 @@ from lipreg.comparisons import compare as compare_networks
 from lipreg.errors import InvalidInput
 from lipreg.estimators import Settings, certify, get_estimator, usual_estimators
 from lipreg.outputs import AllMargins
-from lipreg.records import EXACT, AuditRecord
-from lipreg.results import Status
+from lipreg.records import COMBINED, AuditRecord
+from lipreg.records.endings import Ending, ending_lines
+from lipreg.results import Certificate
 from lipreg.surveys import FIRST
-from lipreg.words import aligned, counted
+from lipreg.words import aligned, counted, listed
 
 TOGETHER = 16
 """Points of which closed forms are evaluated at once; after a Ctrl-C those that are done are printed."""
 NAMED = 10
 """So many of what a page leaves out are printed."""
-_ENDED = {
-    Status.TIME_LIMIT: "cut short for want of time",
-    Status.MEMORY_LIMIT: "not begun for want of memory, the bound of a method that needs less",
-    Status.FAILED: "failed, the bound of another method",
-}
-"""What is said of bounds that are not what their method proves otherwise."""
 _CUT = "its last line is cut off and left out: it is being written, or the file is a copy that is not whole"
 
 
@@ -84,7 +79,7 @@ def audit(options: argparse.Namespace) -> int:
 
 
 def bounds(options: argparse.Namespace) -> int:
-    """Prints a line a point, a column a method.
+    """Prints a line a point, a column a method; below them what was left out, and whose number stands in its place.
 
     Raises:
         InvalidInput, UnsupportedRequest, UnsupportedModel: as ``lipreg.certify``, or no method without a search.
@@ -100,7 +95,7 @@ def bounds(options: argparse.Namespace) -> int:
         raise InvalidInput("no method without a search covers the question", where="bounds", todo="Take lipreg audit")
     for name in names:
         get_estimator(name).check(problem, graph)
-    rows, line, ended = [("point", *names)], ProgressLine(len(x)), Counter[tuple[Status, str]]()
+    rows, line, ended = [("point", *names)], ProgressLine(len(x)), list[list[Ending]]()
     with StopOnSignal(line.stopping) as stopping:
         budget = budget_of(options, stopping.event).started()
         for first in range(0, len(x), TOGETHER):
@@ -114,23 +109,23 @@ def bounds(options: argparse.Namespace) -> int:
             if stopping.signal:
                 break
             rows += [(str(first + i), *(number(column[i].upper) for column in columns)) for i in range(len(columns[0]))]
-            ended.update((each.status, name) for name, column in zip(names, columns, strict=True) for each in column)
+            by_method = zip(names, columns, strict=True)
+            ended += [[Ending.of(name, each) for each in column] for name, column in by_method]
             line.at(len(rows) - 1, budget.seconds_left)
     line.end()
-    notes = _what_ended({status: {n: count for (s, n), count in ended.items() if s is status} for status in _ENDED})
-    print("\n".join([f"upper bounds on the {problem.sentence()}", "", *aligned(rows, left_columns=0), *notes]))
+    notes = [*_of_other_kinds(names), *ending_lines(ended, named=True, smaller=True)]
+    table = [f"upper bounds on the {problem.sentence()}", "", *aligned(rows, left_columns=0)]
+    print("\n".join([*table, *(["", *notes] if notes else [])]))
     _print_own_weights(options)
     return _exit_code(stopping)
 
 
-def _what_ended(counts: Mapping[Status, Mapping[str, int]]) -> list[str]:
-    """The lines below a table about bounds that are not what their methods prove otherwise; an empty one before them."""
-    lines = [
-        f"{_ENDED[status]}: " + ", ".join(f"{name} at {counted(count, 'point')}" for name, count in at.items())
-        for status, at in counts.items()
-        if at
-    ]
-    return ["", *lines] if lines else []
+def _of_other_kinds(names: Sequence[str]) -> list[str]:
+    """The lines below a table of bounds about those methods that are not bounds in closed form; none where all are."""
+    searches = [name for name in names if get_estimator(name).searches]
+    lower = [name for name in names if get_estimator(name).certificate in (Certificate.LOWER, Certificate.ESTIMATE)]
+    lines = [f"by a search or programs at each point, not in closed form: {listed(searches)}"] if searches else []
+    return [*lines, f"without an upper end, which it does not prove: {listed(lower)}"] if lower else lines
 
 
 def radius(options: argparse.Namespace) -> int:
@@ -144,6 +139,7 @@ def radius(options: argparse.Namespace) -> int:
     check_writable(out=options.out)
     network = read_network(options)
     x, y = points_for(options, network, AllMargins())
+    budget_of(options)
     settings = {"p": options.p, "bounds": options.bounds, "low": options.low, "high": options.high}
     line, subject = ProgressLine(len(x)), captured(options, network, x)
 
@@ -153,7 +149,8 @@ def radius(options: argparse.Namespace) -> int:
         line.at(done)
 
     with StopOnSignal(line.stopping) as stopping:
-        results = radii(subject, x, y, settings, on_point, stopping.event)
+        budget = budget_of(options, stopping.event, seconds=math.inf)
+        results = radii(subject, x, y, {**settings, "budget": budget}, on_point, stopping.event)
     line.end()
     print(radii_text(results, settings))
     _print_own_weights(options)
@@ -253,7 +250,7 @@ def _report_files(options: argparse.Namespace, result: AuditResult | NetworkComp
 
 
 def _is_whole(record: AuditRecord) -> bool:
-    return record.estimator == EXACT
+    return record.estimator == COMBINED
 
 
 def _exit_code(stopping: StopOnSignal, records: str | None = None) -> int:

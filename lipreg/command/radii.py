@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -18,7 +19,8 @@ from lipreg.disks import FullDisk, writing
 from lipreg.errors import InvalidInput
 from lipreg.estimators.radius import CertifiedRadius, certified_radii
 from lipreg.graph import CapturedNetwork
-from lipreg.words import aligned, written
+from lipreg.records.endings import ENDED
+from lipreg.words import aligned, counted, written
 
 
 def radii(
@@ -34,7 +36,7 @@ def radii(
     Args:
         network: a module, or a ``capture(module, x)``.
         x, y: reference points ``(batch, *shape)``; classes ``(batch,)``, else the network's own.
-        settings: norm, bounds and data range, as ``certified_radii`` takes them.
+        settings: norm, bounds, data range and budget, as ``certified_radii`` takes them.
         on_point: called with the number of points that are done, and the radius of the last one.
         stop: ends the work behind the point that it is at; those that are done are returned.
 
@@ -54,7 +56,9 @@ def radii_text(results: Sequence[CertifiedRadius], settings: Mapping[str, Any]) 
     norm = {"1": "l1", "2": "l2", "inf": "l\u221e"}[str(settings["p"])]
     region = f"balls in {norm}, {_range(settings['low'], settings['high'])}"
     head = f"certified radius in {norm}: pointed scope, {region}, bound by {' or '.join(settings['bounds'])}"
-    return "\n".join([head, "", *aligned(rows, left_columns=0)])
+    cut = Counter(at.status for at in results if at.status in ENDED)
+    lines = [f"{ENDED[status]}, so that a larger radius may hold: {counted(n, 'point')}" for status, n in cut.items()]
+    return "\n".join([head, "", *aligned(rows, left_columns=0), *(["", *lines] if lines else [])])
 
 
 def write_radii(results: Sequence[CertifiedRadius], path: str | Path) -> None:

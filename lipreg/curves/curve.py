@@ -1,13 +1,13 @@
 """What is known of one real function: values, derivatives, and the tables from which their ranges follow.
 
-A curve is cut at its bends, where its second derivative changes sign or its derivative jumps. Between two bends it is
-convex, concave or straight. Everything that bounds need of a function follows from that, whichever it is: the range of its
-derivative over [l, u] from the ends and the bends inside, that of its secants and of its distance from a line by tangents
-(``lipreg.curves.secants``, ``lipreg.curves.relaxation``).
+A curve is cut at its inflections, where its second derivative changes sign or its derivative jumps. Between two of them it
+is convex, concave or straight. Everything that bounds need of a function follows from that, whichever it is: the range of
+its derivative over [l, u] from the ends and the inflections inside, that of its secants and of its distance from a line by
+tangents (``lipreg.curves.secants``, ``lipreg.curves.relaxation``).
 
-Torch's functions are off by a few units in the last place, for which every range is widened (``lost``). Behind many layers
-such errors can grow larger than the derivatives themselves, so values and derivatives are also computed in decimals
-(``in_places``), by the same formulas.
+Torch's functions are off by a few units in the last place, for which every range is widened (``value_rounding``). Behind
+many layers such errors can grow larger than the derivatives themselves, so values and derivatives are also computed in
+decimals (``in_decimals``), by the same formulas.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from lipreg.linalg import DecimalArithmetic
 Ends = tuple[Tensor, Tensor]
 """A lower and an upper bound, or a computed value and a bound on its error, entry by entry."""
 Kind = Literal["convex", "concave", "straight"]
-"""What a function is on a piece between two bends."""
+"""What a function is on a piece between two inflections."""
 INF = math.inf
 LEAST = math.ulp(0.0)
 """The smallest positive float64: it covers the underflow of a product."""
@@ -63,7 +63,7 @@ class Extreme:
 
 
 class Curve(ABC):
-    """A continuous function f of one number, differentiable except at bends where its derivative jumps.
+    """A continuous function f of one number, differentiable except at inflections where its derivative jumps.
 
     A subclass gives its formulas, for tensors and for decimals, and the tables below, from which all ranges follow. Methods
     act entry by entry on tensors of any shape, which they keep.
@@ -71,19 +71,19 @@ class Curve(ABC):
     Instances are equal where their functions are, and say in ``repr`` which one that is.
 
     Attributes:
-        turns: where its value is a least or largest one.
-        bends: where its derivative is a least or largest one, or jumps (an entry for each side), from left to right.
-        peaks: where its second derivative is a least or largest one, or jumps, likewise.
-        kinds: what f is left of the first bend, between bends, and right of the last: one more than there are places.
-        flat: its derivatives at -inf and inf.
+        extrema: where its value is a least or largest one.
+        inflections: where its derivative is a least or largest one, or jumps (an entry for each side), from left to right.
+        curvature_extrema: where its second derivative is a least or largest one, or jumps, likewise.
+        kinds: what f is left of the first inflection, between two, and right of the last: one more than there are places.
+        asymptotic_slopes: its derivatives at -inf and inf.
         limits: its values at -inf and inf.
     """
 
-    turns: ClassVar[tuple[Extreme, ...]] = ()
-    bends: tuple[Extreme, ...] = ()
-    peaks: tuple[Extreme, ...] = ()
+    extrema: ClassVar[tuple[Extreme, ...]] = ()
+    inflections: tuple[Extreme, ...] = ()
+    curvature_extrema: tuple[Extreme, ...] = ()
     kinds: tuple[Kind, ...] = ("convex",)
-    flat: tuple[float, float] = (0.0, 1.0)
+    asymptotic_slopes: tuple[float, float] = (0.0, 1.0)
     limits: tuple[float, float] = (0.0, math.inf)
 
     @abstractmethod
@@ -99,28 +99,28 @@ class Curve(ABC):
         """f''(z), where f is twice differentiable."""
 
     @abstractmethod
-    def value_in(self, z: Decimal, places: DecimalArithmetic) -> Decimal:
+    def value_decimal(self, z: Decimal, places: DecimalArithmetic) -> Decimal:
         """f(z) within 10^-promised (|f(z)| + min(|z|, 1)), called inside the decimal context of ``places``."""
 
     @abstractmethod
-    def slope_in(self, z: Decimal, places: DecimalArithmetic) -> Decimal:
+    def slope_decimal(self, z: Decimal, places: DecimalArithmetic) -> Decimal:
         """f'(z) within 10^-promised (|f'(z)| + 1), exactly on straight pieces; at a jump the one of one side."""
 
     @property
     def derivative(self) -> Derivative:
-        """f' as a function for ``Numbers.image``, in any arithmetic."""
+        """f' as a function for ``Numbers.applied``, in any arithmetic."""
         return Derivative(self)
 
     @property
     def places(self) -> tuple[float, ...]:
-        """The places of the bends from left to right, each once."""
-        return tuple(dict.fromkeys(bend.location for bend in self.bends))
+        """The places of the inflections from left to right, each once."""
+        return tuple(dict.fromkeys(bend.location for bend in self.inflections))
 
     @property
     def slopes_everywhere(self) -> tuple[float, float]:
         """The range of the derivative over all numbers, rounded outward."""
-        ends = [end for bend in self.bends for end in bend.ends]
-        return min(*self.flat, *ends), max(*self.flat, *ends)
+        ends = [end for bend in self.inflections for end in bend.ends]
+        return min(*self.asymptotic_slopes, *ends), max(*self.asymptotic_slopes, *ends)
 
     @property
     def steepest(self) -> float:
@@ -128,7 +128,7 @@ class Curve(ABC):
         least, most = self.slopes_everywhere
         return max(-least, most)
 
-    def straight(self, z: Tensor) -> Tensor:
+    def is_linear_at(self, z: Tensor) -> Tensor:
         """Whether z lies inside a straight piece, where the derivative is one number and has no rounding."""
         inside = torch.zeros_like(z, dtype=torch.bool)
         for kind, low, high in self.pieces():
@@ -137,21 +137,21 @@ class Curve(ABC):
         return inside
 
     def pieces(self) -> list[tuple[Kind, float, float]]:
-        """The pieces between bends from left to right: the kind of each, and its two ends."""
+        """The pieces between inflections from left to right: the kind of each, and its two ends."""
         ends = (-math.inf, *self.places, math.inf)
         return [(kind, low, high) for kind, low, high in zip(self.kinds, ends[:-1], ends[1:], strict=True)]
 
-    def lost(self, z: Tensor, value: Tensor) -> Tensor:
+    def value_rounding(self, z: Tensor, value: Tensor) -> Tensor:
         """A bound on the rounding of f(z) as ``value`` computes it."""
         return _eps(z) * (RELATIVE * value.abs() + ABSOLUTE * z.abs().clamp(max=1.0))
 
-    def slope_lost(self, z: Tensor, slope: Tensor) -> Tensor:
+    def slope_rounding(self, z: Tensor, slope: Tensor) -> Tensor:
         """A bound on the rounding of f'(z) as ``slope`` computes it: 0 on straight pieces."""
-        return torch.where(self.straight(z), 0.0, _eps(z) * (RELATIVE * slope.abs() + ABSOLUTE))
+        return torch.where(self.is_linear_at(z), 0.0, _eps(z) * (RELATIVE * slope.abs() + ABSOLUTE))
 
     def range(self, lower: Tensor, upper: Tensor) -> Ends:
         """The least and the largest value over [lower, upper], rounded outward; ends may be infinite."""
-        low, high = self._range(self.value, self.lost, self.turns, lower, upper)
+        low, high = self._range(self.value, self.value_rounding, self.extrema, lower, upper)
         least, most = self.limits
         low = torch.where(lower == -math.inf, torch.clamp(low, max=least), low)
         high = torch.where(lower == -math.inf, torch.clamp(high, min=least), high)
@@ -163,7 +163,7 @@ class Curve(ABC):
 
         At a jump inside the interval the derivatives of both sides count, and all numbers between them.
         """
-        low, high = self._range(self.slope, self.slope_lost, self.bends, lower, upper)
+        low, high = self._range(self.slope, self.slope_rounding, self.inflections, lower, upper)
         least, most = self.slopes_everywhere
         return low.clamp(min=least), high.clamp(max=most)
 
@@ -176,7 +176,7 @@ class Curve(ABC):
         def rounding(z: Tensor, value: Tensor) -> Tensor:
             return _eps(z) * (RELATIVE * value.abs() + ABSOLUTE)
 
-        return self._range(self.curvature, rounding, self.peaks, lower, upper)
+        return self._range(self.curvature, rounding, self.curvature_extrema, lower, upper)
 
     def enclosed(self, z: Tensor, error: Tensor) -> Ends:
         """A value for f at a number that is within ``error`` of z, and a bound on the error of that value."""
@@ -186,12 +186,12 @@ class Curve(ABC):
         """A value for f' at a number that is within ``error`` of z, and a bound on the error of that value."""
         return self._enclosed(self.slope(z), self.slopes(z - error, z + error))
 
-    def in_places(self, z: Sequence[Decimal], places: DecimalArithmetic) -> list[Decimal]:
-        """f at each number, as ``value_in`` computes it."""
-        return [self.value_in(number, places) for number in z]
+    def in_decimals(self, z: Sequence[Decimal], places: DecimalArithmetic) -> list[Decimal]:
+        """f at each number, as ``value_decimal`` computes it."""
+        return [self.value_decimal(number, places) for number in z]
 
-    def off(self, z: Tensor, error: Tensor, width: Tensor, promised: int) -> Tensor:
-        """A bound on the error of f as ``in_places`` computes it, at decimals that stand for the true numbers.
+    def decimal_error(self, z: Tensor, error: Tensor, width: Tensor, promised: int) -> Tensor:
+        """A bound on the error of f as ``in_decimals`` computes it, at decimals that stand for the true numbers.
 
         Args:
             z: float64 numbers; decimals and true numbers are both within ``error`` of them.
@@ -206,7 +206,7 @@ class Curve(ABC):
     def smooth(self, z: Tensor, error: Tensor) -> Tensor:
         """Whether f is differentiable at all numbers within ``error`` of z."""
         whole = torch.ones_like(z, dtype=torch.bool)
-        for first, second in zip(self.bends, self.bends[1:], strict=False):
+        for first, second in zip(self.inflections, self.inflections[1:], strict=False):
             if first.location == second.location:
                 whole = whole & ~first.within(z - error, z + error)
         return whole
@@ -237,7 +237,7 @@ def _eps(z: Tensor) -> float:
 
 @dataclass(frozen=True)
 class Derivative:
-    """The derivative f' of a curve f, as a function for ``Numbers.image``.
+    """The derivative f' of a curve f, as a function for ``Numbers.applied``.
 
     Attributes:
         curve: f.
@@ -253,12 +253,12 @@ class Derivative:
         """A value for f' at a number that is within ``error`` of z, and a bound on its error; see ``Curve.enclosed``."""
         return self.curve.slope_enclosed(z, error)
 
-    def in_places(self, z: Sequence[Decimal], places: DecimalArithmetic) -> list[Decimal]:
-        """f' at each number, as ``Curve.slope_in`` computes it."""
-        return [self.curve.slope_in(number, places) for number in z]
+    def in_decimals(self, z: Sequence[Decimal], places: DecimalArithmetic) -> list[Decimal]:
+        """f' at each number, as ``Curve.slope_decimal`` computes it."""
+        return [self.curve.slope_decimal(number, places) for number in z]
 
-    def off(self, z: Tensor, error: Tensor, width: Tensor, promised: int) -> Tensor:
-        """A bound on the error of f' as ``in_places`` computes it.
+    def decimal_error(self, z: Tensor, error: Tensor, width: Tensor, promised: int) -> Tensor:
+        """A bound on the error of f' as ``in_decimals`` computes it.
 
         Where a jump of f' may lie within ``error`` of z, the bound is the whole range of f' there; elsewhere it is also at
         most the steepness of f' times ``width``, beside the rounding of the decimals.
@@ -272,7 +272,7 @@ class Derivative:
         curve, ends = self.curve, (z - error, z + error)
         smooth = curve.smooth(z, error)
         bends = [torch.where(smooth, end, size) for end, size in zip(curve.curvatures(*ends), (-INF, INF), strict=True)]
-        straight = curve.straight(ends[0]) & curve.straight(ends[1]) & smooth
+        straight = curve.is_linear_at(ends[0]) & curve.is_linear_at(ends[1]) & smooth
         charge = _charge(promised, curve.slope(z).abs() + 1.0, ~straight)
         return _apart((bends[0], bends[1]), curve.slopes(*ends), width) + charge
 

@@ -40,8 +40,11 @@ def sigmoid_in(z: Decimal, places: DecimalArithmetic) -> Decimal:
 class Tanh(Curve):
     """tanh(z)."""
 
-    bends, kinds, flat, limits = (Extreme(0.0, 1.0),), _S_SHAPED, (0.0, 0.0), (-1.0, 1.0)
-    peaks = (Extreme(-0.6584789484624084, 0.7698003589195010), Extreme(0.6584789484624084, -0.7698003589195010))
+    inflections, kinds, asymptotic_slopes, limits = (Extreme(0.0, 1.0),), _S_SHAPED, (0.0, 0.0), (-1.0, 1.0)
+    curvature_extrema = (
+        Extreme(-0.6584789484624084, 0.7698003589195010),
+        Extreme(0.6584789484624084, -0.7698003589195010),
+    )
 
     def value(self, z: Tensor) -> Tensor:
         return torch.tanh(z)
@@ -52,11 +55,11 @@ class Tanh(Curve):
     def curvature(self, z: Tensor) -> Tensor:
         return -2.0 * torch.tanh(z) * self.slope(z)
 
-    def value_in(self, z: Decimal, places: DecimalArithmetic) -> Decimal:
+    def value_decimal(self, z: Decimal, places: DecimalArithmetic) -> Decimal:
         below = places.expm1(-2 * abs(z))
         return (-below / (2 + below)).copy_sign(z)
 
-    def slope_in(self, z: Decimal, places: DecimalArithmetic) -> Decimal:
+    def slope_decimal(self, z: Decimal, places: DecimalArithmetic) -> Decimal:
         return 4 * bell_in(2 * z, places)
 
 
@@ -64,8 +67,16 @@ class Tanh(Curve):
 class Tanhshrink(Curve):
     """z - tanh(z)."""
 
-    bends, kinds, flat, limits = (Extreme(0.0, 0.0),), ("concave", "convex"), (1.0, 1.0), (-math.inf, math.inf)
-    peaks = (Extreme(-0.6584789484624084, -0.7698003589195010), Extreme(0.6584789484624084, 0.7698003589195010))
+    inflections, kinds, asymptotic_slopes, limits = (
+        (Extreme(0.0, 0.0),),
+        ("concave", "convex"),
+        (1.0, 1.0),
+        (-math.inf, math.inf),
+    )
+    curvature_extrema = (
+        Extreme(-0.6584789484624084, -0.7698003589195010),
+        Extreme(0.6584789484624084, 0.7698003589195010),
+    )
 
     def value(self, z: Tensor) -> Tensor:
         return z - torch.tanh(z)
@@ -76,19 +87,27 @@ class Tanhshrink(Curve):
     def curvature(self, z: Tensor) -> Tensor:
         return 8.0 * torch.tanh(z) * bell(2.0 * z)
 
-    def value_in(self, z: Decimal, places: DecimalArithmetic) -> Decimal:
-        return z - Tanh().value_in(z, places)
+    def value_decimal(self, z: Decimal, places: DecimalArithmetic) -> Decimal:
+        return z - Tanh().value_decimal(z, places)
 
-    def slope_in(self, z: Decimal, places: DecimalArithmetic) -> Decimal:
-        return Tanh().value_in(z, places) ** 2
+    def slope_decimal(self, z: Decimal, places: DecimalArithmetic) -> Decimal:
+        return Tanh().value_decimal(z, places) ** 2
 
 
 @dataclass(frozen=True)
 class Erf(Curve):
     """erf(z)."""
 
-    bends, kinds, flat, limits = (Extreme(0.0, 2.0 / math.sqrt(math.pi)),), _S_SHAPED, (0.0, 0.0), (-1.0, 1.0)
-    peaks = (Extreme(-0.7071067811865475, 0.9678828980765734), Extreme(0.7071067811865475, -0.9678828980765734))
+    inflections, kinds, asymptotic_slopes, limits = (
+        (Extreme(0.0, 2.0 / math.sqrt(math.pi)),),
+        _S_SHAPED,
+        (0.0, 0.0),
+        (-1.0, 1.0),
+    )
+    curvature_extrema = (
+        Extreme(-0.7071067811865475, 0.9678828980765734),
+        Extreme(0.7071067811865475, -0.9678828980765734),
+    )
 
     def value(self, z: Tensor) -> Tensor:
         return torch.erf(z)
@@ -99,10 +118,10 @@ class Erf(Curve):
     def curvature(self, z: Tensor) -> Tensor:
         return -2.0 * z * self.slope(z)
 
-    def value_in(self, z: Decimal, places: DecimalArithmetic) -> Decimal:
+    def value_decimal(self, z: Decimal, places: DecimalArithmetic) -> Decimal:
         return places.erf(abs(z)).copy_sign(z)
 
-    def slope_in(self, z: Decimal, places: DecimalArithmetic) -> Decimal:
+    def slope_decimal(self, z: Decimal, places: DecimalArithmetic) -> Decimal:
         return 2 * places.exp(-z * z) / places.root_pi
 
 
@@ -110,8 +129,8 @@ class Erf(Curve):
 class Softsign(Curve):
     """z / (1 + |z|)."""
 
-    bends, kinds, flat, limits = (Extreme(0.0, 1.0),), _S_SHAPED, (0.0, 0.0), (-1.0, 1.0)
-    peaks = (Extreme(0.0, 2.0), Extreme(0.0, -2.0))
+    inflections, kinds, asymptotic_slopes, limits = (Extreme(0.0, 1.0),), _S_SHAPED, (0.0, 0.0), (-1.0, 1.0)
+    curvature_extrema = (Extreme(0.0, 2.0), Extreme(0.0, -2.0))
 
     def value(self, z: Tensor) -> Tensor:
         return z / (1.0 + z.abs())
@@ -122,10 +141,10 @@ class Softsign(Curve):
     def curvature(self, z: Tensor) -> Tensor:
         return -2.0 * z.sign() * self.slope(z) / (1.0 + z.abs())
 
-    def value_in(self, z: Decimal, places: DecimalArithmetic) -> Decimal:
+    def value_decimal(self, z: Decimal, places: DecimalArithmetic) -> Decimal:
         return z / (1 + abs(z))
 
-    def slope_in(self, z: Decimal, places: DecimalArithmetic) -> Decimal:
+    def slope_decimal(self, z: Decimal, places: DecimalArithmetic) -> Decimal:
         return 1 / (1 + abs(z)) ** 2
 
 
@@ -133,7 +152,7 @@ class Softsign(Curve):
 class Softplus(Curve):
     """log(1 + e^z)."""
 
-    peaks = (Extreme(0.0, 0.25),)
+    curvature_extrema = (Extreme(0.0, 0.25),)
 
     def value(self, z: Tensor) -> Tensor:
         return z.clamp(min=0.0) + torch.log1p(torch.exp(-z.abs()))
@@ -144,10 +163,10 @@ class Softplus(Curve):
     def curvature(self, z: Tensor) -> Tensor:
         return bell(z)
 
-    def value_in(self, z: Decimal, places: DecimalArithmetic) -> Decimal:
+    def value_decimal(self, z: Decimal, places: DecimalArithmetic) -> Decimal:
         return max(z, ZERO) + places.log1p(places.exp(-abs(z)))
 
-    def slope_in(self, z: Decimal, places: DecimalArithmetic) -> Decimal:
+    def slope_decimal(self, z: Decimal, places: DecimalArithmetic) -> Decimal:
         return sigmoid_in(z, places)
 
 
@@ -162,11 +181,11 @@ class Elu(Curve):
     scale: float = 1.0
 
     @property
-    def bends(self) -> tuple[Extreme, ...]:  # type: ignore[override]
+    def inflections(self) -> tuple[Extreme, ...]:  # type: ignore[override]
         return (Extreme(0.0, self.scale), Extreme(0.0, 1.0))
 
     @property
-    def peaks(self) -> tuple[Extreme, ...]:  # type: ignore[override]
+    def curvature_extrema(self) -> tuple[Extreme, ...]:  # type: ignore[override]
         return (Extreme(0.0, self.scale), Extreme(0.0, 0.0))
 
     kinds = ("convex", "straight")
@@ -187,8 +206,8 @@ class Elu(Curve):
     def curvature(self, z: Tensor) -> Tensor:
         return torch.where(z > 0, 0.0, self.scale * torch.exp(z.clamp(max=0.0)))
 
-    def value_in(self, z: Decimal, places: DecimalArithmetic) -> Decimal:
+    def value_decimal(self, z: Decimal, places: DecimalArithmetic) -> Decimal:
         return z if z > 0 else Decimal(self.scale) * places.expm1(z)
 
-    def slope_in(self, z: Decimal, places: DecimalArithmetic) -> Decimal:
+    def slope_decimal(self, z: Decimal, places: DecimalArithmetic) -> Decimal:
         return ONE if z > 0 else Decimal(self.scale) * places.exp(z)

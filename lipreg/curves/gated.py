@@ -23,10 +23,10 @@ _HUMPED: tuple[Kind, ...] = ("concave", "convex", "concave")
 class Silu(Curve):
     """z sigmoid(z)."""
 
-    turns = (Extreme(-1.2784645427610738, -0.27846454276107380),)
-    bends = (Extreme(-2.3993572805154677, -0.09983932012886692), Extreme(2.3993572805154677, 1.0998393201288669))
+    extrema = (Extreme(-1.2784645427610738, -0.27846454276107380),)
+    inflections = (Extreme(-2.3993572805154677, -0.09983932012886692), Extreme(2.3993572805154677, 1.0998393201288669))
     kinds = _HUMPED
-    peaks = (
+    curvature_extrema = (
         Extreme(-3.4358409935351107, -0.03691437319989319),
         Extreme(0.0, 0.5),
         Extreme(3.4358409935351107, -0.03691437319989319),
@@ -41,10 +41,10 @@ class Silu(Curve):
     def curvature(self, z: Tensor) -> Tensor:
         return bell(z) * (2.0 - z * torch.tanh(0.5 * z))
 
-    def value_in(self, z: Decimal, places: DecimalArithmetic) -> Decimal:
+    def value_decimal(self, z: Decimal, places: DecimalArithmetic) -> Decimal:
         return z * sigmoid_in(z, places)
 
-    def slope_in(self, z: Decimal, places: DecimalArithmetic) -> Decimal:
+    def slope_decimal(self, z: Decimal, places: DecimalArithmetic) -> Decimal:
         small = places.exp(-abs(z))
         return ((small if z < 0 else 1) + z * small / (1 + small)) / (1 + small)
 
@@ -53,10 +53,14 @@ class Silu(Curve):
 class Gelu(Curve):
     """z Phi(z), with Phi the distribution function of the standard normal law."""
 
-    turns = (Extreme(-0.75179152469356446, -0.16997120747990367),)
-    bends = (Extreme(-1.4142135623730950, -0.12890414518515479), Extreme(1.4142135623730950, 1.1289041451851548))
+    extrema = (Extreme(-0.75179152469356446, -0.16997120747990367),)
+    inflections = (Extreme(-1.4142135623730950, -0.12890414518515479), Extreme(1.4142135623730950, 1.1289041451851548))
     kinds = _HUMPED
-    peaks = (Extreme(-2.0, -0.1079819330263761), Extreme(0.0, 0.7978845608028654), Extreme(2.0, -0.1079819330263761))
+    curvature_extrema = (
+        Extreme(-2.0, -0.1079819330263761),
+        Extreme(0.0, 0.7978845608028654),
+        Extreme(2.0, -0.1079819330263761),
+    )
 
     def value(self, z: Tensor) -> Tensor:
         return 0.5 * z * torch.erfc(-z / math.sqrt(2.0))
@@ -72,10 +76,10 @@ class Gelu(Curve):
         """Phi(z) in decimals."""
         return (1 + places.erf(abs(z) / places.root_2).copy_sign(z)) / 2
 
-    def value_in(self, z: Decimal, places: DecimalArithmetic) -> Decimal:
+    def value_decimal(self, z: Decimal, places: DecimalArithmetic) -> Decimal:
         return z * self._share_in(z, places)
 
-    def slope_in(self, z: Decimal, places: DecimalArithmetic) -> Decimal:
+    def slope_decimal(self, z: Decimal, places: DecimalArithmetic) -> Decimal:
         density = places.exp(-z * z / 2) / (places.root_2 * places.root_pi)
         return self._share_in(z, places) + z * density
 
@@ -84,10 +88,10 @@ class Gelu(Curve):
 class Mish(Curve):
     """z tanh(log(1 + e^z))."""
 
-    turns = (Extreme(-1.1924312145154952, -0.30884341301725041),)
-    bends = (Extreme(-2.2563763963607931, -0.11252612238946256), Extreme(1.4905711794854285, 1.0884981612517279))
+    extrema = (Extreme(-1.1924312145154952, -0.30884341301725041),)
+    inflections = (Extreme(-2.2563763963607931, -0.11252612238946256), Extreme(1.4905711794854285, 1.0884981612517279))
     kinds = _HUMPED
-    peaks = (
+    curvature_extrema = (
         Extreme(-3.2673378465204046, -0.04173207070661103),
         Extreme(-0.08793443131491421, 0.6442046372369724),
         Extreme(2.1148425630208771, -0.05903335695393629),
@@ -119,11 +123,11 @@ class Mish(Curve):
         # and d^2 share / dz^2 = 4 w (1 + 2 w) / d^2 - 16 w^2 (1 + w)^2 / d^3
         return 2.0 * once * more + z * once * ((1.0 + 2.0 * w) / below - 4.0 * more * (w * more))
 
-    def value_in(self, z: Decimal, places: DecimalArithmetic) -> Decimal:
+    def value_decimal(self, z: Decimal, places: DecimalArithmetic) -> Decimal:
         w = places.exp(-abs(z))
         return z * ((1 + 2 * w) / (1 + 2 * w + 2 * w * w) if z > 0 else (w * w + 2 * w) / (w * w + 2 * w + 2))
 
-    def slope_in(self, z: Decimal, places: DecimalArithmetic) -> Decimal:
+    def slope_decimal(self, z: Decimal, places: DecimalArithmetic) -> Decimal:
         w = places.exp(-abs(z))
         if z > 0:
             all = 1 + 2 * w + 2 * w * w
@@ -136,10 +140,10 @@ class Mish(Curve):
 class Hardswish(Curve):
     """z min(max(z + 3, 0), 6) / 6."""
 
-    turns = (Extreme(-1.5, -0.375),)
-    bends = (Extreme(-3.0, 0.0), Extreme(-3.0, -0.5), Extreme(3.0, 1.5), Extreme(3.0, 1.0))
+    extrema = (Extreme(-1.5, -0.375),)
+    inflections = (Extreme(-3.0, 0.0), Extreme(-3.0, -0.5), Extreme(3.0, 1.5), Extreme(3.0, 1.0))
     kinds = ("straight", "convex", "straight")
-    peaks = (Extreme(-3.0, 1.0 / 3.0), Extreme(-3.0, 0.0), Extreme(3.0, 1.0 / 3.0), Extreme(3.0, 0.0))
+    curvature_extrema = (Extreme(-3.0, 1.0 / 3.0), Extreme(-3.0, 0.0), Extreme(3.0, 1.0 / 3.0), Extreme(3.0, 0.0))
 
     def value(self, z: Tensor) -> Tensor:
         return z * (z + 3.0).clamp(0.0, 6.0) / 6.0
@@ -150,10 +154,10 @@ class Hardswish(Curve):
     def curvature(self, z: Tensor) -> Tensor:
         return (z.abs() <= 3.0).to(z) / 3.0
 
-    def value_in(self, z: Decimal, places: DecimalArithmetic) -> Decimal:
+    def value_decimal(self, z: Decimal, places: DecimalArithmetic) -> Decimal:
         return z * min(max(z + 3, ZERO), Decimal(6)) / 6
 
-    def slope_in(self, z: Decimal, places: DecimalArithmetic) -> Decimal:
+    def slope_decimal(self, z: Decimal, places: DecimalArithmetic) -> Decimal:
         return (2 * z + 3) / 6 if abs(z) <= 3 else Decimal(z > 0)
 
 
@@ -161,11 +165,11 @@ class Hardswish(Curve):
 class BentHardswish(Curve):
     """z (z + 3) / 6 for |z| <= 3, as Hardswish is there, and its tangents beyond (``lipreg.curves.kinks``)."""
 
-    turns = (Extreme(-1.5, -0.375),)
-    bends = (Extreme(-3.0, -0.5), Extreme(3.0, 1.5))
+    extrema = (Extreme(-1.5, -0.375),)
+    inflections = (Extreme(-3.0, -0.5), Extreme(3.0, 1.5))
     kinds = ("straight", "convex", "straight")
-    peaks = (Extreme(-3.0, 1.0 / 3.0), Extreme(-3.0, 0.0), Extreme(3.0, 1.0 / 3.0), Extreme(3.0, 0.0))
-    flat, limits = (-0.5, 1.5), (math.inf, math.inf)
+    curvature_extrema = (Extreme(-3.0, 1.0 / 3.0), Extreme(-3.0, 0.0), Extreme(3.0, 1.0 / 3.0), Extreme(3.0, 0.0))
+    asymptotic_slopes, limits = (-0.5, 1.5), (math.inf, math.inf)
 
     def value(self, z: Tensor) -> Tensor:
         inner = z.clamp(-3.0, 3.0)
@@ -177,9 +181,9 @@ class BentHardswish(Curve):
     def curvature(self, z: Tensor) -> Tensor:
         return (z.abs() <= 3.0).to(z) / 3.0
 
-    def value_in(self, z: Decimal, places: DecimalArithmetic) -> Decimal:
+    def value_decimal(self, z: Decimal, places: DecimalArithmetic) -> Decimal:
         inner = min(max(z, Decimal(-3)), Decimal(3))
         return inner * (inner + 3) / 6 + (2 * inner + 3) * (z - inner) / 6
 
-    def slope_in(self, z: Decimal, places: DecimalArithmetic) -> Decimal:
+    def slope_decimal(self, z: Decimal, places: DecimalArithmetic) -> Decimal:
         return (2 * min(max(z, Decimal(-3)), Decimal(3)) + 3) / 6

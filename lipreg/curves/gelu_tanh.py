@@ -1,4 +1,4 @@
-"""GELU by tanh, with the constants that a network has: rounded constants make another function, with other bends.
+"""GELU by tanh, with the constants that a network has: rounded constants make another function, with other inflections.
 
 Source: Hendrycks & Gimpel 2016, Gaussian error linear units.
 """
@@ -28,8 +28,8 @@ HALVINGS = 80
 class GeluTanh(Curve):
     """z (1 + tanh(sqrt(2 / pi) (z + cube z^3))) / 2, for a cube near that of GELU.
 
-    Its tables are computed by bisection: of the derivative for the turn, of the second derivative for the bends and of the
-    third for the peaks.
+    Its tables are computed by bisection: of the derivative for its zero, of the second derivative for the inflections and of
+    the third for the extrema of the second.
 
     Attributes:
         cube: the coefficient of z^3.
@@ -42,17 +42,17 @@ class GeluTanh(Curve):
         return "GeluTanh()" if self.cube == CUBE else f"GeluTanh(cube={self.cube!r})"
 
     @cached_property
-    def turns(self) -> tuple[Extreme, ...]:  # type: ignore[override]
+    def extrema(self) -> tuple[Extreme, ...]:  # type: ignore[override]
         at = _root(self.slope, -1.0, -0.5)
         return (Extreme(at, _at(self.value, at)),)
 
     @cached_property
-    def bends(self) -> tuple[Extreme, ...]:  # type: ignore[override]
+    def inflections(self) -> tuple[Extreme, ...]:  # type: ignore[override]
         at = _root(self.curvature, 1.0, 1.8)
         return (Extreme(-at, _at(self.slope, -at)), Extreme(at, _at(self.slope, at)))
 
     @cached_property
-    def peaks(self) -> tuple[Extreme, ...]:  # type: ignore[override]
+    def curvature_extrema(self) -> tuple[Extreme, ...]:  # type: ignore[override]
         at = _root(self._third, 1.6, 2.5)
         places = (-at, 0.0, at)
         return tuple(Extreme(place, _at(self.curvature, place)) for place in places)
@@ -87,10 +87,10 @@ class GeluTanh(Curve):
         square, factor = Decimal(self.cube) * z * z, 2 * places.root_2 / places.root_pi
         return factor * z * (1 + square), factor * (1 + 3 * square)
 
-    def value_in(self, z: Decimal, places: DecimalArithmetic) -> Decimal:
+    def value_decimal(self, z: Decimal, places: DecimalArithmetic) -> Decimal:
         return z * sigmoid_in(self._inner_in(z, places)[0], places)
 
-    def slope_in(self, z: Decimal, places: DecimalArithmetic) -> Decimal:
+    def slope_decimal(self, z: Decimal, places: DecimalArithmetic) -> Decimal:
         inner, rate = self._inner_in(z, places)
         return sigmoid_in(inner, places) + z * bell_in(inner, places) * rate
 

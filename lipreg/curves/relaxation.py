@@ -119,7 +119,7 @@ def _offsets(curve: Curve, lower: Tensor, upper: Tensor, slope: Tensor) -> Ends:
 def _offset(curve: Curve, z: Tensor, slope: Tensor) -> Ends:
     """Bounds on f(z) - slope z at z itself."""
     value, product = curve.value(z), slope * z
-    difference, off = value - product, curve.lost(z, value) + _rounding(value, product)
+    difference, off = value - product, curve.value_rounding(z, value) + _rounding(value, product)
     return difference - off, difference + off
 
 
@@ -130,7 +130,12 @@ def _beyond(curve: Curve, a: Tensor, b: Tensor, slope: Tensor, sign: float) -> T
     with torch.no_grad():  # no gradient through p: the bound is stationary where p is best
         tangent = curve.slope(p)
         loss = torch.maximum(*(sign * (tangent - slope) * (z - p) for z in (a, b))).clamp(min=0.0)
-        off = curve.lost(p, value) + _rounding(value, product) + curve.slope_lost(p, tangent) * (b - a) + loss
+        off = (
+            curve.value_rounding(p, value)
+            + _rounding(value, product)
+            + curve.slope_rounding(p, tangent) * (b - a)
+            + loss
+        )
     return value - product + sign * off
 
 

@@ -79,7 +79,7 @@ class _From:
     def __init__(self, curve: Curve, y: Tensor, error: Tensor | None, slope_range: Tensor) -> None:
         self.curve, self.y, self.error, self.slope_range = curve, y, error, slope_range
         self.value = curve.value(y)
-        self.value_error = curve.lost(y, self.value)
+        self.value_error = curve.value_rounding(y, self.value)
 
     def at(self, z: Tensor) -> Ends:
         """Bounds on the secant to z, cut to the range of the derivative between y and z."""
@@ -96,13 +96,13 @@ class _From:
         step = torch.where(same, torch.ones_like(step), step)
         value = self.curve.value(z)
         secant = torch.where(same, self.curve.slope(self.y), (value - self.value) / step)
-        off = self.curve.lost(z, value) + self.value_error
+        off = self.curve.value_rounding(z, value) + self.value_error
         distance = step.abs()
         if self.error is not None:  # ds / dy = (s - f') / (z - y)
             off = off + 2.0 * self.error * self.slope_range
             distance = (distance - self.error).clamp(min=torch.finfo(z.dtype).tiny)
         eps = torch.finfo(z.dtype).eps
-        return secant, torch.where(same, self.curve.slope_lost(z, secant), off / distance + 4 * eps * secant.abs())
+        return secant, torch.where(same, self.curve.slope_rounding(z, secant), off / distance + 4 * eps * secant.abs())
 
     def touching(self, a: Tensor, b: Tensor, above: Tensor) -> Ends:
         """A bound on the secants to all z in [a, b], a part of one piece on which y does not lie.
@@ -130,7 +130,7 @@ class _From:
             ratio = [(p - y) / torch.where(z == y, tiny, z - y) - 1.0 for z in (a, b)]
             excess = [((secant - slope) * part).nan_to_num(nan=torch.inf) for part in ratio]
             over = torch.maximum(*(torch.where(above, part, -part) for part in excess)).clamp(min=0.0)
-            off = off + over + curve.slope_lost(p, slope) * torch.maximum(*(part.abs() for part in ratio))
+            off = off + over + curve.slope_rounding(p, slope) * torch.maximum(*(part.abs() for part in ratio))
         return secant, off
 
     def _sharper(self, p: Tensor, turning: Callable[[Tensor], Tensor], a: Tensor, b: Tensor) -> Tensor:

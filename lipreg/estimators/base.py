@@ -60,11 +60,12 @@ class Estimator(Named):
         scopes, norms: which scopes and input norms p it covers.
         vector: whether it covers ``Vector`` outputs (the operator norm of the whole Jacobian).
         output_norms: the norms q of ``Vector`` outputs that it covers.
-        weighed: whether it covers ``scale`` and ``measured``: every norm over inputs that it takes is of ``placed.weights``.
+        weighted: whether it covers ``scale`` and ``measured``: every norm over inputs that it takes is of
+            ``placed.weights``.
         kinds: the kinds of node that it handles, max pools too where it writes them out as ReLUs. Any Relu may be a leaky
             one: ``analysis.slopes`` are those of its kind.
         branches: whether it handles networks that branch (``Graph.branches``).
-        everywhere: whether it answers over all of R^n, where pre-activations are unbounded.
+        unbounded_regions: whether it answers over all of R^n, where pre-activations are unbounded.
         differentiable: whether ``bound`` can be a penalty.
         searches: whether it works point by point under a budget, rather than on the batch at once.
         preactivations: pre-activation methods that a recipe of this estimator means where it names none, or "all".
@@ -77,10 +78,10 @@ class Estimator(Named):
     norms: ClassVar[tuple[float, ...]] = (1.0, 2.0, float("inf"))
     vector: ClassVar[bool] = True
     output_norms: ClassVar[tuple[float, ...]] = (1.0, 2.0, float("inf"))
-    weighed: ClassVar[bool] = False
+    weighted: ClassVar[bool] = False
     kinds: ClassVar[tuple[type[Node], ...]] = (Affine, Relu)
     branches: ClassVar[bool] = False
-    everywhere: ClassVar[bool] = False
+    unbounded_regions: ClassVar[bool] = False
     differentiable: ClassVar[bool] = False
     searches: ClassVar[bool] = False
     preactivations: ClassVar[tuple[str, ...] | str] = "all"
@@ -114,7 +115,7 @@ class Estimator(Named):
         """``uncovered`` of the question alone; methods whose attributes do not say all override it."""
         if problem.scope not in self.scopes:
             return f"scope {problem.scope!r}", " or ".join(map(repr, self.scopes))
-        if not (problem.region.bounded or self.everywhere):
+        if not (problem.region.bounded or self.unbounded_regions):
             return "a region without ends, all of R^n,", "bounded regions"
         if problem.p not in self.norms:
             return f"input norm p={norm_name(problem.p)}", "p in " + ", ".join(map(norm_name, self.norms))
@@ -122,7 +123,7 @@ class Estimator(Named):
             return "output=Vector()", "scalar functionals: Logit, Margin, AllLogits, AllMargins, AllPairs, Combination"
         if problem.q is not None and problem.q not in self.output_norms:
             return f"output norm q={norm_name(problem.q)}", "q in " + ", ".join(map(norm_name, self.output_norms))
-        if not problem.plain and not self.weighed:
+        if not problem.plain and not self.weighted:
             return "a question with scale or measured", "distances |x - x'|_p between all inputs"
         return None
 

@@ -30,21 +30,27 @@ class BoundEstimator(Estimator):
     Attributes:
         layered: whether it is a product over layers, with ``factors``: those of ``layer_product``, which account for the
             rounding of layers that were multiplied out.
-        masked: whether it sees the pre-activations only through ``slopes``, ``shares`` and what is ``movable``. In regional
-            scope these are constant almost everywhere, so what is behind them needs no gradient, and nothing else of it is
-            kept.
+        reads_masks_only: whether it sees the pre-activations only through ``slopes``, ``shares`` and what is ``movable``.
+            In regional scope these are constant almost everywhere, so what is behind them needs no gradient, and nothing
+            else of it is kept.
         layer_norms: whether for p = 2 it reads norms of whole layers, which training estimates by default.
         by_rows: whether it carries the functional's rows through the whole network, each by itself unless the question
             combines them; then as many are carried at once as there is memory for.
+        few_passes: whether it costs a few passes: the least of such bounds that cover question and network stands at points
+            for which a dearer method had no time.
+        of_layers_alone: whether it looks at no region and no reference point, so that it is found once for all points, and
+            stands at those for which there was no time at all.
     """
 
     certificate = Certificate.UPPER
     differentiable = True
     preactivations = ("interval",)
     layered: ClassVar[bool] = False
-    masked: ClassVar[bool] = False
+    reads_masks_only: ClassVar[bool] = False
     layer_norms: ClassVar[bool] = True
     by_rows: ClassVar[bool] = False
+    few_passes: ClassVar[bool] = False
+    of_layers_alone: ClassVar[bool] = False
 
     @abstractmethod
     def bound(self, analysis: Analysis) -> Tensor:

@@ -173,7 +173,10 @@ def live_analysis(
     graph.check_input(x)
     with torch.no_grad():
         outputs = x.new_zeros(len(x), *graph.output.shape) if reads_no_values(problem.output) else graph(x)
-    placed, constant = problem.place(x, outputs, y, graph.of), estimator.masked and problem.scope == "regional"
+    placed, constant = (
+        problem.place(x, outputs, y, graph.of),
+        estimator.reads_masks_only and problem.scope == "regional",
+    )
     options = {"power": power, "outward": False, "constant": constant, "memory": memory}
     return analyse(graph, placed, preactivations, **options)
 

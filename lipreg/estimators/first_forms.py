@@ -9,7 +9,7 @@ from dataclasses import replace
 from lipreg.bounds import Analysis
 from lipreg.budget import Budget
 from lipreg.estimators.base import lower_interval
-from lipreg.estimators.cheap_bounds import cheap_intervals
+from lipreg.estimators.cheap_bounds import cheap_intervals, closed_forms
 from lipreg.estimators.jacobians.jacobian_crown import JacobianCrown
 from lipreg.estimators.naming import CUT
 from lipreg.estimators.witnesses.witness import witnesses
@@ -18,14 +18,14 @@ from lipreg.words import sentences
 
 TOGETHER = 16
 """Points whose linear bounds on the Jacobian are computed at once."""
-FEW_PASSES = ("", "affine_relu", "fastlip", "spectral")
 CENTER = "the reference point, before any hunt"
 SHORT = "In so little time 'jacobian_crown' by itself says more than a search, and there was not enough for it"
 
 
 def barely_proved(interval: CertifiedInterval) -> bool:
     """Whether an upper end cost a few passes, or none; if so, closed forms come before a search."""
-    return interval.proof.removesuffix(CUT).partition("-")[0] in FEW_PASSES
+    names = {method.name for kind in (False, True) for method in closed_forms(of_layers_alone=kind)}
+    return interval.proof.removesuffix(CUT).partition("-")[0] in {"", *names}
 
 
 def first_forms(analysis: Analysis, budget: Budget) -> list[CertifiedInterval]:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lipreg.bounds import METHODS
+from lipreg.records.endings import CUT
 
 ALL = "all"
 """As pre-activation methods: every one of ``METHODS``, intersected."""
-CUT = ", cut"
-"""Behind the name of a bound of which something was left out."""
 
 
 def recipe_name(estimator: str, methods: Sequence[str] | str, own: Sequence[str] | str) -> str:

@@ -50,10 +50,10 @@ def in_norm(method: Estimator, norm: float) -> Estimator:
         certificate = method.certificate
         scopes = method.scopes
         vector = method.vector
-        weighed = method.weighed
+        weighted = method.weighted
         kinds = method.kinds
         branches = method.branches
-        everywhere = method.everywhere
+        unbounded_regions = method.unbounded_regions
         searches = method.searches
         preactivations = method.preactivations
         source = f"{method.source}; equivalence of norms"

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from lipreg.bounds import Analysis, analyse
-from lipreg.budget import Budget, Stop
+from lipreg.budget import UNLIMITED, Budget, Stop
 from lipreg.errors import InvalidInput, UnsupportedRequest
 from lipreg.estimators.base import ESTIMATORS, Estimator
 from lipreg.estimators.evaluate import Network, frozen_analysis, frozen_graph, structure_of
@@ -23,8 +24,10 @@ from lipreg.linalg.floats import EPS
 from lipreg.options import check_number
 from lipreg.outputs import AllMargins
 from lipreg.problem import LocalLipschitz
+from lipreg.records.endings import ENDED
 from lipreg.regions import L1Ball, L2Ball, LinfBall
-from lipreg.words import plain
+from lipreg.results import Status
+from lipreg.words import plain, sentences
 
 BOUNDS = ("affine_relu", "fastlip", "jacobian_crown")
 """The default estimators, whose smallest bound counts, the cheapest first; they cover every network that is read."""
@@ -36,6 +39,8 @@ TOGETHER = 16
 """Points whose outputs are in memory at once."""
 TRIALS = 60
 """The most radii that the search for the largest one tries at a point."""
+ANALYSIS = 0.5
+"""Share of the remaining time for the pre-activation bounds of a radius."""
 SMALLEST = 1e-9
 """The smallest radius that is tried, beside the largest entry of the reference point."""
 
@@ -52,7 +57,8 @@ class CertifiedRadius:
         margin: f_label - f_rival at the reference point, in real arithmetic and rounded down.
         constant: the upper bound on the pointed Lipschitz constant of that margin over the ball of this radius.
         evaluations: the number of radii tried.
-        detail: how the norms behind the bound were certified.
+        detail: how the norms behind the bound were certified, and what was left out.
+        status: what ended the search, where a limit did: a larger radius may hold; BOUNDED where it was done.
     """
 
     radius: float
@@ -63,6 +69,7 @@ class CertifiedRadius:
     constant: float
     evaluations: int
     detail: str = ""
+    status: Status = Status.BOUNDED
 
 
 def certified_radii(
@@ -76,6 +83,7 @@ def certified_radii(
     low: float | None = None,
     high: float | None = None,
     largest: float = 1e6,
+    budget: Budget | float | None = None,
     on_radius: Callable[[CertifiedRadius], object] | None = None,
     stop: Stop | None = None,
 ) -> list[CertifiedRadius]:
@@ -97,6 +105,8 @@ def certified_radii(
             fit the network's size.
         low, high: the data range, which cuts the ball.
         largest: where the search stops.
+        budget: for all points, a ``Budget`` or a number of seconds, of which each has its share; None for no limit of time.
+            A search that it ends has the largest radius that it has proved, 0 where it has tried none.
         on_radius: a function that is called with each radius; all points are checked before the first radius is sought.
         stop: an event that ends the work after the point in hand; the radii so far are returned.
 
@@ -107,6 +117,8 @@ def certified_radii(
     Source: Avant & Morgansen 2023 for the pointed constant; here each margin is folded into the last layer.
     """
     norm = parse_norm(p, "certified_radii.p")
+    limit = UNLIMITED if budget is None else Budget.of(budget, "certified_radii")
+    limit = replace(limit, nodes=None).started()
     check_number(largest, "largest", "certified_radii", above=0.0)
     if bounds is None or isinstance(bounds, str):
         bounds = BOUNDS if bounds is None else (bounds,)
@@ -142,23 +154,14 @@ def certified_radii(
         with torch.no_grad():
             class_of = _own_classes(graph, part) if y is None else y[first : first + TOGETHER].to("cpu")
             labels = classes(class_of, len(part), analysis.value_bounds[-1].value.shape[1], "certified_radii")
-            ahead = margins(graph, part, labels)
+            ahead = margins(graph, part, labels, limit)
         for i in range(len(part)):
             if stop is not None and stop.is_set():
                 return radii
-            arguments = (
-                part[i : i + 1],
-                labels[i : i + 1],
-                ahead[i],
-                norm,
-                estimators,
-                preactivations,
-                low,
-                high,
-                largest,
-            )
+            question = part[i : i + 1], labels[i : i + 1], ahead[i], norm, low, high, largest
+            share = limit.share(1 / (len(x) - first - i))
             with torch.no_grad():
-                radii.append(_search(graph, *arguments))
+                radii.append(_search(graph, *question, estimators, preactivations, share))
             if on_radius is not None:
                 on_radius(radii[-1])
     return radii
@@ -193,11 +196,12 @@ def _search(
     label: Tensor,
     ahead: Tensor,
     p: float,
-    estimators: Sequence[Estimator],
-    preactivations: Sequence[str] | None,
     low: float | None,
     high: float | None,
     largest: float,
+    estimators: Sequence[Estimator],
+    preactivations: Sequence[str] | None,
+    budget: Budget,
 ) -> CertifiedRadius:
     """Brackets the largest radius: from one that holds or fails the growth of L shows where the next one lies."""
     own_class = int(label)
@@ -210,11 +214,16 @@ def _search(
     best = replace(failed, rival=rivals[worst])
     scale = max(1.0, float(x.abs().max()))
     radius, holds, ceiling, tested = min(largest, 1e-3 * scale), 0.0, math.inf, 0
+    over = None
     while holds < largest and ceiling > holds * (1 + TOLERANCE) and tested < TRIALS and radius > SMALLEST * scale:
+        if (over := budget.stop_reason()) is not None:
+            break
         tested += 1
         problem = LocalLipschitz(BALLS[p](radius, low=low, high=high), AllMargins(), scope="pointed", p=p)
-        analysis = analyse(graph, problem.place(x, graph(x), label), preactivations)
-        constants = _constants(analysis, estimators, ahead)
+        analysis = analyse(
+            graph, problem.place(x, graph(x), label), preactivations, budget=partial(budget.share, ANALYSIS)
+        )
+        constants = _constants(analysis, estimators, ahead, budget)
         distances = ahead / constants * (1 - 4 * EPS)
         rival, beyond = int(distances.argmin()), float(distances.min())
         if radius < beyond:  # proved; and because L grows, nothing beyond margin / L can be
@@ -225,10 +234,13 @@ def _search(
         else:  # not proved; L is smaller in the smaller ball of radius margin / L
             ceiling = min(ceiling, radius)
             radius = beyond * (1 - 1e-9) if beyond * (1 - 1e-9) > holds else math.sqrt(holds * ceiling)
-    return replace(best, evaluations=tested)
+    if over is None:
+        return replace(best, evaluations=tested)
+    words = f"{ENDED[over]} after {tested} {'radius was' if tested == 1 else 'radii were'} tried"
+    return replace(best, evaluations=tested, detail=sentences(words, best.detail), status=over)
 
 
-def _constants(analysis: Analysis, estimators: Sequence[Estimator], ahead: Tensor) -> Tensor:
+def _constants(analysis: Analysis, estimators: Sequence[Estimator], ahead: Tensor, budget: Budget) -> Tensor:
     """Bounds on the constant of each margin on its own, ``(rivals,)``: the smallest of all for the rival that limits the
     radius, of the others as many as show that they do not."""
     placed = analysis.placed
@@ -238,7 +250,7 @@ def _constants(analysis: Analysis, estimators: Sequence[Estimator], ahead: Tenso
     ]
 
     def bound(row: int, method: Estimator) -> float:
-        return max(1e-300, method.intervals(alone[row], Budget())[0].upper)
+        return max(1e-300, method.intervals(alone[row], budget)[0].upper)
 
     constants = torch.tensor([bound(row, estimators[0]) for row in range(len(ahead))], dtype=torch.float64)
     evaluated = [1] * len(ahead)

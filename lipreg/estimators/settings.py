@@ -6,12 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from lipreg.arguments import spelled_arguments
 from lipreg.errors import InvalidInput
 from lipreg.estimators.sdp_solvers import check_sdp_solver
 from lipreg.milp import SOLVERS, Solver, get_solver, register_solver
 from lipreg.options import check_count
 
 
+@spelled_arguments
 @dataclass(frozen=True)
 class Settings:
     """The choice of engines and the seed, which decide a result beside the question, its recipe and its budget.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from lipreg.bounds import Analysis
@@ -13,6 +13,7 @@ from lipreg.estimators.base import PriorIntervals, Watch, check_known, lower_int
 from lipreg.estimators.cheap_bounds import cheap_intervals, look_work, not_begun, worth_a_look
 from lipreg.estimators.exact.exact_estimator import ExactEstimator
 from lipreg.estimators.first_forms import first_forms, first_witnesses
+from lipreg.estimators.looks import late_intervals
 from lipreg.estimators.norm_equivalence import get_estimator
 from lipreg.estimators.settings import DEFAULTS, Settings
 from lipreg.graph import Graph
@@ -96,7 +97,7 @@ def usual_intervals(
     intervals = [new.intersect(old) for new, old in zip(first, intervals, strict=True)] if first else intervals
     names = tuple(name for name in names if not (first and analysis.graph.curves()) or name not in FIRST)
     limited: dict[int, CertifiedInterval] = {}  # by point, the result of the engine or of others that ended early
-    same, begun = placed.representatives(), bool(first)
+    same, begun, looked_at = placed.representatives(), bool(first), set[int]()
     for name in sorted(names, key=lambda name: name not in ENGINES):
         method, share = get_estimator(name), ENGINES_SHARE if name in ENGINES else 1.0
         turn = budget.share(share)
@@ -109,9 +110,18 @@ def usual_intervals(
             part_of_it = turn.share(1 / (len(starts) - done))
             before = intervals[first : first + size]
             over = budget.stop_reason() or (Status.TIME_LIMIT if method.searches and turn.seconds_left == 0.0 else None)
-            bracketed = all(end.certificate is Certificate.BRACKET for end in before)
+            bracketed = all(i in looked_at or _has_both_ends(end) for i, end in enumerate(before, first))
             # the first point is bounded in any case; points for which one look each takes too long, all together below
             late = begun and not worth_a_look(analysis, len(starts) * size, budget)
+            if (
+                over is not None and begun and not (bracketed or late)
+            ):  # what a look gives, at all that are left together
+                waiting = _unbracketed(intervals, starts[done:], size)
+                known_there = {i: intervals[i] for i in waiting}
+                found = late_intervals(analysis, waiting, budget, settings, over, known_there)
+                intervals = [found.get(i, interval) for i, interval in enumerate(intervals)]
+                before, bracketed = intervals[first : first + size], True
+                looked_at.update(waiting)
             if over is None and late and not budget.affords(look_work(analysis)):
                 over = Status.TIME_LIMIT
             if over is not None and (bracketed or late):
@@ -162,6 +172,16 @@ def _before_searches(analysis: Analysis, budget: Budget) -> list[CertifiedInterv
 def _starts(points: list[int], size: int) -> Iterator[int]:
     """The first points of the blocks that contain some of these points."""
     yield from dict.fromkeys(point // size * size for point in points)
+
+
+def _unbracketed(intervals: list[CertifiedInterval], starts: Sequence[int], size: int) -> list[int]:
+    """The points of the blocks that begin there and lack an end."""
+    points = (i for start in starts for i in range(start, min(start + size, len(intervals))))
+    return [i for i in points if not _has_both_ends(intervals[i])]
+
+
+def _has_both_ends(interval: CertifiedInterval) -> bool:
+    return interval.certificate in (Certificate.BRACKET, Certificate.EXACT)
 
 
 def _last_limited(

@@ -154,6 +154,25 @@ class FoldedNetwork(FoldedValues):
         return self.rows if self.q is None else len(self.j_unit) if self.p == 1.0 else 1
 
     @cached_property
+    def backward_steps(self) -> tuple[tuple[Tensor | slice, Tensor, Tensor, Tensor], ...]:
+        """What a pass over g reads of each level, the output's first, made once for all nodes of a search.
+
+        These are the units of the level, as a slice where they follow each other; of g there the offsets, ``(rows, k)``, and
+        the map of w and its magnitudes, transposed, ``(n, k)``.
+        """
+        steps = []
+        for level in reversed(self.levels):
+            first, last, unit = int(level[0]), int(level[-1]), self.g_unit[level]
+            at = slice(first, last + 1) if last - first + 1 == len(level) else level
+            steps.append((at, self.g_offset[:, level], unit.T, unit.abs().T))
+        return tuple(steps)
+
+    @cached_property
+    def entry_sizes(self) -> Tensor:
+        """The magnitudes of ``j_unit``, transposed, ``(n, k)``."""
+        return self.j_unit.abs().T
+
+    @cached_property
     def rounding(self) -> Tensor:
         """What a bound on the norm of each family must be widened by, ``(families,)``."""
         if self.q is None:

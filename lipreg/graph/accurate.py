@@ -111,7 +111,7 @@ def margins(graph: Graph, x: Tensor, labels: Tensor, budget: Budget = UNLIMITED)
 
 def _ahead(outputs: N, own: Tensor) -> N:
     """f_own - f_j, ``(batch, outputs)``."""
-    of_own = outputs.moved(lambda t: t[..., torch.arange(len(own)), own].unsqueeze(-1))
+    of_own = outputs.reindexed(lambda t: t[..., torch.arange(len(own)), own].unsqueeze(-1))
     return of_own + -outputs
 
 

@@ -109,12 +109,13 @@ class _Way:
         return self._at[1]
 
     def _run(self, x: Tensor) -> Tensor | None:
+        again = not self.unseen  # hooks, which may count or log, are not called twice
         with torch.no_grad():
             if not self.double:
-                return _own_outputs(self.module, x, self.graph.name)
+                return _own_outputs(self.module, x, self.graph.name, again)
             try:
                 with in_double(self.module):
-                    outputs = _own_outputs(self.module, x.double(), self.graph.name)
+                    outputs = _own_outputs(self.module, x.double(), self.graph.name, again)
             except UnsteadyNetwork:
                 raise
             except LipregError:
@@ -150,9 +151,12 @@ class _Way:
             answers = list(together.split(len(x)))
         else:  # it takes so many points alone, or not those that are far away
             answers = [self._answers(points) for points in parts]
-        for points, answer in zip(parts, answers, strict=True):
+        with torch.no_grad():
+            every = self.graph.values(torch.cat(parts).to(self.graph.device, self.graph.dtype))
+        values = zip(*(value.split(len(x)) for value in every), strict=True)
+        for points, answer, ours in zip(parts, answers, values, strict=True):
             if answer is not None:
-                self._compare_finite(points, answer)
+                self._compare_finite(points, answer, ours)
 
     def _answers(self, points: Tensor) -> Tensor | None:
         """What the module returns; None where it does not take the points."""
@@ -163,9 +167,7 @@ class _Way:
         except LipregError:
             return None
 
-    def _compare_finite(self, points: Tensor, returned: Tensor) -> None:
-        with torch.no_grad():
-            values = self.graph.values(points.to(self.graph.device, self.graph.dtype))
+    def _compare_finite(self, points: Tensor, returned: Tensor, values: Sequence[Tensor]) -> None:
         own = returned.to(values[-1].device, values[-1].dtype).reshape(values[-1].shape)
         finite = torch.isfinite(own).flatten(1).all(1) & torch.isfinite(values[-1]).flatten(1).all(1)
         if finite.any():
@@ -260,7 +262,8 @@ def _unseen(module: nn.Module) -> list[str]:
     return places + [f"all modules: forward hook {qualified_name(hook)}" for hook in every.values()]
 
 
-def _own_outputs(module: nn.Module, x: Tensor, name: str) -> Tensor:
+def _own_outputs(module: nn.Module, x: Tensor, name: str, again: bool) -> Tensor:
+    """What a module returns at x, of which it makes sure by a second call where it is to be called ``again``."""
     parts = list(module.modules())
     compiled = any(part._compiled_call_impl is not None or "_orig_mod" in part._modules for part in parts)
     # a compiled module would be compiled again for evaluation; the compiler takes seconds to import
@@ -268,8 +271,8 @@ def _own_outputs(module: nn.Module, x: Tensor, name: str) -> Tensor:
     with untouched_random_state() as drawn, untouched(parts), evaluation_mode(module), eager:
         try:
             outputs = module(x.clone()).detach().clone()  # a forward may write into what it is given
-            # in the state that the first call has left; hooks, which may count or log, are not called twice
-            again = outputs if _unseen(module) else module(x.clone()).detach()
+            # in the state that the first call has left
+            second = module(x.clone()).detach() if again else outputs
         except InvalidInput:  # an error of lipreg, whose message names the fault of the network or of the points
             raise
         except Exception as error:
@@ -280,9 +283,8 @@ def _own_outputs(module: nn.Module, x: Tensor, name: str) -> Tensor:
             ) from error
         if drawn():
             raise no_network(name)
-    if not torch.equal(outputs.nan_to_num(), again.nan_to_num()) and not torch.allclose(
-        outputs, again, rtol=1e-4, atol=1e-6
-    ):
+    same = not again or torch.equal(outputs.nan_to_num(), second.nan_to_num())
+    if not same and not torch.allclose(outputs, second, rtol=1e-4, atol=1e-6):
         raise UnsteadyNetwork(
             "its forward gives the same points other outputs when it is called again, at evaluation too",
             where=name,

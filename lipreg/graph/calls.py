@@ -99,7 +99,7 @@ def zero_input(module: nn.Module, points: int, input_shape: Shape) -> Tensor:
     return torch.zeros(points, *input_shape, dtype=like.dtype, device=like.device)
 
 
-class Named(dict[str, Any]):
+class NamedFields(dict[str, Any]):
     """The fields of a dataclass or a named tuple of outputs, by their names.
 
     Args:

@@ -17,7 +17,7 @@ from lipreg.graph import lowerings  # noqa: F401  (fills the registry)
 from lipreg.graph.agreement import check_agreement
 from lipreg.graph.batch_size import BatchSize
 from lipreg.graph.batches import OF_STEPS, BatchGroups, Stacked
-from lipreg.graph.calls import ANSWERED, CONSTANT, Named, alike, casts, read
+from lipreg.graph.calls import ANSWERED, CONSTANT, NamedFields, alike, casts, read
 from lipreg.graph.context import Context
 from lipreg.graph.lowerings.by_rows import lowered
 from lipreg.graph.module_state import computed_weights, evaluation_mode, in_double
@@ -209,7 +209,7 @@ class CapturedNetwork:
         operands = leaves((args, kwargs))
         parts = [v for v in operands if isinstance(v, Part)]
         if isinstance(node.target, type):  # a dataclass or a named tuple of outputs
-            return Named(node.target, args, kwargs)
+            return NamedFields(node.target, args, kwargs)
         lower = module_lowering(module) if module is not None else CALLS.get(node.target)
         try:
             if not any(isinstance(v, Symbolic) for v in operands):  # constants are computed now, with their gradient

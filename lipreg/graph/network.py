@@ -259,10 +259,10 @@ class _Values(Forward[N], Generic[N]):
         return value.relu(node.slope)
 
     def max_pool(self, index: int, node: MaxPool, value: N) -> N:
-        return value.moved(node.members).largest().moved(lambda t: t.unflatten(-1, node.shape))
+        return value.reindexed(node.members).amax().reindexed(lambda t: t.unflatten(-1, node.shape))
 
     def curved(self, index: int, node: Curved, value: N) -> N:
-        return value.image(node.curve)
+        return value.applied(node.curve)
 
 
 class _Gradients(Backward[Flow[N]], Generic[N]):
@@ -284,8 +284,8 @@ class _Gradients(Backward[Flow[N]], Generic[N]):
         return Flow.of(value.total().times(self.slopes[index]))
 
     def max_pool(self, index: int, node: MaxPool, value: Flow[N]) -> Flow[N]:
-        flat = value.total().moved(lambda t: t.flatten(-len(node.shape)).unsqueeze(-1))
-        return Flow.of(flat.times(self.slopes[index]).moved(node.scatter, copies=node.windows.numel()))
+        flat = value.total().reindexed(lambda t: t.flatten(-len(node.shape)).unsqueeze(-1))
+        return Flow.of(flat.times(self.slopes[index]).reindexed(node.scatter, copies=node.windows.numel()))
 
     def curved(self, index: int, node: Curved, value: Flow[N]) -> Flow[N]:
         return Flow.of(value.total().times(self.slopes[index]))

@@ -14,7 +14,7 @@ from torch.nn.parameter import is_lazy
 from lipreg.errors import UnsupportedModel
 from lipreg.graph.batch_size import BatchSize
 from lipreg.graph.batches import Stacked
-from lipreg.graph.calls import LINE, Named
+from lipreg.graph.calls import LINE, NamedFields
 from lipreg.graph.code_lines import line_within
 from lipreg.graph.registry import Refusal
 from lipreg.graph.selected import Select
@@ -119,7 +119,7 @@ class Problems:
         """
         # torch.fx has subclasses of its own
         kind = next((plain for plain in (dict, list) if isinstance(output, plain)), type(output))
-        got, todo = f"forward returns {output.kind if isinstance(output, Named) else kind.__name__}", ""
+        got, todo = f"forward returns {output.kind if isinstance(output, NamedFields) else kind.__name__}", ""
         if isinstance(output, Symbol):
             got = "forward returns a constant"
         if isinstance(output, dict | tuple | list) and output:

@@ -24,7 +24,7 @@ from torch import Tensor
 from lipreg.linalg.broadcasting import broadcast
 from lipreg.linalg.floats import EPS
 from lipreg.linalg.maps import LinearMap
-from lipreg.linalg.numbers import Image, Numbers
+from lipreg.linalg.numbers import Numbers, ScalarFunction
 from lipreg.linalg.places import DecimalArithmetic, size_bits
 
 LIMBS = 10
@@ -103,7 +103,7 @@ class Limbs(Numbers):
         products = [expanded.digits.double() * digit for digit in digits]
         return expanded._sum(products, top, _above(error, 2, unknown))
 
-    def moved(self, move: Callable[[Tensor], Tensor], copies: int = 1) -> Limbs:
+    def reindexed(self, move: Callable[[Tensor], Tensor], copies: int = 1) -> Limbs:
         """Entries elsewhere, or sums of at most ``copies`` of them: ``move`` acts on trailing dimensions, in any dtype."""
         return self._normal(move(self.digits), self.top, _above(move(self.error), copies))
 
@@ -126,29 +126,29 @@ class Limbs(Numbers):
         sure = (value.abs() > error) | (error == 0)
         return replace(image, error=torch.where(sure, image.error, torch.maximum(image.error, error)))
 
-    def image(self, function: Image) -> Limbs:
+    def applied(self, function: ScalarFunction) -> Limbs:
         """A function of every entry, in decimals that have as many digits as are kept."""
         places = DecimalArithmetic(math.ceil(self.bits * self.limbs * math.log10(2.0)))
         least = self.top - len(self.digits) + 1
         with places.context():
-            exact = function.in_places(places.decimals(self.whole(least), self.bits * least), places)
+            exact = function.in_decimals(places.decimals(self.whole(least), self.bits * least), places)
             # all that lies below the first digit fits into the others
             top = math.ceil((size_bits(exact) + 1) / self.bits) - 1
             last = top - self.limbs + 1
             whole, hit = places.whole(exact, self.bits * last)
         value, error = self.rounded()
-        off = function.off(value, error, self.error, places.digits)
+        off = function.decimal_error(value, error, self.error, places.digits)
         missed = (~torch.tensor(hit)).to(off).reshape(self.shape)
         return self._of_whole(whole, last, _above(off + missed * _power(self.bits * last), 1))
 
-    def largest(self) -> Limbs:
+    def amax(self) -> Limbs:
         """The largest over the last dimension, whose error is at most the largest of its entries' errors."""
-        each = [self.moved(lambda t, i=i: t[..., i]) for i in range(self.shape[-1])]
+        each = [self.reindexed(lambda t, i=i: t[..., i]) for i in range(self.shape[-1])]
         best = each[0]
         for other in each[1:]:
             larger = (other + -best)._total() > 0
-            rest = best.moved(lambda t, larger=larger: t.masked_fill(larger, 0))
-            best = other.moved(lambda t, larger=larger: t.masked_fill(~larger, 0)) + rest
+            rest = best.reindexed(lambda t, larger=larger: t.masked_fill(larger, 0))
+            best = other.reindexed(lambda t, larger=larger: t.masked_fill(~larger, 0)) + rest
         return replace(best, error=self.error.amax(-1))
 
     def rounded(self) -> tuple[Tensor, Tensor]:

@@ -17,7 +17,7 @@ from lipreg.linalg.maps import LinearMap
 from lipreg.linalg.places import DecimalArithmetic
 
 
-class Image(Protocol):
+class ScalarFunction(Protocol):
     """A function of one number, such as a curve: its values in every arithmetic of ``Numbers``."""
 
     def value(self, z: Tensor, /) -> Tensor:
@@ -28,12 +28,12 @@ class Image(Protocol):
         """The value at a number within ``error`` of z, and a bound on the error of that."""
         ...
 
-    def in_places(self, z: Sequence[Decimal], places: DecimalArithmetic, /) -> list[Decimal]:
+    def in_decimals(self, z: Sequence[Decimal], places: DecimalArithmetic, /) -> list[Decimal]:
         """The values of numbers, in decimals with so many places."""
         ...
 
-    def off(self, z: Tensor, error: Tensor, width: Tensor, promised: int, /) -> Tensor:
-        """A bound on the errors of values computed ``in_places``.
+    def decimal_error(self, z: Tensor, error: Tensor, width: Tensor, promised: int, /) -> Tensor:
+        """A bound on the errors of values computed ``in_decimals``.
 
         Args:
             z: the numbers as floats.
@@ -69,11 +69,11 @@ class Numbers(Protocol):
         that numbers in any arithmetic stand for."""
         ...
 
-    def image(self, function: Image, /) -> Self:
+    def applied(self, function: ScalarFunction, /) -> Self:
         """The values of a function at every entry."""
         ...
 
-    def moved(self, move: Callable[[Tensor], Tensor], /, copies: int = 1) -> Self:
+    def reindexed(self, move: Callable[[Tensor], Tensor], /, copies: int = 1) -> Self:
         """Entries elsewhere, or sums of at most ``copies`` of them: ``move`` acts on trailing dimensions."""
         ...
 
@@ -81,7 +81,7 @@ class Numbers(Protocol):
         """max(z, slope z), 0 <= slope < 1."""
         ...
 
-    def largest(self) -> Self:
+    def amax(self) -> Self:
         """The largest over the last dimension."""
         ...
 
@@ -122,16 +122,16 @@ class Plain(Numbers):
     def times(self, factor: Tensor | Numbers) -> Plain:
         return Plain(self.value * (factor if isinstance(factor, Tensor) else factor.rounded()[0]))
 
-    def image(self, function: Image) -> Plain:
+    def applied(self, function: ScalarFunction) -> Plain:
         return Plain(function.value(self.value))
 
-    def moved(self, move: Callable[[Tensor], Tensor], copies: int = 1) -> Plain:
+    def reindexed(self, move: Callable[[Tensor], Tensor], copies: int = 1) -> Plain:
         return Plain(move(self.value))
 
     def relu(self, slope: float) -> Plain:
         return Plain(torch.where(self.value > 0, self.value, slope * self.value))
 
-    def largest(self) -> Plain:
+    def amax(self) -> Plain:
         return Plain(self.value.amax(-1))
 
     def rounded(self) -> tuple[Tensor, Tensor]:

@@ -16,8 +16,10 @@ from lipreg.linalg.norms import dual_norm, norm_name, safe_sqrt, squared_norm, v
 
 SIGNS = 16
 """Rows or columns up to which all their signs are tried: 2^15 vectors."""
-NUMBERS = 2**24
-"""Numbers in memory at once while signs are tried."""
+NUMBERS = 2**18
+"""Numbers in memory at once while signs are tried, about: two MiB, which stay in a processor's cache."""
+TOGETHER = 32
+"""Signs that are tried at once, at least, unless a matrix has more columns than that leaves room for."""
 TURNS = 8
 """Turns of the alternation that looks for a good vector where signs are too many."""
 
@@ -68,10 +70,18 @@ def operator_norm(matrix: Tensor, p: float, q: float) -> Tensor:
 def best_signs(matrix: Tensor, norm: float) -> tuple[Tensor, Tensor]:
     """The largest |s M|_norm over signs s of the rows, all tried, ``(...)``, and an s that has it, ``(..., rows)``."""
     signs = sign_vectors(matrix.shape[-2], matrix)
-    # in parts, because there may be many matrices beside many signs
-    part = max(1, NUMBERS // max(1, matrix[..., 0, :].numel()))
-    norms, at = torch.cat([vector_norm(some @ matrix, norm) for some in signs.split(part)], -1).max(-1)
+    matrices = matrix.reshape(math.prod(matrix.shape[:-2]), *matrix.shape[-2:])
+    # in parts, of the matrices too: there may be many of them beside many signs, and a matrix is read once for each part
+    together = max(1, NUMBERS // (min(len(signs), TOGETHER) * max(1, matrix.shape[-1])))
+    parts = [_best_of(signs, some, norm) for some in matrices.split(together)]
+    norms, at = (torch.cat(part).reshape(matrix.shape[:-2]) for part in zip(*parts, strict=True))
     return norms, signs[at]
+
+
+def _best_of(signs: Tensor, matrices: Tensor, norm: float) -> tuple[Tensor, Tensor]:
+    """The largest |s M|_norm of so few matrices that many signs are tried at once, and which of the signs have it."""
+    part = max(1, NUMBERS // max(1, matrices[:, 0].numel()))
+    return torch.cat([vector_norm(some @ matrices, norm) for some in signs.split(part)], -1).max(-1)
 
 
 def attained_norm(matrix: Tensor, p: float, q: float) -> Tensor:

@@ -16,7 +16,7 @@ from torch import Tensor
 from lipreg.linalg.floats import EPS
 from lipreg.linalg.limbs import LEAST
 from lipreg.linalg.maps import LinearMap
-from lipreg.linalg.numbers import Image, Numbers
+from lipreg.linalg.numbers import Numbers, ScalarFunction
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Running(Numbers):
         error = _above(self.error * size + EPS * value.abs(), 4)
         return Running(value, torch.where((size == 0) | (size == 1), self.error * size, error))
 
-    def moved(self, move: Callable[[Tensor], Tensor], copies: int = 1) -> Running:
+    def reindexed(self, move: Callable[[Tensor], Tensor], copies: int = 1) -> Running:
         """Entries elsewhere, or sums of at most ``copies`` of them: ``move`` acts on trailing dimensions."""
         if copies == 1:
             return Running(move(self.value), move(self.error))
@@ -73,11 +73,11 @@ class Running(Numbers):
         value = torch.where(self.value > 0, self.value, slope * self.value)
         return Running(value, _above(self.error + EPS * value.abs(), 2))
 
-    def image(self, function: Image) -> Running:
+    def applied(self, function: ScalarFunction) -> Running:
         """A function of every entry."""
         return Running(*function.enclosed(self.value, self.error))
 
-    def largest(self) -> Running:
+    def amax(self) -> Running:
         """The largest over the last dimension, whose error is at most the largest of its entries' errors."""
         return Running(self.value.amax(-1), self.error.amax(-1))
 

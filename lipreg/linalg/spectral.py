@@ -28,6 +28,7 @@ import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 
 import torch
 from torch import Tensor
@@ -49,6 +50,9 @@ CUBES = 4
 """Multiplications for the eigenvalues of a symmetric matrix, as a multiple of the third power of its side."""
 QUICK = 2**28
 """Multiplications up to which a decomposition is done whatever the time."""
+FIRST_STEPS = 8
+"""Steps of Lanczos that are taken whatever the time, or as many as take ``QUICK`` multiplications. The bound of the first is
+no better than the largest row and column sums, some ten times the norm of a layer; that of the eighth is near it."""
 GRAM_ENTRIES = 2**24
 """Entries of a written-out batch beyond which nothing is written out."""
 
@@ -192,7 +196,10 @@ def _lanczos(
     ceiling = _magnitude(map, rows, columns)
     eta = ceiling * (map.roundings + 16) * torch.finfo(torch.float64).eps
     weights, apply = _gram_operator(map, rows, columns)
-    low, high, steps = lanczos_bound(apply, weights > 0, eta, ceiling, 2.0 * width, failure, seed, is_over)
+    least = min(FIRST_STEPS, QUICK // max(1, 2 * len(rows) * map.out_size * map.roundings))
+    taken = count(1)
+    ends = weights > 0, eta, ceiling, 2.0 * width, failure, seed
+    low, high, steps = lanczos_bound(apply, *ends, lambda: next(taken) >= least and is_over())
     cut = bool((high > low * (1.0 + 2.0 * width)).any()) and bool(is_over())
     return SpectralNorm(high.sqrt(), low.sqrt(), True, failure, steps, entropy, cut)
 

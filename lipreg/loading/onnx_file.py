@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from lipreg.errors import InvalidInput, UnsupportedModel
 from lipreg.extras import require
-from lipreg.loading.onnx_node import Constant, NotRead, OnnxNode
+from lipreg.loading.onnx_node import NotRead, OnnxConstant, OnnxNode
 from lipreg.loading.onnx_operators import OPERATORS
 from lipreg.loading.onnx_order import makers_of, ordered
 from lipreg.loading.onnx_parts import SEVERAL
@@ -155,12 +155,12 @@ class _Reading:
             self._reads.append([self._places[name] for name in active])
             self._examples[name], self._places[name] = value, len(self._steps)
 
-    def _operand(self, name: str) -> Tensor | Constant | None:
+    def _operand(self, name: str) -> Tensor | OnnxConstant | None:
         if name in self._constants:
             value = torch.from_numpy(np.array(self._constants[name]))
             if value.is_complex():
                 raise NotRead("with complex numbers")
-            return Constant(value)
+            return OnnxConstant(value)
         return self._examples[name] if name else None
 
     def _folded(self, proto: Any, inputs: list[str]) -> Mapping[str, np.ndarray]:

@@ -17,7 +17,7 @@ class NotRead(Exception):
 
 
 @dataclass(frozen=True)
-class Constant:
+class OnnxConstant:
     """A value that does not depend on the network's input.
 
     Attributes:
@@ -40,7 +40,7 @@ class OnnxNode:
 
     kind: str
     attributes: dict[str, Any]
-    operands: Sequence[Tensor | Constant | None]
+    operands: Sequence[Tensor | OnnxConstant | None]
     opset: int
 
     def activation(self, place: int = 0) -> Tensor:

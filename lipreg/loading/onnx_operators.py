@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from lipreg.loading.onnx_functions import FUNCTIONS
 from lipreg.loading.onnx_modules import Arithmetic, Clip, Joined, Permuted, Single, linear
-from lipreg.loading.onnx_node import Constant, NotRead, OnnxNode
+from lipreg.loading.onnx_node import NotRead, OnnxConstant, OnnxNode
 from lipreg.loading.onnx_parts import PARTS
 from lipreg.loading.onnx_windows import average_pool, convolution, global_average_pool, max_pool, padding
 
@@ -121,7 +121,7 @@ def _transpose(node: OnnxNode) -> nn.Module:
 
 
 def _concat(node: OnnxNode) -> nn.Module:
-    if any(isinstance(operand, Constant) for operand in node.operands):
+    if any(isinstance(operand, OnnxConstant) for operand in node.operands):
         raise NotRead("of constants and activations")
     axis = node.flag("axis", 1) % node.activation().dim()
     if axis == 0:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lipreg.loading.onnx_node import Constant, NotRead, OnnxNode
+from lipreg.loading.onnx_node import NotRead, OnnxConstant, OnnxNode
 
 Index = tuple[Any, ...]
 """An index as brackets take it."""
@@ -161,7 +161,7 @@ def placed(function: Callable[..., Tensor]) -> Callable[[OnnxNode], nn.Module]:
     """The reader of a function of several operands, entry by entry; constants among them are the same for all points."""
 
     def reader(node: OnnxNode) -> nn.Module:
-        constants = {i: operand.value for i, operand in enumerate(node.operands) if isinstance(operand, Constant)}
+        constants = {i: operand.value for i, operand in enumerate(node.operands) if isinstance(operand, OnnxConstant)}
         _same_for_all(node, list(constants.values()))
         return Placed(function, constants, len(node.operands))
 

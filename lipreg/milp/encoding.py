@@ -153,6 +153,17 @@ def encode_rise(analysis: Analysis, row: int, budget: Budget | None = None) -> E
     return Encoding(program.program(cost, offset), folded, loss=float(np.abs(weights) @ lost))
 
 
+def encode_forward(folded: FoldedValues) -> Program:
+    """The forward pass of a folded network, as a program with no objective yet.
+
+    Args:
+        folded: on the CPU.
+    """
+    program = Assembly()
+    _forward(program, folded)
+    return program.program({}, 0.0)
+
+
 def encode_values(analysis: Analysis, index: int, budget: Budget | None = None) -> tuple[Program, AffineForm]:
     """The forward pass up to a Relu node: a program with no objective yet, and the pre-activations of its unstable units.
 

@@ -7,8 +7,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-ROOT = 64
-"""Bits after the point of a square root."""
+from lipreg.milp.rounded_up import ROOT, float_above, root_above
 
 
 def norm_above(jacobian: np.ndarray, exponent: int, p: float, q: float | None) -> float:
@@ -24,29 +23,24 @@ def norm_above(jacobian: np.ndarray, exponent: int, p: float, q: float | None) -
         return 0.0
     if p == math.inf:  # the norm is convex: a corner of the square attains it, or the one across
         images = [jacobian @ np.array([1, sign], dtype=object) for sign in (1, -1)]
-        return _float_above(max(_vector_norm(image, q) for image in images), exponent - ROOT)
+        return float_above(max(_vector_norm(image, q) for image in images), exponent - ROOT)
     if p == 1.0:
-        return _float_above(max(_vector_norm(jacobian[:, at], q) for at in range(2)), exponent - ROOT)
+        return float_above(max(_vector_norm(jacobian[:, at], q) for at in range(2)), exponent - ROOT)
     if q in (None, math.inf):
-        return _float_above(max(_vector_norm(row, 2.0) for row in jacobian), exponent - ROOT)
+        return float_above(max(_vector_norm(row, 2.0) for row in jacobian), exponent - ROOT)
     if q == 1.0:
-        return _float_above(max(_vector_norm(total, 2.0) for total in _signed_sums(jacobian)), exponent - ROOT)
+        return float_above(max(_vector_norm(total, 2.0) for total in _signed_sums(jacobian)), exponent - ROOT)
     (a, b), (_, d) = (jacobian.T @ jacobian).tolist()
-    square = ((a + d) << ROOT) + _root((a - d) ** 2 + 4 * b * b)  # twice the larger eigenvalue of both
-    return _float_above(_root((square >> 1) + 1, ROOT // 2), exponent - ROOT)
+    square = ((a + d) << ROOT) + root_above((a - d) ** 2 + 4 * b * b)  # twice the larger eigenvalue of both
+    return float_above(root_above((square >> 1) + 1, ROOT // 2), exponent - ROOT)
 
 
 def _vector_norm(vector: Iterable[int], q: float | None) -> int:
     """A whole number at least 2^ROOT times the norm of a vector."""
     sizes = [abs(entry) for entry in vector]
     if q == 2.0:
-        return _root(sum(size * size for size in sizes))
+        return root_above(sum(size * size for size in sizes))
     return (sum(sizes) if q == 1.0 else max(sizes)) << ROOT
-
-
-def _root(number: int, bits: int = ROOT) -> int:
-    """A whole number at least 2^bits times the square root, at most 1 above it."""
-    return math.isqrt(number << (2 * bits)) + 1 if number else 0
 
 
 def _signed_sums(rows: np.ndarray) -> Iterator[np.ndarray]:
@@ -71,14 +65,3 @@ def _sum_on_one_side(rows: np.ndarray, products: np.ndarray) -> np.ndarray:
     """The sum of the rows, those with a product below 0 turned, those with none left out."""
     signs = np.array([(value > 0) - (value < 0) for value in products], dtype=object)
     return (rows * signs[:, None]).sum(0)
-
-
-def _float_above(number: int, exponent: int) -> float:
-    """A float at least number 2^exponent; 0 for 0."""
-    if not number:
-        return 0.0
-    shift = max(0, number.bit_length() - 60)
-    try:
-        return math.nextafter(math.ldexp(float((number >> shift) + 1), exponent + shift), math.inf)
-    except OverflowError:
-        return math.inf

@@ -64,7 +64,7 @@ class Program:
         sizes = abs(self.matrix * self.column_sizes()).max(axis=1).toarray().ravel()
         return np.where(sizes > 0, sizes, 1.0)
 
-    def scaled(self) -> Scaled:
+    def scaled(self) -> ScaledProgram:
         """The same program with variables, rows and objective of size 1.
 
         Solvers' tolerances are absolute. On a network whose slopes are 1e-4 a tolerance of 1e-8 would be an error of
@@ -82,7 +82,7 @@ class Program:
             lower=self.lower / columns,
             upper=self.upper / columns,
         )
-        return Scaled(program, columns, rows, objective)
+        return ScaledProgram(program, columns, rows, objective)
 
     def trivial_bound(self) -> float:
         """The objective's largest value over the variables' bounds alone."""
@@ -115,7 +115,7 @@ class Program:
 
 
 @dataclass(frozen=True)
-class Scaled:
+class ScaledProgram:
     """A scaled program and its scales: v = columns * (its variables), original objective = objective * (its objective).
 
     Attributes:

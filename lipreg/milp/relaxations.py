@@ -16,7 +16,7 @@ from lipreg.milp.program import Program
 from lipreg.milp.solvers import LONGEST, Options
 
 
-class Relaxation:
+class ProgramRelaxation:
     """The linear relaxation of a program, solved again and again for other objectives or other bounds of its variables.
 
     Args:
@@ -45,12 +45,24 @@ class Relaxation:
                 bound = min(bound, program.dual_bound(answer.multipliers * size / self._scaled.rows))
         return bound
 
-    def within(self, lower: np.ndarray, upper: np.ndarray) -> tuple[float, np.ndarray | None]:
+    def within(
+        self, lower: np.ndarray, upper: np.ndarray, cost: np.ndarray | None = None
+    ) -> tuple[float, np.ndarray | None]:
         """A proved upper bound with the variables between other ends, -inf where they are proved to hold no point.
+
+        Args:
+            lower, upper: the ends.
+            cost: of another objective, for all programs from here on; None for the last one.
 
         Returns:
             The bound, and the point that the solver claims to be the best, cut to the ends; None without one.
         """
+        if cost is not None:
+            self.program = replace(self.program, cost=cost)
+            scaled_cost = cost * self._scaled.columns
+            size = float(np.abs(scaled_cost).sum()) or 1.0
+            self._scaled = replace(self._scaled, objective=size)
+            self._solver.changeColsCost(len(cost), self._columns, -scaled_cost / size)
         program = replace(self.program, lower=lower, upper=upper)
         bound = program.trivial_bound()
         if self.budget.stop_reason() is not None:
@@ -97,7 +109,7 @@ def relaxed_bounds(program: Program, costs: np.ndarray, offsets: np.ndarray, bud
         offsets: ``(objectives,)``.
         budget: for all of them; objectives after its end have the trivial bound, of the variables' bounds.
     """
-    relaxation = Relaxation(program, budget.started())
+    relaxation = ProgramRelaxation(program, budget.started())
     return np.array(
         [relaxation.objective_bound(cost, float(offset)) for cost, offset in zip(costs, offsets, strict=True)]
     )

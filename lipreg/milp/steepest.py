@@ -112,9 +112,10 @@ def steepest(piece: Piece, budget: Budget) -> Multipliers | None:
         return None
     empty = "PrimalInfeasible" in str(solution.status)
     z, x = np.asarray(solution.z), np.asarray(solution.x)
+    with np.errstate(over="ignore"):
+        z = z * (CERTIFICATE / max(1e-300, float(np.abs(z).max())) if empty else 1.0) * unit
     if not np.isfinite(z).all():
         return None
-    z = z * unit * (CERTIFICATE / max(1e-300, float(np.abs(z).max())) if empty else 1.0)
     box = np.zeros(size)
     box[upper] += np.maximum(z[above], 0.0)
     box[lower] -= np.maximum(z[below], 0.0)

@@ -17,7 +17,7 @@ import numpy as np
 
 from lipreg.budget import Budget
 from lipreg.milp.program import Program
-from lipreg.milp.relaxations import Relaxation
+from lipreg.milp.relaxations import ProgramRelaxation
 from lipreg.results import Status
 
 FRACTIONAL = 1e-6
@@ -58,7 +58,7 @@ def prove(
             cannot be proved.
     """
     budget = budget.started()
-    relaxation = Relaxation(program, budget)
+    relaxation = ProgramRelaxation(program, budget)
     integer, count = program.integer, itertools.count()
     # a node is its bound and the ends of its integers
     heap = [(-program.trivial_bound(), next(count), program.lower[integer], program.upper[integer])]

@@ -1,9 +1,9 @@
 """The saved records: plain data, one JSON object a line, appended as they come. Reports and loggers are views of them."""
 
 from lipreg.records.files import LeftOut, ProgressCallback, RecordFile, Source, Sources, read_records, read_sources
+from lipreg.records.former import COMBINED, FORMER, current_keys, current_metric
 from lipreg.records.inputs import PointRecord
 from lipreg.records.kinds import (
-    EXACT,
     TRAINING,
     WEIGHTS,
     AuditRecord,
@@ -18,7 +18,8 @@ from lipreg.records.once import each_once
 from lipreg.records.training import EpochRecord, NewerRun, RunRecord, started_now
 
 __all__ = [
-    "EXACT",
+    "COMBINED",
+    "FORMER",
     "READABLE",
     "SCHEMA",
     "TRAINING",
@@ -38,6 +39,8 @@ __all__ = [
     "RunRecord",
     "Source",
     "Sources",
+    "current_keys",
+    "current_metric",
     "each_once",
     "field_names",
     "from_line",

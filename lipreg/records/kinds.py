@@ -11,9 +11,6 @@ from lipreg.records.inputs import PointRecord
 from lipreg.records.training import EpochRecord, RunRecord
 from lipreg.results import Certificate
 
-EXACT = "exact"
-"""The name under which an audit records what all its estimators together prove at a point."""
-
 TRAINING = "training"
 """``AuditRecord.weights`` of ordinary audits."""
 
@@ -31,7 +28,7 @@ class AuditRecord:
         point: index of the reference point in the audit's fixed list.
         label: its class, -1 without labels.
         estimator: ``Bound.label`` of the recipe (the method's registered name, unless the recipe differs from its
-            defaults), or "exact": what all methods together prove at the point.
+            defaults), or "combined": what all methods together prove at the point.
         certificate, status: values of ``Certificate`` and ``Status``.
         lower, upper: the interval; upper is inf when nothing was proved.
         seconds: that the estimator took at this point, of wall-clock time.
@@ -45,12 +42,12 @@ class AuditRecord:
         witness: the point that attains the lower end, flattened.
         versions: of the software that proved it.
         subject: hash of the network and the reference point.
-        engine: what did the arithmetic, with its version; empty for "exact", which joins several.
-        tolerances: inside the proof, by name; for "exact" the relative gap at which the two ends count as one.
+        engine: what did the arithmetic, with its version; empty for "combined", which joins several.
+        tolerances: inside the proof, by name; for "combined" the relative gap at which the two ends count as one.
         asked: the budget in seconds, the estimators, and this one's seed and pre-activation methods.
         families: proved upper bounds of the families of functionals one by one, where a search has them.
         resumed: whether this estimator started from what an earlier audit had saved.
-        recipe: ``Bound.describe()`` of what was evaluated, with proved norms; empty for "exact".
+        recipe: ``Bound.describe()`` of what was evaluated, with proved norms; empty for "combined".
         run_id, step: ``RunRecord.id`` of its run; training steps taken by the audited weights, as in ``EpochRecord``.
         weights: "training", those that the optimizer steps; "averaged", by a callback, or "replaced", those left at the end.
         reference, certificate_file: hash of the reference point; name of a file for ``lipreg check``; empty where not known.

@@ -9,6 +9,7 @@ from typing import Any
 
 from lipreg.errors import InvalidInput, LipregError
 from lipreg.plain import misfits
+from lipreg.records.former import current_estimator
 from lipreg.records.inputs import PointRecord
 from lipreg.records.kinds import (
     WEIGHTS,
@@ -21,13 +22,14 @@ from lipreg.records.kinds import (
 from lipreg.records.training import EpochRecord, NewerRun, RunRecord
 from lipreg.results import EXACT_TOLERANCE, Certificate, Status, meet
 
-SCHEMA = 8
+SCHEMA = 9
 """The schema of the records that are written."""
-READABLE = (1, 2, 3, 4, 5, 6, 7, 8)
+READABLE = (1, 2, 3, 4, 5, 6, 7, 8, 9)
 """Schemas that can be read. What a record of an earlier one lacks is empty: run ids and recipes in schema 1, the
 calibration of outputs and attacks in 1 and 2, derivatives before 4, draws from a data set before 5, certificates
 before 6, points outside of their region, reference points and the classes there, command and commit before 7. Before 8 no
-work has the status "memory limit": it is "time limit" or "bounded" there."""
+work has the status "memory limit": it is "time limit" or "bounded" there. Before 9 the estimator "combined" is named
+"exact"; ``former.py`` has the mapping."""
 
 _COUNTS = ("epoch", "point", "seconds", "step", "start_epoch", "points", "error", "factor", "loss", "accuracy")
 _CHOICES = {"certificate": tuple(Certificate), "status": tuple(Status), "weights": WEIGHTS}
@@ -122,8 +124,9 @@ def from_line(line: str | bytes, where: str = "record") -> Record:
     lacking = [f"no field {field!r}" for field, needed in required.items() if needed and field not in data]
     if wrong := [*lacking, *unknown]:
         raise _damaged(f"{name} record with {', '.join(wrong[:5])}", where)
-    if kind is AuditRecord and data["upper"] == "inf":
-        data["upper"] = math.inf
+    if kind is AuditRecord:
+        data["estimator"] = current_estimator(data["estimator"], schema)
+        data["upper"] = math.inf if data["upper"] == "inf" else data["upper"]
     record = kind(**data)
     _check_fields(record, where)
     _check_values(record, where)

@@ -19,6 +19,7 @@ from torch import Tensor
 from lipreg.linalg import dual_norm, vector_norm
 from lipreg.linalg.floats import add_above, add_below, cast_above, cast_below, inflation, norm_above, two_sum
 from lipreg.regions.ball_in_box import support_above
+from lipreg.regions.draws import draws
 from lipreg.regions.halfspaces import Halfspaces
 
 
@@ -220,14 +221,15 @@ class PlacedRegion:
     def contains(self, x: Tensor) -> Tensor:
         """Whether the floats x ``(batch, k, *shape)`` lie in the real X, ``(batch, k)`` bool.
 
-        Exactly so for boxes and polytopes; of l1 and l2 balls a point within rounding of the sphere may be left out. A point
-        outside never counts as one of X.
+        Exactly so for boxes, polytopes and balls of one movable coordinate; of other l1 and l2 balls a point within rounding
+        of the sphere may be left out. A point outside never counts as one of X.
         """
         lowest, highest = (end.unsqueeze(1) for end in self.ends)
         inside = ((x >= lowest) & (x <= highest)).flatten(2).all(-1)
         if self.halfspaces is not None:
             inside = self.halfspaces.contains(x.flatten(2), inside)
-        return inside if self.radius == math.inf else inside & (self._size(x) <= self.radius)
+        along_one = self.movable.flatten(1).sum(1, keepdim=True) <= 1  # then the box's ends are those of the ball
+        return inside if self.radius == math.inf else inside & (along_one | (self._size(x) <= self.radius))
 
     def _size(self, x: Tensor) -> Tensor:
         """An upper bound on |x - center| in the ball's norm, ``(batch, k)``."""
@@ -238,9 +240,8 @@ class PlacedRegion:
         """Brings x ``(batch, k, *shape)`` into X, so that ``contains`` holds: cut to the box, then drawn towards the center
         into the ball, or towards the interior point of a polytope.
 
-        For boxes this is the Euclidean projection; otherwise a nearby point of X (the box is convex and holds the
-        center, so drawing towards the center stays inside it). Points of X stay where they are, but for those within
-        rounding of a polytope's rows.
+        For boxes this is the Euclidean projection; otherwise a nearby point of X (the box is convex and holds the center).
+        Points of X stay where they are, but for those within rounding of a polytope's rows.
         """
         center = self.center.unsqueeze(1)
         lowest, highest = (end.unsqueeze(1) for end in self.ends)
@@ -269,25 +270,23 @@ class PlacedRegion:
             count: for each point of the batch.
             generator: of all points together, or one for each of them.
         """
-        if not isinstance(generator, torch.Generator):
-            return torch.cat([self[i : i + 1].sample(count, one) for i, one in enumerate(generator)])
         lower, upper, center = (t.unsqueeze(1) for t in (self.lower, self.upper, self.center))
         size = (self.batch, count, *self.shape)
         if self.halfspaces is not None:
+            if not isinstance(generator, torch.Generator):
+                return torch.cat([self[i : i + 1].sample(count, one) for i, one in enumerate(generator)])
             lowest, highest = (end.flatten(1) for end in self.ends)
-            x = self.halfspaces.sample(count, lowest, highest, generator)
-            return self.project(x.reshape(size))
-        unit = torch.rand(size, generator=generator, dtype=torch.float64).to(center)
+            return self.project(self.halfspaces.sample(count, lowest, highest, generator).reshape(size))
+        unit = draws(torch.rand, size, generator).to(center)
         border = torch.arange(count).reshape(1, count, *(1,) * len(self.shape)).to(center.device) % 2 == 1
         if self.radius == math.inf:
             return self.project(lower + torch.where(border, unit.round(), unit) * (upper - lower))
-        normal = torch.randn(size, generator=generator, dtype=torch.float64).to(center)
+        normal = draws(torch.randn, size, generator).to(center)
         if self.norm == 1.0:  # exponential magnitudes are uniform on the simplex
             normal = normal.sign() * -unit.clamp(min=1e-300).log()
         flat = (self.batch, count, *(1,) * len(self.shape))
         direction = normal / vector_norm(normal.flatten(2), self.norm).reshape(flat)
-        dims = max(1, math.prod(self.shape))
-        depth = torch.rand(self.batch, count, generator=generator, dtype=torch.float64).to(center).pow(1.0 / dims)
+        depth = draws(torch.rand, size[:2], generator).to(center).pow(1.0 / max(1, math.prod(self.shape)))
         depth = torch.where(border, torch.ones(()).to(depth), depth.reshape(flat))
         return self.project(center + direction * self.radius * depth)
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from lipreg.errors import InvalidInput
 from lipreg.linalg import vector_norm
 from lipreg.regions.balls import Region
+from lipreg.regions.draws import draws
 from lipreg.regions.halfspaces import Halfspaces  # noqa: F401  the reference reads annotations of inherited fields here
 from lipreg.regions.placed import PlacedRegion
 from lipreg.regions.reference import check_reference_points
@@ -85,14 +86,12 @@ class Everywhere(PlacedRegion):
 
     def sample(self, count: int, generator: torch.Generator | Sequence[torch.Generator]) -> Tensor:
         """Points in random directions from the reference point, at distances whose logarithms are uniform."""
-        if not isinstance(generator, torch.Generator):
-            return torch.cat([self[i : i + 1].sample(count, one) for i, one in enumerate(generator)])
         center, depth = self.center.unsqueeze(1), len(self.shape)
         size = (self.batch, count, *self.shape)
-        normal = torch.randn(size, generator=generator, dtype=torch.float64).to(center)
+        normal = draws(torch.randn, size, generator).to(center)
         direction = normal / vector_norm(normal.flatten(2), math.inf).reshape(self.batch, count, *(1,) * depth)
         low, high = SCALES
-        power = low + (high - low) * torch.rand(self.batch, count, generator=generator, dtype=torch.float64).to(center)
+        power = low + (high - low) * draws(torch.rand, size[:2], generator).to(center)
         unit = center.flatten(2).abs().amax(-1).clamp(min=1.0)
         return self.project(center + direction * (unit * 10.0**power).reshape(self.batch, count, *(1,) * depth))
 

@@ -36,11 +36,11 @@ def facets(entries: Sequence[Entry]) -> dict[str, list[str]]:
 
 
 def _settings(entry: Entry) -> dict[str, str]:
-    record = entry.mine.run.record
+    record = entry.regularised.run.record
     settings: dict[str, Any] = {
-        "weight": entry.mine.run.course or (written(record.weight) if record.of_training else None),
+        "weight": entry.regularised.run.course or (written(record.weight) if record.of_training else None),
         "seed": record.seed,
-        "bound": entry.mine.bound,
+        "bound": entry.regularised.bound,
         "penalised": quantities(record),
     }
     return flatten(settings | other_settings(record))

@@ -1,4 +1,4 @@
-"""The trajectory figure: bound, LP, certified exact band and margin over constant over training, for a run and its twin."""
+"""The trajectory figure: bound, LP, combined band and margin over constant over training, for a run and its twin."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ WIDE = (9.2, 7.4)
 
 _ROLES = ("regularised", "twin")
 _LINE: dict[str, Any] = {"marker": "o", "markersize": 3, "linewidth": 1.6}
-_STYLES: dict[str, Literal["--", ":", "-"]] = {"bound": "--", "LP": ":", "exact": "-"}
+_STYLES: dict[str, Literal["--", ":", "-"]] = {"bound": "--", "LP": ":", "combined": "-"}
 
 
 def trajectory_figure(
     records: Iterable[Record], run: str, size: tuple[float, float] = WIDE, metric: str | None = None
 ) -> Figure:
-    """The figure of a regularised run and its twin: bound, LP and exact band over epochs on a log axis; below them the
+    """The figure of a regularised run and its twin: bound, LP and combined band over epochs on a log axis; below them the
     median margin over constant, which rescaling does not change, and the task's own metric.
 
     Args:
@@ -55,7 +55,7 @@ def trajectory_figure(
     pair = find_pair(records, run, metric)
     if not any(side.trajectory for side in pair.sides):
         raise InvalidInput(
-            f"no point of {run!r} or its twin has both {pair.mine.bound!r} and 'exact' audits",
+            f"no point of {run!r} or its twin has both {pair.regularised.bound!r} and 'combined' audits",
             where="trajectory_figure",
             accepted="records of at least one audit",
         )
@@ -86,7 +86,7 @@ def trajectory_figure(
 
 def _draw_constants(ax: Axes, pair: Pair) -> list[LineLabel]:
     points = [p for side in pair.sides for p in side.trajectory]
-    ends = [v for p in points for v in (p.bound, p.lp, p.exact.lower, p.exact.upper)]
+    ends = [v for p in points for v in (p.bound, p.lp, p.combined.lower, p.combined.upper)]
     positive = [v for v in ends if v is not None and 0 < v < math.inf]
     floor = min(positive, default=0.1) / 1.6
     ax.set_yscale("log", nonpositive="clip")
@@ -94,17 +94,17 @@ def _draw_constants(ax: Axes, pair: Pair) -> list[LineLabel]:
     labels: list[LineLabel] = []
     for role, colour, side in _drawn(pair):
         course, epochs = side.trajectory, [p.epoch for p in side.trajectory]
-        lower, upper = [p.exact.lower for p in course], [p.exact.upper for p in course]
+        lower, upper = [p.combined.lower for p in course], [p.combined.upper for p in course]
         # a lower end of 0 has no place on a log axis: the band extends down to the axis, and the middle line has a gap
         middle = [math.sqrt(lo * up) if lo > 0 and up < math.inf else None for lo, up in zip(lower, upper, strict=True)]
         band = [max(v, floor) for v in lower], _finite(upper)
         ax.fill_between(epochs, *band, color=colour, alpha=0.22, linewidth=0, gid=f"band-{role}")
-        lines = {"bound": [p.bound for p in course], "LP": [p.lp for p in course], "exact": middle}
+        lines = {"bound": [p.bound for p in course], "LP": [p.lp for p in course], "combined": middle}
         for what, values in lines.items():
             drawn = _finite(values)
             ax.plot(epochs, drawn, _STYLES[what], color=colour, gid=f"{what}-{role}", **_LINE)
             if drawn and math.isfinite(drawn[-1]):
-                last = between(course[-1].exact) if what == "exact" else at_most(values[-1])
+                last = between(course[-1].combined) if what == "combined" else at_most(values[-1])
                 labels.append(LineLabel(epochs[-1], drawn[-1], f"{role}: {what} {last}", colour))
         sampled = _finite([p.sampling for p in course])
         ax.plot(epochs, sampled, linestyle="none", color=colour, marker="+", markersize=6, gid=f"sampling-{role}")
@@ -181,9 +181,9 @@ def _titles(figure: Figure, pair: Pair, wide: bool) -> float:
     """Writes question and key at the top, and returns their height in inches."""
     counts = {len(p.points) for side in pair.sides for p in side.trajectory}
     span = ("" if len(counts) == 1 else f"{min(counts)} to ") + counted(max(counts), "point")
-    sentence = plain(pair.mine.run.record.sentence, 220) or "Lipschitz constant over training"
+    sentence = plain(pair.regularised.run.record.sentence, 220) or "Lipschitz constant over training"
     key = (
-        f"dashed: {bound_description(pair.mine.run.record, pair.mine.bound)}; dotted: LP relaxation; solid, "
+        f"dashed: {bound_description(pair.regularised.run.record, pair.regularised.bound)}; dotted: LP relaxation; solid, "
         f"with band: certified interval of the exact constant; plus: best random sample. Means over {span}, of the "
         "margin over constant, which rescaling the outputs does not move, the median"
     )

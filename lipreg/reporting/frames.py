@@ -38,7 +38,7 @@ def audit_frame(records: str | Path | Iterable[Record]) -> pd.DataFrame:
 
     Example:
         >>> frame = audit_frame("runs")  # doctest: +SKIP
-        >>> frame[frame.estimator == "exact"].groupby(["run", "epoch"]).upper.mean()  # doctest: +SKIP
+        >>> frame[frame.estimator == "combined"].groupby(["run", "epoch"]).upper.mean()  # doctest: +SKIP
     """
     pd, records = _pandas(), _read(records)
     standing = {id(record) for run in recorded_runs(records) for record in run.audits}

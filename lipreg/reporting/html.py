@@ -14,7 +14,7 @@ from string import Template
 from lipreg.disks import FullDisk
 from lipreg.errors import InvalidInput
 from lipreg.plain import alike, distinct
-from lipreg.records import EXACT, LeftOut, NewerRun, ProgressCallback, Record, Source, Sources
+from lipreg.records import COMBINED, LeftOut, NewerRun, ProgressCallback, Record, Source, Sources
 from lipreg.reporting.checked import certified_words
 from lipreg.reporting.derivatives import derivative_section
 from lipreg.reporting.markup import Card, cards, folded, text, value
@@ -100,7 +100,7 @@ def write_runs_report(
             "nothing to show: no run was audited, or the records of none fit together"
             + (f" ({reasons})" if reasons else ""),
             where="report",
-            accepted="records with audits of a bound and 'exact'",
+            accepted="records with audits of a bound and 'combined'",
         )
     path = Path(path)
     page = _page(entries, sources, unusable, on_progress)
@@ -183,7 +183,7 @@ def _totals(entries: Sequence[Entry]) -> str:
     """The cards over all entries: how many, how certain; and the medians of each question, of which the page shows one."""
     runs = _shown(entries)
     compared = [entry.last for entry in entries if entry.last is not None]
-    whole = [r for run in runs for r in run.audits if r.estimator == EXACT]
+    whole = [r for run in runs for r in run.audits if r.estimator == COMBINED]
     audits, proofs = [r.is_exact for r in whole], certified_words(runs, whole)
     early = sum(not last.at_the_end for last in compared)
     trained = [last for last in compared if last.epoch is not None]

@@ -6,12 +6,13 @@ import math
 from collections.abc import Callable, Sequence
 
 from lipreg.records import CalibrationRecord
+from lipreg.records.endings import CUT, Ending, ending_lines
 from lipreg.reporting.rows import VALUES, calibrated_name, closed_by, task
 from lipreg.reporting.wording import epochs, nearest, which_weights
 from lipreg.transfer import Comparison, RunFigures
 from lipreg.transfer.radius import radius_in_units, radius_meaning
-from lipreg.transfer.sides import CUT
-from lipreg.words import counted, plain, shortened, written
+from lipreg.transfer.sides import CUT_STATUSES
+from lipreg.words import counted, listed, plain, shortened, written
 
 WHICH = (
     "Divide all logits of a network by 100, and it decides as before: scale-free figures stay what they are, while bound, "
@@ -44,11 +45,12 @@ def notes(comparison: Comparison) -> list[str]:
     texts = calibration_notes(dict(zip(comparison.roles, (mine.calibration, twin.calibration), strict=True)))
     texts += unsettled(mine)
     texts += share_notes((mine, twin))
+    texts += budget_notes((mine, twin))
     texts.append(f"{means}; tightness, movement and transfer are geometric means of the ratios at each point.")
     if mine.calibrated is not None and twin.calibrated is not None:
         texts.append(
             f"The ratio beside '{calibrated_name(task(mine, twin))}' is its movement; those of bound, LP relaxation and "
-            "exact constant are of the two means beside them."
+            "combined are of the two means beside them."
         )
     texts += which_weights(points, mine.metric is not None)
     if comparison.left_out:
@@ -67,7 +69,7 @@ def notes(comparison: Comparison) -> list[str]:
         over += (
             "; the untrained network is among them" if over and 0 in audited and comparison.epoch is not None else ""
         )
-        texts.append(f"The rank correlation is Spearman's, of bound and exact constant over all audited points{over}.")
+        texts.append(f"The rank correlation is Spearman's, of bound and combined over all audited points{over}.")
     return texts
 
 
@@ -123,13 +125,33 @@ def share_notes(sides: Sequence[RunFigures]) -> list[str]:
         f"another class, as far as the audited region reaches{radius}."
     ]
     if any(side.certified is not None for side in sides):
-        names = list(dict.fromkeys(name for side in sides for name in closed_by(side)))
-        by = f" (without a search, by {plain(', '.join(names), 120)})" if names else ""
+        names = list(dict.fromkeys(_shown(name) for side in sides for name in closed_by(side)))
+        by = f" (without a search, by {plain(listed(names), 120)})" if names else ""
         under = (
             "under attack: a search by gradients found none, which is no proof" if any(tried) else "no attack was tried"
         )
         texts.append(f"Certified: proved to have no point of another class in the whole region{by}; {under}.")
     return texts + _missing(sides)
+
+
+def _shown(name: str) -> str:
+    """A proof's name among others: what says that it was cut short is in brackets."""
+    return f"{name.removesuffix(CUT)} (cut)" if name.endswith(CUT) else name
+
+
+def budget_notes(sides: Sequence[RunFigures]) -> list[str]:
+    """The notes on what the budget left out of each method, a sentence a run; none where it left out nothing.
+
+    They also say whose number stands in the place of a method's, and how many points have no upper end.
+    """
+    texts = []
+    for side in sides:
+        lines = ending_lines([Ending.of_records(point.methods) for point in side.points], named=True)
+        without = sum(point.combined.upper == math.inf for point in side.points)
+        lines += [f"without an upper end: {counted(without, 'point')}"] if without else []
+        if lines:
+            texts.append(f"Left out of the audit of {shortened(side.run, 40)}: {plain('; '.join(lines), 1000)}.")
+    return texts
 
 
 def _missing(sides: Sequence[RunFigures]) -> list[str]:
@@ -149,7 +171,7 @@ def _missing(sides: Sequence[RunFigures]) -> list[str]:
         if lacks:
             lack = f"The records of {shortened(side.run, 40)} tell of no {' and no '.join(lacks)}"
             adds = "an audit by this version, with labels and data to calibrate with, adds"
-            if lacks == ["attack"] and any(point.record.status in CUT for point in side.points):
+            if lacks == ["attack"] and any(point.record.status in CUT_STATUSES for point in side.points):
                 adds = "an audit whose budget has time for it, or one by this version, adds"
             texts.append(f"{lack}: {adds} what is n/a here.")
     return texts

@@ -16,7 +16,7 @@ from lipreg.reporting.runs import Entry
 from lipreg.reporting.seeds import columns, metric_heading, seed_groups
 from lipreg.reporting.witness_views import witness_views
 from lipreg.reporting.wording import (
-    Cell,
+    TableCell,
     at_most,
     between,
     certified_distance,
@@ -97,11 +97,11 @@ def as_script(data: Any) -> str:
 
 def _place(entry: Entry, side: Side) -> _Place:
     """The key of a side, equal for sides that show the same: several entries may share a twin."""
-    return side.run.source, side.run.key, entry.mine.bound
+    return side.run.source, side.run.key, entry.regularised.bound
 
 
 def _sentence(entries: Sequence[Entry], question: Mapping[str, Any]) -> str:
-    sentences = (e.mine.run.record.sentence for e in entries if alike(e.pair.question, question))
+    sentences = (e.regularised.run.record.sentence for e in entries if alike(e.pair.question, question))
     return plain(next(filter(None, sentences), None) or _in_words(question), 400)
 
 
@@ -117,18 +117,18 @@ def _in_words(question: Mapping[str, Any]) -> str:
 
 
 def _entry(entry: Entry, label: str, mixed: bool) -> dict[str, Any]:
-    record = entry.mine.run.record
-    has_weight = record.of_training and not (entry.mine.run.course or isinstance(record, NewerRun))
+    record = entry.regularised.run.record
+    has_weight = record.of_training and not (entry.regularised.run.course or isinstance(record, NewerRun))
     return {
         "label": label,
         "id": plain(record.id, 120) or label,
         "trained": entry.pair.of_trainings,
         "seed": record.seed,
-        "changed": bool(entry.mine.run.course),
+        "changed": bool(entry.regularised.run.course),
         "weight": record.weight if has_weight else None,
-        "bound": plain(entry.mine.bound, 60),
+        "bound": plain(entry.regularised.bound, 60),
         "metric": _metric(entry.pair.metric),
-        "against": bound_description(record, entry.mine.bound),
+        "against": bound_description(record, entry.regularised.bound),
         "unit": _unit(entry),
         "radius": finite(radius_in_units(entry.pair.question)),
         "transfer": [{"epoch": epoch, **_transfer(c.movement.transfer)} for epoch, c in entry.comparisons.items()],
@@ -164,36 +164,36 @@ def _point_transfers(comparison: Comparison) -> dict[int, dict[str, Any]]:
     return {p.point: _share(moved.transfer)._asdict() for p, moved in points}
 
 
-def _row(entry: Entry, mixed: bool) -> dict[str, Cell]:
+def _row(entry: Entry, mixed: bool) -> dict[str, TableCell]:
     """The entry's row in the table of runs; mixed metrics with their names."""
     last, figures, metric = entry.last, entry.figures, entry.pair.metric
     if figures is None:
         return {}
     name = f"{plain(metric.title, 60)} " if mixed and metric is not None else ""
-    bound, truth, share = (last.movement.bound, last.movement.exact, last.movement.transfer) if last else (None,) * 3
+    bound, truth, share = (last.movement.bound, last.movement.combined, last.movement.transfer) if last else (None,) * 3
     free = last.calibrated.movement if last else None
-    worse = " (worse)" if last and last.calibrated.worse and free and free.exact else ""
+    worse = " (worse)" if last and last.calibrated.worse and free and free.combined else ""
     twins, ratio = (last.twin.metric, last.margin_ratio) if last else (None, None)
     return {
-        "margin": Cell(
+        "margin": TableCell(
             distance(figures.margin_over_constant, region_radius(figures), short=True),
             _middle(figures.margin_over_constant),
         ),
-        "marginRatio": Cell(between(ratio), _middle(ratio)),
-        "calibrated": Cell(between(figures.calibrated), _middle(figures.calibrated)),
-        "calibratedMoved": Cell(between(free and free.exact) + worse, _middle(free and free.exact)),
+        "marginRatio": TableCell(between(ratio), _middle(ratio)),
+        "calibrated": TableCell(between(figures.calibrated), _middle(figures.calibrated)),
+        "calibratedMoved": TableCell(between(free and free.combined) + worse, _middle(free and free.combined)),
         "calibratedTransfer": _share(last.calibrated.with_noise.transfer if last else None),
-        "certifiedAccuracy": Cell(percent_between(figures.certified), _middle(figures.certified)),
-        "certifiedClosed": Cell(percent(figures.certified_closed), figures.certified_closed),
-        "attacked": Cell(percent(figures.attacked), figures.attacked),
-        "metric": Cell(name + measured(metric, figures.metric), figures.metric),
-        "twins": Cell(name + measured(metric, twins), twins),
-        "bound": Cell(at_most(figures.bound), finite(figures.bound)),
-        "exact": Cell(between(figures.exact), _middle(figures.exact)),
-        "boundMoved": Cell(nearest(bound), bound),
-        "truthMoved": Cell(between(truth), _middle(truth)),
+        "certifiedAccuracy": TableCell(percent_between(figures.certified), _middle(figures.certified)),
+        "certifiedClosed": TableCell(percent(figures.certified_closed), figures.certified_closed),
+        "attacked": TableCell(percent(figures.attacked), figures.attacked),
+        "metric": TableCell(name + measured(metric, figures.metric), figures.metric),
+        "twins": TableCell(name + measured(metric, twins), twins),
+        "bound": TableCell(at_most(figures.bound), finite(figures.bound)),
+        "combined": TableCell(between(figures.combined), _middle(figures.combined)),
+        "boundMoved": TableCell(nearest(bound), bound),
+        "truthMoved": TableCell(between(truth), _middle(truth)),
         "transfer": _share(share),
-        "certified": Cell(percent(figures.share_exact), figures.share_exact),
+        "certified": TableCell(percent(figures.share_exact), figures.share_exact),
     }
 
 
@@ -226,7 +226,7 @@ def _side(side: Side, rows: Mapping[int, int]) -> dict[str, Any]:
 
 
 def _means(figures: RunFigures) -> dict[str, Any]:
-    sizes = {"bound": figures.bound, "LP": figures.lp, "lower": figures.exact.lower, "upper": figures.exact.upper}
+    sizes = {"bound": figures.bound, "LP": figures.lp, "lower": figures.combined.lower, "upper": figures.combined.upper}
     margin = figures.margin_over_constant
     sizes |= {"marginLower": margin and margin.lower, "marginUpper": margin and margin.upper}
     factor = None if figures.calibration is None else figures.calibration.factor
@@ -235,7 +235,7 @@ def _means(figures: RunFigures) -> dict[str, Any]:
 
 
 def _point(p: PointFigures) -> dict[str, Any]:
-    sizes = {"bound": p.bound, "LP": p.lp, "lower": p.exact.lower, "upper": p.exact.upper, "radius": p.radius}
+    sizes = {"bound": p.bound, "LP": p.lp, "lower": p.combined.lower, "upper": p.combined.upper, "radius": p.radius}
     margin = p.margin_over_constant
     sizes |= {"margin": None if margin is None else margin.lower}
     words = {name: plain(getattr(p.record, name), 120) for name in ("certificate", "status", "functional")}
@@ -253,8 +253,8 @@ def _certified(p: PointFigures) -> str | None:
     """Whether the constant proves the class over the whole region."""
     if p.certified is None:
         return None
-    by_exact, possible, _ = p.certified
-    return "yes" if by_exact else "not decided" if possible else "no"
+    by_combined, possible, _ = p.certified
+    return "yes" if by_combined else "not decided" if possible else "no"
 
 
 def _rows(sides: Sequence[Side]) -> list[tuple[int, AuditRecord]]:
@@ -291,8 +291,8 @@ def _proof(run: RecordedRun, record: AuditRecord) -> str:
     return plain(f"{words or 'not checked'}: {record.certificate_file}", 200)
 
 
-def _share(interval: Interval | None) -> Cell:
-    return Cell(share_between(interval), _middle(interval))
+def _share(interval: Interval | None) -> TableCell:
+    return TableCell(share_between(interval), _middle(interval))
 
 
 def _middle(interval: Interval | None) -> float | None:

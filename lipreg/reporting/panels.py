@@ -12,7 +12,7 @@ import numpy as np
 
 from lipreg.errors import MissingExtra
 from lipreg.extras import require
-from lipreg.records import EXACT, AuditRecord, PopulationRecord, field_names
+from lipreg.records import COMBINED, AuditRecord, PopulationRecord, field_names
 from lipreg.reporting.pictures import pixels
 from lipreg.reporting.population import population_page
 from lipreg.reporting.wording import finite
@@ -83,36 +83,36 @@ def points_table(records: Iterable[AuditRecord], x: Any, penalised: str | None =
         audits.setdefault(record.point, {})[record.estimator] = record
     rows: list[dict[str, Any]] = []
     for point, methods in sorted(audits.items()):
-        exact, bound, lp = methods[EXACT], methods.get(penalised or ""), methods.get("lp")
+        combined, bound, lp = methods[COMBINED], methods.get(penalised or ""), methods.get("lp")
         images: dict[str, Any] = {"image": None, "witness": None}
         if len(rows) < PICTURED:
-            low, high = (exact.question.get("region", {}).get(end) for end in ("low", "high"))
-            for name, values in (("image", np.asarray(x[point])), ("witness", exact.witness)):
+            low, high = (combined.question.get("region", {}).get(end) for end in ("low", "high"))
+            for name, values in (("image", np.asarray(x[point])), ("witness", combined.witness)):
                 shown = None if values is None else picture(values, tuple(x[point].shape), low, high)
                 images[name] = None if shown is None else _image(shown)
-        tight = bound and tightness(bound.upper, Interval.of(exact))
-        margin = margin_over_constant(exact)
+        tight = bound and tightness(bound.upper, Interval.of(combined))
+        margin = margin_over_constant(combined)
         closed = min((r.upper for r in methods.values() if r.certificate == Certificate.UPPER), default=math.inf)
         rows.append(
             {
                 "point": point,
-                "class": exact.label if exact.label >= 0 else None,
+                "class": combined.label if combined.label >= 0 else None,
                 **images,
-                "right": exact.correct,
+                "right": combined.correct,
                 "margin over constant": margin and finite(margin.lower),
-                "certified": is_certified(exact, exact.upper),
-                "without search": is_certified(exact, closed),
-                LOST: exact.attacked,
-                "lower": exact.lower,
-                "upper": finite(exact.upper),
-                "certificate": exact.certificate,
-                "status": exact.status,
+                "certified": is_certified(combined, combined.upper),
+                "without search": is_certified(combined, closed),
+                LOST: combined.attacked,
+                "lower": combined.lower,
+                "upper": finite(combined.upper),
+                "certificate": combined.certificate,
+                "status": combined.status,
                 "bound": bound and finite(bound.upper),
                 "tightness": tight and (tight.lower or None),
                 "LP": lp and finite(lp.upper),
-                "margin": exact.margin,
-                "radius": certified_radius(exact),
-                "functional": exact.functional,
+                "margin": combined.margin,
+                "radius": certified_radius(combined),
+                "functional": combined.functional,
             }
         )
     of_none = {name for name in _OF_CLASSES if all(row[name] is None for row in rows)}

@@ -38,9 +38,9 @@ class Entry:
     trouble: str = ""
 
     @property
-    def mine(self) -> Side:
+    def regularised(self) -> Side:
         """The run."""
-        return self.pair.mine
+        return self.pair.regularised
 
     @property
     def twin(self) -> Side | None:
@@ -60,7 +60,7 @@ class Entry:
     @property
     def figures(self) -> RunFigures | None:
         """The run's own figures: those that are compared with the twin, else its last; None where there are none."""
-        return self.last.regularised if self.last else next(reversed(self.mine.trajectory), None)
+        return self.last.regularised if self.last else next(reversed(self.regularised.trajectory), None)
 
 
 def find_entries(
@@ -216,15 +216,16 @@ def _not_compared(pair: Pair) -> str:
     """Why a run and its twin are not compared, and what adds that; with the movement of the truth where it is defined."""
     why, what_adds_it = why_not_compared(pair, untrained=not pair.of_trainings)
     trouble = f"not compared with {pair.twin.name}: {why}. {what_adds_it}"
-    both = [epoch for epoch in pair.mine.audits if epoch in pair.twin.audits and (epoch or not pair.of_trainings)]
+    both = [
+        epoch for epoch in pair.regularised.audits if epoch in pair.twin.audits and (epoch or not pair.of_trainings)
+    ]
     for epoch in reversed(both):
         moved = truth_movement(pair, epoch)
-        if moved.exact is not None:
+        if moved.combined is not None:
             doubts = "".join(f". {doubt}" for doubt in pair.likeness.doubts)
             when = f" after {epochs(epoch)}" if pair.of_trainings else ""
             first = "E_reg" if pair.of_trainings else "E_network"
-            figures = (
-                f"{first} / E_twin{when}, geometric mean over {counted(moved.points, 'point')}: {between(moved.exact)}"
-            )
+            over = f"geometric mean over {counted(moved.points, 'point')}"
+            figures = f"{first} / E_twin{when}, {over}: {between(moved.combined)}"
             return f"{trouble}. The movement of the truth is known without the bound ({figures}){doubts}"
     return trouble

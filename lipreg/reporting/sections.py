@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from lipreg.records import AuditRecord
 from lipreg.reporting.checked import certified_words
 from lipreg.reporting.markup import Card, cards, table, text, value
-from lipreg.reporting.notes import calibration_notes, doubts, notes, share_notes, unsettled, which
+from lipreg.reporting.notes import budget_notes, calibration_notes, doubts, notes, share_notes, unsettled, which
 from lipreg.reporting.penalised import penalised
 from lipreg.reporting.rows import (
     AS_THEY_ARE,
@@ -59,7 +59,7 @@ def _compared(entry: Entry, last: Comparison) -> str:
     small = [note for note in (*noted, *notes(last)) if note not in weights]
     when = "" if last.epoch is None else f"After {epochs(last.epoch)}."
     conditions = " ".join(words for words in (f"{last.likeness.shared}.", when, *weights) if words)
-    lowered, bound = penalised(entry.mine.run.record, last.bound_name), plain(last.bound_name, 40)
+    lowered, bound = penalised(entry.regularised.run.record, last.bound_name), plain(last.bound_name, 40)
     against = "" if lowered == bound else f", compared with {bound}"
     subject = f"penalty on {lowered + against}" if last.epoch is not None else f"compared with {bound}"
     pair = (
@@ -74,7 +74,7 @@ def _compared(entry: Entry, last: Comparison) -> str:
         *_moved_cards(last.calibrated.movement, last.calibrated.with_noise.transfer, over, _calibrated_unit(last)),
     ]
     raw = [
-        Card("Exact constant", two(lambda figures: between(figures.exact)), f"Mean certified interval. {exact}"),
+        Card("Combined", two(lambda figures: between(figures.combined)), f"Mean certified interval. {exact}"),
         Card(f"Bound ({last.bound_name})", two(lambda figures: at_most(figures.bound)), "Mean."),
         *_moved_cards(moved, moved.transfer, over, "of the constants as they are"),
     ]
@@ -92,9 +92,11 @@ def _compared(entry: Entry, last: Comparison) -> str:
 
 
 def _alone(entry: Entry) -> str:
-    run, figures, metric = entry.mine.run, entry.figures, entry.pair.metric
+    run, figures, metric = entry.regularised.run, entry.figures, entry.pair.metric
     if figures is None:
-        return f'<p class="notice">No point of this run has both {text(entry.mine.bound)} and exact audits.</p>'
+        return (
+            f'<p class="notice">No point of this run has both {text(entry.regularised.bound)} and combined audits.</p>'
+        )
     exact = certificate([run], [p.record for p in figures.points])
     at = counted(len(figures.points), "reference point")
     at += f" after {epochs(figures.epoch)}" if run.record.of_training else ""
@@ -105,11 +107,14 @@ def _alone(entry: Entry) -> str:
         return value(show(figures))
 
     raw = [
-        Card("Exact constant", value(between(figures.exact)), f"Mean interval. {exact}"),
-        Card(f"Bound ({entry.mine.bound})", value(at_most(figures.bound)), "Mean. Never below the exact constant."),
+        Card("Combined", value(between(figures.combined)), f"Mean interval. {exact}"),
+        Card(
+            f"Bound ({entry.regularised.bound})", value(at_most(figures.bound)), "Mean. Never below the exact constant."
+        ),
     ]
     head = _soft(text(" ".join((f"{run.label}, audited at {at}; {alone}.", *weights))))
     remarks = [*calibration_notes({"this run": figures.calibration}), *unsettled(figures), *share_notes((figures,))]
+    remarks += budget_notes((figures,))
     metric_cards = _metric_cards(metric, value(measured(metric, figures.metric)))
     audit = [_tightness(value(between(figures.tightness)))]
     groups = _groups(metric_cards, (scale_free_cards((figures,), one), raw, audit), which(figures))
@@ -131,7 +136,7 @@ def _groups(
 
 
 def _tightness(figure: str) -> Card:
-    return Card("Tightness", figure, "Bound / exact constant, geometric mean over the points.")
+    return Card("Tightness", figure, "Bound / combined, geometric mean over the points.")
 
 
 def scale_free_cards(
@@ -167,7 +172,7 @@ def scale_free_cards(
             _by_role([share(side) for side in sides], roles)
             for share in (lambda side: side.certified_closed, lambda side: side.attacked)
         )
-        meaning = f"Of the audited points, by the exact constant. By the best bound without a search {closed}"
+        meaning = f"Of the audited points, by the combined interval. By the best bound without a search {closed}"
         meaning += f"; under attack {attacked}." if attacked else "."
         shown.append(Card("Certified accuracy", show(lambda side: percent_between(side.certified)), meaning))
     return shown
@@ -184,12 +189,12 @@ def _by_role(shares: Sequence[float | None], roles: Sequence[str]) -> str:
 
 def _moved_cards(moved: Movement, transfer: Interval | None, over: str, of: str) -> list[Card]:
     """The card of movement and ``transfer``, widened by the noise of T; none where the constants' movement is undefined."""
-    if moved.exact is None:
+    if moved.combined is None:
         return []
     return [
         Card(
             "Movement",
-            value(between(moved.exact), "truth")
+            value(between(moved.combined), "truth")
             + value(nearest(moved.bound), "bound")
             + value(share_between(transfer), "transfer"),
             f"{over}, geometric mean over the points, {of}. Transfer 1: all of the bound's movement is real; "

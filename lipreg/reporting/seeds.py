@@ -12,7 +12,7 @@ from typing import Any
 from lipreg.plain import frozen
 from lipreg.reporting.penalised import penalty_key
 from lipreg.reporting.runs import Entry
-from lipreg.reporting.wording import MISSING, Cell, percent
+from lipreg.reporting.wording import MISSING, TableCell, percent
 from lipreg.transfer import Comparison, Interval
 from lipreg.words import rounded
 
@@ -22,14 +22,14 @@ _COLUMNS: dict[str, Callable[[Comparison], float | None]] = {
     "margin over constant": lambda c: _middle(c.regularised.margin_over_constant),
     "margin / twin's": lambda c: _middle(c.margin_ratio),
     "calibrated": lambda c: _middle(c.regularised.calibrated),
-    "calibrated moved": lambda c: _middle(c.calibrated.movement.exact),
+    "calibrated moved": lambda c: _middle(c.calibrated.movement.combined),
     "calibrated transfer": lambda c: _middle(c.calibrated.movement.transfer),
     "certified accuracy": lambda c: _middle(c.regularised.certified),
     "under attack": lambda c: c.regularised.attacked,
     "mean bound": lambda c: c.regularised.bound,
-    "exact": lambda c: c.regularised.exact.midpoint,
+    "combined": lambda c: c.regularised.combined.midpoint,
     "bound moved": lambda c: c.movement.bound,
-    "truth moved": lambda c: _middle(c.movement.exact),
+    "truth moved": lambda c: _middle(c.movement.combined),
     "transfer": lambda c: _middle(c.movement.transfer),
 }
 """The figures that are averaged, scale-free ones first; of certified intervals the middle, so these are no bounds."""
@@ -50,7 +50,7 @@ class SeedGroup:
     name: str
     members: list[Comparison] = field(default_factory=list)
 
-    def cells(self, heading: str) -> dict[str, Cell]:
+    def cells(self, heading: str) -> dict[str, TableCell]:
         """The mean and the span of each column, under its heading."""
         return {_named(title, heading): _cell(self.members, title, read) for title, read in _COLUMNS.items()}
 
@@ -73,8 +73,8 @@ def seed_groups(entries: Sequence[Entry]) -> list[SeedGroup]:
     """The groups of compared runs with at least two seeds. Of runs of one seed the one that began last counts; a group's
     name says how many others there are."""
     of_seeds: dict[Hashable, Entry] = {}
-    for entry in sorted(_seeded(entries), key=lambda entry: entry.mine.run.record.started):
-        of_seeds[_alike(entry), entry.mine.run.record.seed] = entry
+    for entry in sorted(_seeded(entries), key=lambda entry: entry.regularised.run.record.started):
+        of_seeds[_alike(entry), entry.regularised.run.record.seed] = entry
     counted = {id(entry) for entry in of_seeds.values()}
     repeated = Counter(_alike(entry) for entry in _seeded(entries) if id(entry) not in counted)
     groups: dict[Hashable, SeedGroup] = {}
@@ -87,12 +87,12 @@ def seed_groups(entries: Sequence[Entry]) -> list[SeedGroup]:
 
 
 def _seeded(entries: Sequence[Entry]) -> list[Entry]:
-    return [entry for entry in entries if entry.last is not None and entry.mine.run.record.seed is not None]
+    return [entry for entry in entries if entry.last is not None and entry.regularised.run.record.seed is not None]
 
 
 def _alike(entry: Entry) -> Hashable:
     """A key that is equal for entries that differ in their seed alone: question, settings, bound and penalty."""
-    return frozen(entry.pair.question), entry.group, entry.mine.bound, penalty_key(entry.mine.run.record)
+    return frozen(entry.pair.question), entry.group, entry.regularised.bound, penalty_key(entry.regularised.run.record)
 
 
 def _middle(interval: Interval | None) -> float | None:
@@ -103,11 +103,11 @@ def _named(title: str, heading: str) -> str:
     return title.replace("metric", heading, 1)
 
 
-def _cell(members: Sequence[Comparison], title: str, read: Callable[[Comparison], float | None]) -> Cell:
+def _cell(members: Sequence[Comparison], title: str, read: Callable[[Comparison], float | None]) -> TableCell:
     values = [v for v in map(read, members) if v is not None and math.isfinite(v)]
     metrics = {c.metric for c in members} if title.startswith("metric") else set()
     if len(values) < len(members) or len({metric.name for metric in metrics if metric is not None}) > 1:
-        return Cell(MISSING, None)
+        return TableCell(MISSING, None)
     share = (bool(metrics) and all(metric is not None and metric.share for metric in metrics)) or title in _SHARES
     show = percent if share else rounded
-    return Cell(f"{show(fmean(values))}\n{show(min(values))} to {show(max(values))}", fmean(values))
+    return TableCell(f"{show(fmean(values))}\n{show(min(values))} to {show(max(values))}", fmean(values))

@@ -17,7 +17,7 @@ from lipreg.words import written
 
 def settings_tables(entries: Sequence[Entry]) -> str:
     """The tables of settings: first those that all runs share, then those that differ, by entry."""
-    runs = [entry.mine.run for entry in entries]
+    runs = [entry.regularised.run for entry in entries]
     flat = [essentials(run) | _settings(run) for run in runs]
     keys = dict.fromkeys(key for settings in flat for key in settings)
     shared = [(k, flat[0][k]) for k in keys if k in flat[0] and len({s.get(k) for s in flat}) == 1]

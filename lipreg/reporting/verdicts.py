@@ -10,7 +10,7 @@ from lipreg.transfer import CalibratedMovement, Comparison, Interval, Movement
 from lipreg.transfer.incomplete import listed_epochs
 from lipreg.words import shortened_apart
 
-HOW = "LipschitzAudit records it, by validation data or ScaleFree(calibration=(x, y)); compare takes calibration=(x, y)"
+HOW = "LipschitzAudit records it, by validation data or log=AuditLog(calibration=(x, y)); compare takes calibration=(x, y)"
 """The advice on what adds a calibration."""
 
 _EQUAL = 0.05  # transfer, or a logarithm of a movement, within this of 0 or 1 is called "nothing" or "all of it"
@@ -27,12 +27,12 @@ def movement_lines(comparison: Comparison) -> list[str]:
     """The lines on margin over constant, movement, bound movement and transfer: calibrated, then as the constants are."""
     moved, ratio = comparison.calibrated, comparison.margin_ratio
     lines = [] if not _says(ratio) else [f"margin over constant (median): {between(ratio)} of the twin's"]
-    if moved.movement.exact is None:
+    if moved.movement.combined is None:
         lines.append(f"{_unit(comparison) or 'calibrated'}: undefined")
     else:
         factor = "" if _of_values(comparison) else f", T x constant{noise(moved)}"
         lines += [f"{_unit(comparison)}{factor}:", *_moved(comparison, moved.movement, moved.with_noise.transfer)]
-    if _of_values(comparison) and moved.movement.exact is not None:
+    if _of_values(comparison) and moved.movement.combined is not None:
         return [*lines, "as they are: the same, because inputs and targets are"]
     too = (
         "dividing all outputs by a number moves these too"
@@ -70,19 +70,19 @@ def verdict(comparison: Comparison) -> str:
     A smaller calibrated constant of a network that is worse does not count, and the verdict says so first.
     """
     moved, raw = comparison.calibrated, comparison.movement
-    widened = moved.with_noise.exact
+    widened = moved.with_noise.combined
     if widened is None:
         worse = [what for what in moved.worse if not what.startswith(_UNDEFINED_T)]
         addition = f" The network is worse: {'; '.join(worse)}." if worse else ""
-        if raw.exact is None:
+        if raw.combined is None:
             return f"{transfer_verdict(raw)}{addition}"
         ratio, how = comparison.margin_ratio, f" ({HOW})" if moved.movement.note.startswith(_NO_RECORD) else ""
         head = f"Movement {_unit(comparison)}" if _unit(comparison) else "Calibrated movement"
         head = f"{head} is undefined, as {moved.movement.note}{how}.{addition}"
-        if _is_one(ratio) and _least(raw.exact) > _EQUAL:
+        if _is_one(ratio) and _least(raw.combined) > _EQUAL:
             return (
                 f"{head} Relative to the margins nothing moved: the margin over constant, which needs no T, is "
-                f"{between(ratio)} of the twin's, while the raw constant is {between(raw.exact)} of the twin's"
+                f"{between(ratio)} of the twin's, while the raw constant is {between(raw.combined)} of the twin's"
                 f"{_certified(comparison)}."
             )
         head += (
@@ -110,15 +110,15 @@ def _calibrated(comparison: Comparison, movement: Interval) -> str:
     """The verdict by the calibrated constants; ``movement`` is theirs, widened by the noise of T."""
     moved, raw = comparison.calibrated, comparison.movement
     calibrated = moved.movement
-    assert calibrated.exact is not None
-    of_twin = f"{between(calibrated.exact)} of the twin's{noise(moved)}"
+    assert calibrated.combined is not None
+    of_twin = f"{between(calibrated.combined)} of the twin's{noise(moved)}"
     low, high = _logarithm(movement.lower), _logarithm(movement.upper)
-    most, size = max(abs(low), abs(high)), 0.0 if raw.exact is None else _least(raw.exact)
+    most, size = max(abs(low), abs(high)), 0.0 if raw.combined is None else _least(raw.combined)
     kind = "" if _of_values(comparison) else "calibrated "
     still = low <= 0 <= high and _SIZE * size >= most
-    if kind and raw.exact is not None and still and _EQUAL < size < math.inf:
-        both = f"the raw constant is {between(raw.exact)} of the twin's, "
-        both += f"the calibrated one {between(calibrated.exact)}{noise(moved)}"
+    if kind and raw.combined is not None and still and _EQUAL < size < math.inf:
+        both = f"the raw constant is {between(raw.combined)} of the twin's, "
+        both += f"the calibrated one {between(calibrated.combined)}{noise(moved)}"
         against = _against_rescaling(comparison)
         if against:
             return f"The calibrated constant stayed: {both}. But {against}."
@@ -245,7 +245,7 @@ def _moved(comparison: Comparison, movement: Movement, transfer: Interval | None
     of = _SHORT[comparison.roles[0]]
     noisy = ", as far as T is known" if transfer != movement.transfer else ""
     return [
-        f"  movement of the truth (E_{of} / E_twin): {between(movement.exact)}",
+        f"  movement of the truth (E_{of} / E_twin): {between(movement.combined)}",
         f"  movement of the bound (B_{of} / B_twin): {nearest(movement.bound)}",
         f"  transfer: {share_between(transfer)}{noisy}",
     ]

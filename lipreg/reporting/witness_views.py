@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lipreg.records import EXACT, AuditRecord
+from lipreg.records import COMBINED, AuditRecord
 from lipreg.reporting.pictures import pixels
 from lipreg.reporting.wording import finite
 from lipreg.runs import RecordedRun
@@ -34,7 +34,9 @@ def witness_views(records: Sequence[AuditRecord], runs: Iterable[RecordedRun]) -
         rows without a view for want of space.
     """
     points = {point.reference: point for run in runs for point in run.points}
-    rows = [(row, r) for row, r in enumerate(records) if r.estimator == EXACT and (r.reference in points or r.witness)]
+    rows = [
+        (row, r) for row, r in enumerate(records) if r.estimator == COMBINED and (r.reference in points or r.witness)
+    ]
     pictures: dict[str, Any] = {}
     views: dict[int, dict[str, Any]] = {}
     spent = 0

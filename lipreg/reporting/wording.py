@@ -19,7 +19,7 @@ BEYOND_AUDITED = "beyond the audited region"
 """The words behind a margin over constant that exceeds the region's radius."""
 
 
-class Cell(NamedTuple):
+class TableCell(NamedTuple):
     """A figure in a table.
 
     Attributes:

@@ -24,13 +24,15 @@ from lipreg.search.base import TOLERANCE, BaseSearch, SearchTask
 from lipreg.search.branching import contradicting, descend
 from lipreg.search.closing import STAGES, Closing
 from lipreg.search.conflicts import with_conflicts
+from lipreg.search.fixing import fix_phases
 from lipreg.search.forward_bounds import apply_phases, contradictory, shrink_boxes, tighten
 from lipreg.search.gradients import gradient_bounds
 from lipreg.search.incumbent import Incumbent
 from lipreg.search.multipliers import tighten_together
 from lipreg.search.nodes import Frontier, Nodes
-from lipreg.search.outcome import SearchOutcome, SearchProgress, unbegun
+from lipreg.search.outcome import SearchOutcome, SearchProgress, not_begun_message
 from lipreg.search.pointed import PointedSearch
+from lipreg.search.programs import NodePrograms
 from lipreg.search.refolding import carry_over
 from lipreg.search.relaxed import relaxed_bound
 from lipreg.search.worth import StepBenefit
@@ -40,6 +42,8 @@ MIN_CHILDREN = 16
 LONG = 2**20
 """Numbers in the forms of all nodes bounded, from which on a search is a long one: it bounds nodes thoroughly, and
 local searches go on from its witness to better ones, again after twice as many."""
+PROGRAMMED = 64
+"""Nodes of a long search after which each has a linear program. Of large networks setting it up costs as much as nodes."""
 PAIRED = 2**22
 """Numbers in the forms of all nodes bounded, from which on pairs of phases that exclude each other are worth their cost."""
 LOCAL_SEARCH_SHARE = 0.25
@@ -70,6 +74,7 @@ class Search(BaseSearch[Nodes]):
         self.forward, self.relaxation = StepBenefit(), StepBenefit()
         self.local_search_after = LONG
         self.paired = False
+        self.programs: NodePrograms | None = None
 
     @property
     def lower(self) -> float:
@@ -96,6 +101,7 @@ class Search(BaseSearch[Nodes]):
             self.incumbent.hunt(self.local, self.network, self.nodes, lambda: self._stop_status() is not None, memory)
             nodes = self._bound(*self._forward_bounds(nodes))
             nodes = self._settle_leaves(self._in_space(nodes))
+            nodes = self._by_programs(nodes)
             if len(nodes):
                 children, uppers = descend(self.network, nodes, self.cutoff, min(MIN_CHILDREN, self.batch), self.budget)
                 self.closed = max([self.closed, *uppers])
@@ -172,6 +178,23 @@ class Search(BaseSearch[Nodes]):
             bound = relaxed_bound(network, nodes, cutoff, self.budget)
             self.relaxation.lowered(before, bound, cutoff)
             nodes, _ = self._lowered(nodes, bound, network.rounding[nodes.row], Closing.SWITCHES)
+        kept, largest = fix_phases(nodes, self.cutoff)
+        self.closed = max(self.closed, largest)
+        return self._nonempty(nodes, kept, Closing.SWITCHES)
+
+    def _by_programs(self, nodes: Nodes) -> Nodes:
+        """The nodes that a linear program does not prove empty, with its points offered as witnesses."""
+        if not len(nodes) or self.nodes < PROGRAMMED or self.nodes * self._size < LONG:
+            return nodes
+        if not NodePrograms.useful(self.network):
+            return nodes
+        if self.programs is None or self.programs.network is not self.network:
+            self.programs = NodePrograms(self.network, self.budget)
+        found = self.programs.solve(nodes)
+        nodes.strain = found.strain.to(nodes.strain)
+        nodes, points = self._nonempty(nodes, ~found.empty, Closing.CUTS), found.points[~found.empty]
+        if len(nodes):
+            self.incumbent.offer_best(self.network, points)
         return nodes
 
     def _local_search(self) -> None:
@@ -258,5 +281,5 @@ def branch_and_bound(
         upper = float(uppers.max())
         if progress is not None:
             progress(SearchProgress(lower, upper, len(uppers), 0, started.clock() - began, over.lacking))
-        return SearchOutcome(over.status, upper, nodes=0, cells=0, left_out=unbegun(over))
+        return SearchOutcome(over.status, upper, nodes=0, cells=0, left_out=not_begun_message(over))
     return search.run()

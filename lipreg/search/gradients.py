@@ -54,7 +54,7 @@ def interval(network: FoldedNetwork, phase: Tensor, row: Tensor) -> GradientInte
 
 
 def passed_back(
-    network: FoldedNetwork, row: Tensor, passed: Callable[[Tensor, Tensor, Tensor], Ends]
+    network: FoldedNetwork, row: Tensor, passed: Callable[[Tensor, Tensor, Tensor | slice], Ends]
 ) -> GradientIntervals:
     """Intervals of g and w = a g, from the output to the input.
 
@@ -65,9 +65,8 @@ def passed_back(
     """
     center = network.g_offset.new_zeros(len(row), network.count)
     radius, g_lower, g_upper = (torch.zeros_like(center) for _ in range(3))
-    for level in reversed(network.levels):
-        middle = network.g_offset[:, level][row] + center @ network.g_unit[level].T
-        spread = radius @ network.g_unit[level].abs().T
+    for level, offset, unit, size in network.backward_steps:
+        middle, spread = offset.index_select(0, row) + center @ unit, radius @ size
         low, high = middle - spread, middle + spread
         g_lower[:, level], g_upper[:, level] = low, high
         low, high = passed(low, high, level)
@@ -83,7 +82,7 @@ def interval_entries(network: FoldedNetwork, row: Tensor, w: GradientIntervals) 
         row: the functional of each node, ``(N,)``.
         w: intervals of what the units pass on.
     """
-    return network.j_offset[row] + w.center @ network.j_unit.T, w.radius @ network.j_unit.abs().T
+    return network.j_offset.index_select(0, row) + w.center @ network.j_unit.T, w.radius @ network.entry_sizes
 
 
 def entry_ranges(network: FoldedNetwork, phase: Tensor, row: Tensor) -> tuple[Tensor, Tensor]:

@@ -79,10 +79,14 @@ class WitnessSearch:
         self.points, self.values, self.spread = center[:0], center.new_zeros(0), center.new_zeros(0)
         self.choice = torch.zeros(0, dtype=torch.long)
         self._enter(center, screen.all_values(center))
-        kinds: dict[str, Callable[[Callable[[], bool]], None]] = {"drawn": self._draw, "bred": self._breed}
-        kinds |= {"climbed": self.wide_ascents, "switched": self._switch, "refined": self._fine_ascents}
+        hunt = WitnessSearch  # functions, not methods of this hunt: it is freed as soon as nobody reads it
+        kinds: dict[str, Callable[[WitnessSearch, Callable[[], bool]], None]] = {
+            "drawn": hunt._draw,
+            "bred": hunt._breed,
+        }
+        kinds |= {"climbed": hunt.wide_ascents, "switched": hunt._switch, "refined": hunt._fine_ascents}
         if screen.pointed:
-            kinds["switched"] = self._aim
+            kinds["switched"] = hunt._aim
         elif not screen.graph.relus():
             del kinds["switched"]
         self._kinds = kinds
@@ -107,7 +111,7 @@ class WitnessSearch:
         kind = self._next()
         before, work = self.best, self.screen.work
         with torch.no_grad():
-            self._kinds[kind](is_over)
+            self._kinds[kind](self, is_over)
         self.turns[kind] += 1
         cost = self._cost[kind] = self.screen.work - work
         better = self.best > before * (1.0 + GAIN)

@@ -28,6 +28,10 @@ class Nodes:
             (``lipreg.bounds.lifted_bound``), ``(N, n + k, r)`` float32.
         unit_gaps: how much each unit's switch changes between its ends, in that relaxation of the node or of the last one
             before that was relaxed, ``(N, n)`` float32; equal where none was.
+        sides: proved upper bounds on what the node holds where each unit is active, and where it is not, ``(N, 2, n)``;
+            infinite where none is known.
+        strain: how far the last linear program of the node, or of one before it, has each unit from its likely side, 0 to 1,
+            ``(N, n)`` float32.
         exclusive: multipliers of the network's exclusive sides, in the same relaxation, ``(N, e)`` float32.
     """
 
@@ -42,14 +46,19 @@ class Nodes:
     vectors: Tensor
     unit_gaps: Tensor
     exclusive: Tensor
+    sides: Tensor
+    strain: Tensor
 
     def __len__(self) -> int:
-        return len(self.row)
+        return self.row.shape[0]
 
     def __getitem__(self, index: Tensor | slice) -> Self:
-        if isinstance(index, Tensor) and index.dtype == torch.bool:
+        tensors = vars(self).values()  # in the order of the fields
+        if isinstance(index, slice):
+            return type(self)(*(tensor[index] for tensor in tensors))
+        if index.dtype == torch.bool:
             index = index.nonzero().flatten()  # once, and not for each of the tensors
-        return type(self)(*(getattr(self, f.name)[index] for f in fields(self)))
+        return type(self)(*(tensor.index_select(0, index) for tensor in tensors))
 
     @property
     def unstable(self) -> Tensor:
@@ -82,6 +91,8 @@ class Nodes:
             vectors=torch.cat([start.directions, start.input_vectors], 1),
             unit_gaps=torch.ones(count, network.count, device=uppers.device),
             exclusive=torch.zeros(count, network.exclusive.shape[1], device=uppers.device),
+            strain=torch.zeros(count, network.count, device=uppers.device),
+            sides=torch.full((count, 2, network.count), torch.inf, dtype=torch.float64, device=uppers.device),
         )
 
 

@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from lipreg.budget import OutOfBudget
+from lipreg.records.endings import NOT_BEGUN
 from lipreg.results import Status
 from lipreg.search.closing import Closing
 
 LEAST_REPORTED = 0.01
 """Least number of seconds of work that is worth a word."""
-NOT_BEGUN = "No search was begun"
-"""With what the detail of an interval says so."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ class SearchOutcome:
     closings: Mapping[Closing, int] = field(default_factory=dict)
 
 
-def unbegun(over: OutOfBudget | None = None) -> str:
+def not_begun_message(over: OutOfBudget | None = None) -> str:
     """The message about a search that ended before its first program or node."""
     return f"{NOT_BEGUN}: {'no time was left' if over is None else no_search_message(over)}"
 

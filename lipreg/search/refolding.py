@@ -41,5 +41,7 @@ def carry_over(nodes: Nodes, old: FoldedNetwork, new: FoldedNetwork, local: Anal
         d_upper=nodes.d_upper,
         vectors=torch.cat([nodes.vectors[:, : len(before)][:, columns], nodes.vectors[:, len(before) :]], 1),
         unit_gaps=nodes.unit_gaps[:, columns],
+        strain=nodes.strain[:, columns],
+        sides=nodes.sides[:, :, columns],
         exclusive=torch.zeros(len(nodes), new.exclusive.shape[1], device=device),
     )

@@ -106,11 +106,11 @@ def relaxed_bound(network: FoldedNetwork, nodes: Nodes, cutoff: float, budget: B
     """Upper bounds on each node's norm from its switches, ``(N,)``, without the network's rounding.
 
     Exact, up to rounding, where nothing is unstable and the norm has a formula. It starts from the nodes' vectors and
-    brings them up to date, in place, and enters how much each switch changes between its ends.
+    brings them up to date, in place, and enters how much each switch changes between its ends, and bounds on both its sides.
 
     Args:
         network: the folded network.
-        nodes: whose vectors, multipliers and gaps are updated.
+        nodes: whose vectors, multipliers, gaps and sides are updated.
         cutoff: nodes whose bound is at most this are closed, so that no more is done about them.
         budget: started, in which the iteration ends; its memory is that of the switches of nodes that are taken together.
     """
@@ -127,6 +127,7 @@ def relaxed_bound(network: FoldedNetwork, nodes: Nodes, cutoff: float, budget: B
         bounds.append(_together(network, parts[-1], cutoff, share))
     whole = Nodes.join(parts)
     nodes.vectors, nodes.exclusive, nodes.unit_gaps = whole.vectors, whole.exclusive, whole.unit_gaps
+    nodes.sides = whole.sides
     return torch.cat(bounds)
 
 
@@ -149,6 +150,8 @@ def _together(network: FoldedNetwork, nodes: Nodes, cutoff: float, budget: Budge
     nodes.unit_gaps = torch.zeros_like(nodes.unit_gaps).scatter(
         1, place, relaxation.branching_scores.to(nodes.unit_gaps)
     )
+    fresh = relaxation.sides + network.rounding[nodes.row].reshape(-1, 1, 1)
+    nodes.sides = nodes.sides.scatter_reduce(2, place.unsqueeze(1).expand(-1, 2, -1), fresh, "amin")
     leaf = ~nodes.unstable.any(-1)
     if network.q is not None and leaf.any():
         matrix = switches.out_free[leaf].mT

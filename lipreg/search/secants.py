@@ -77,7 +77,7 @@ def secant_bound(rises: OutputDifferences, nodes: ShellNodes, directions: Direct
 def _gradients(rises: OutputDifferences, row: Tensor, a: Secants) -> GradientIntervals:
     least, most = a.middle - a.half, a.middle + a.half
 
-    def passed(low: Tensor, high: Tensor, level: Tensor) -> Ends:
+    def passed(low: Tensor, high: Tensor, level: Tensor | slice) -> Ends:
         down = torch.where(low < 0, most[:, level], least[:, level]) * low
         return down, torch.where(high > 0, most[:, level], least[:, level]) * high
 

@@ -71,6 +71,8 @@ def shell_nodes(rises: OutputDifferences, uppers: Tensor, near: Tensor, far: Ten
         d_upper=torch.minimum(repeated(network.domain.upper), wide),
         vectors=near.new_zeros(count, 0, 0),
         unit_gaps=torch.ones(count, network.count, device=near.device),
+        strain=torch.zeros(count, network.count, device=near.device),
+        sides=torch.full((count, 2, network.count), torch.inf, dtype=torch.float64, device=near.device),
         exclusive=near.new_zeros(count, 0),
         near=near.clone(),
         far=far.clone(),

@@ -57,7 +57,7 @@ def aligned_layers(judged: EstimatorUnderTest) -> None:
             captured = capture(net, x)
             if not judged.takes_network(captured.frozen()):
                 continue
-            units = DISTANCES["units"](widths[0], scope)["scale"] if signed and judged.method.weighed else None
+            units = DISTANCES["units"](widths[0], scope)["scale"] if signed and judged.method.weighted else None
             slope, outputs = jacobian(net, x[0].numpy()), evaluate(net, x.numpy())[0]
             for kind, q in _outputs(judged):
                 problem = LocalLipschitz(LinfBall(1e-3), kind, scope, p, q, scale=units)  # type: ignore[arg-type]

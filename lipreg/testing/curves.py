@@ -1,7 +1,7 @@
 """Whether a curve is what its formulas and tables say: each is compared with the function itself, in decimals.
 
-``value_in`` is the function, as the values of its layer are compared with those of the module. Derivatives are differences
-of it in decimals so fine that a step of 10^-18 leaves forty digits.
+``value_decimal`` is the function, as the values of its layer are compared with those of the module. Derivatives are
+differences of it in decimals so fine that a step of 10^-18 leaves forty digits.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from lipreg.curves.curve import ABSOLUTE, FAR, RELATIVE, ROUNDED
 from lipreg.linalg import DecimalArithmetic
 from lipreg.testing.failures import expect
 
+TABLES = {"extrema": "its value", "inflections": "its derivative", "curvature_extrema": "its second derivative"}
+"""The tables of extremes, and what is extreme there."""
 PROMISED = 80
 """Places that decimals keep here, and half as many to compare with."""
 STEP = Decimal(1).scaleb(-18)
@@ -49,15 +51,15 @@ def check_curve(curve: Curve, name: str) -> None:
         curve == copy.copy(curve), f"{name}: a copy is not equal to it; write @dataclass(frozen=True) above its class"
     )
     count = len(curve.places) + 1
-    expect(len(curve.kinds) == count, f"{name}: {len(curve.kinds)} kinds where its bends leave {count} pieces")
-    for table in ("turns", "bends", "peaks"):
+    expect(len(curve.kinds) == count, f"{name}: {len(curve.kinds)} kinds where its inflections leave {count} pieces")
+    for table in TABLES:
         at = [extreme.location for extreme in getattr(curve, table)]
         expect(at == sorted(at), f"{name}: {table} are not in order: {at}")
     seen = _Seen(curve, name)
     seen.formulas()
     seen.pieces()
     seen.ends()
-    for table, function in (("turns", seen.values), ("bends", seen.slopes), ("peaks", seen.curvatures)):
+    for table, function in zip(TABLES, (seen.values, seen.slopes, seen.curvatures), strict=True):
         seen.extremes(table, function)
     seen.far_values()
 
@@ -67,7 +69,7 @@ class _Seen:
 
     def __init__(self, curve: Curve, name: str) -> None:
         self.curve, self.name, self.places = curve, name, DecimalArithmetic(PROMISED)
-        tables = (*curve.turns, *curve.bends, *curve.peaks)
+        tables = (*curve.extrema, *curve.inflections, *curve.curvature_extrema)
         marks = sorted({extreme.location for extreme in tables})
         numbers = {0.0, *ORDINARY, *(-size for size in ORDINARY)}
         numbers |= {mark + side * step for mark in marks for step in BESIDE for side in (-1, 1)}
@@ -75,29 +77,37 @@ class _Seen:
         # differences and one-sided values have no meaning at the marks themselves
         self.z = sorted(z for z in numbers if all(abs(z - mark) > 1e-13 for mark in marks))
         at = [self._at(Decimal(z)) for z in self.z]
-        self.values, self.slopes, self.curvatures = ([each[of] for each in at] for of in ("turns", "bends", "peaks"))
+        self.values, self.slopes, self.curvatures = ([each[of] for each in at] for of in TABLES)
 
     def formulas(self) -> None:
         """Values and derivatives in float64 and in decimals, within the roundings that are charged for them."""
         curve, coarse = self.curve, DecimalArithmetic(PROMISED // 2)
         z = torch.tensor(self.z, dtype=torch.float64)
         value, slope, bent = curve.value(z), curve.slope(z), curve.curvature(z)
-        charged = [curve.lost(z, value), curve.slope_lost(z, slope), EPS * (RELATIVE * bent.abs() + ABSOLUTE)]
+        charged = [
+            curve.value_rounding(z, value),
+            curve.slope_rounding(z, slope),
+            EPS * (RELATIVE * bent.abs() + ABSOLUTE),
+        ]
         for i, at in enumerate(self.z):
-            self._near("value", value[i], self.values[i], charged[0][i], at, "value_in")
+            self._near("value", value[i], self.values[i], charged[0][i], at, "value_decimal")
         for i, at in enumerate(self.z):
             with self.places.context():
-                own = curve.slope_in(Decimal(at), self.places)
+                own = curve.slope_decimal(Decimal(at), self.places)
             with coarse.context():
-                less = curve.value_in(Decimal(at), coarse), curve.slope_in(Decimal(at), coarse)
+                less = curve.value_decimal(Decimal(at), coarse), curve.slope_decimal(Decimal(at), coarse)
             v, s, c = self.values[i], self.slopes[i], self.curvatures[i]
             self._near(
-                "value_in in fewer places", less[0], v, 10.0**-coarse.digits * (abs(float(v)) + min(abs(at), 1)), at
+                "value_decimal in fewer places",
+                less[0],
+                v,
+                10.0**-coarse.digits * (abs(float(v)) + min(abs(at), 1)),
+                at,
             )
-            self._near("slope_in", own, s, EXACT * (1 + abs(float(s))), at, "a difference of value_in")
-            self._near("slope_in in fewer places", less[1], own, 10.0**-coarse.digits * (abs(float(own)) + 1), at)
-            self._near("slope", slope[i], own, charged[1][i], at, "slope_in")
-            self._near("curvature", bent[i], c, charged[2][i], at, "a difference of value_in")
+            self._near("slope_decimal", own, s, EXACT * (1 + abs(float(s))), at, "a difference of value_decimal")
+            self._near("slope_decimal in fewer places", less[1], own, 10.0**-coarse.digits * (abs(float(own)) + 1), at)
+            self._near("slope", slope[i], own, charged[1][i], at, "slope_decimal")
+            self._near("curvature", bent[i], c, charged[2][i], at, "a difference of value_decimal")
 
     def far_values(self) -> None:
         """They are so at numbers whose squares overflow, too."""
@@ -106,12 +116,12 @@ class _Seen:
                 z = torch.tensor(at, dtype=torch.float64)
                 value, slope = self.curve.value(z), self.curve.slope(z)
                 with self.places.context():
-                    v, s = (f(Decimal(at), self.places) for f in (self.curve.value_in, self.curve.slope_in))
-                self._near("value", value, v, self.curve.lost(z, value), at, "value_in")
-                self._near("slope", slope, s, self.curve.slope_lost(z, slope), at, "slope_in")
+                    v, s = (f(Decimal(at), self.places) for f in (self.curve.value_decimal, self.curve.slope_decimal))
+                self._near("value", value, v, self.curve.value_rounding(z, value), at, "value_decimal")
+                self._near("slope", slope, s, self.curve.slope_rounding(z, slope), at, "slope_decimal")
 
     def pieces(self) -> None:
-        """Each piece between bends is convex, concave or straight, as the table says."""
+        """Each piece between inflections is convex, concave or straight, as the table says."""
         for kind, low, high in self.curve.pieces():
             expect(kind in ("convex", "concave", "straight"), f"{self.name}: got the kind {kind!r}")
             for at, bent in zip(self.z, self.curvatures, strict=True):
@@ -125,21 +135,25 @@ class _Seen:
             for end, sign in enumerate((-1, 1)):
                 v, s = (
                     [f(sign * Decimal(size), self.places) for size in (1e100, FAR)]
-                    for f in (self.curve.value_in, self.curve.slope_in)
+                    for f in (self.curve.value_decimal, self.curve.slope_decimal)
                 )
-                limit, flat = self.curve.limits[end], self.curve.flat[end]
+                limit, flat = self.curve.limits[end], self.curve.asymptotic_slopes[end]
                 here = f"at {'-' * (sign < 0)}inf"
-                self._near("flat", flat, s[1], ROUNDED * (1 + abs(flat)), sign * FAR, f"slope_in {here}")
+                self._near(
+                    "asymptotic_slopes", flat, s[1], ROUNDED * (1 + abs(flat)), sign * FAR, f"slope_decimal {here}"
+                )
                 if math.isfinite(limit):
-                    self._near("limits", limit, v[1], ROUNDED * (1 + abs(limit)), sign * FAR, f"value_in {here}")
+                    self._near("limits", limit, v[1], ROUNDED * (1 + abs(limit)), sign * FAR, f"value_decimal {here}")
                     continue
                 grows = abs(v[1]) > abs(v[0]) and (v[1] > 0) == (limit > 0)
-                expect(grows, f"{self.name}: limits: {limit} {here}, where value_in at {sign * FAR:g} is {v[1]:.6g}")
+                expect(
+                    grows, f"{self.name}: limits: {limit} {here}, where value_decimal at {sign * FAR:g} is {v[1]:.6g}"
+                )
 
     def extremes(self, table: str, seen: list[Decimal]) -> None:
         """Values in a table are those of the function beside their places, and between two places it does not turn."""
         entries: tuple[Extreme, ...] = getattr(self.curve, table)
-        of = {"turns": "its value", "bends": "its derivative", "peaks": "its second derivative"}[table]
+        of = TABLES[table]
         marks = sorted({entry.location for entry in entries})
         for mark in marks:
             listed = [entry for entry in entries if entry.location == mark]
@@ -164,8 +178,8 @@ class _Seen:
     def _at(self, z: Decimal) -> dict[str, Decimal]:
         """What is in the tables, at one number: its value and derivatives by differences."""
         with self.places.context():
-            low, here, high = (self.curve.value_in(z + side * STEP, self.places) for side in (-1, 0, 1))
-            return {"turns": here, "bends": (high - low) / (2 * STEP), "peaks": (low - 2 * here + high) / STEP**2}
+            low, here, high = (self.curve.value_decimal(z + side * STEP, self.places) for side in (-1, 0, 1))
+            return dict(zip(TABLES, (here, (high - low) / (2 * STEP), (low - 2 * here + high) / STEP**2), strict=True))
 
     def _nearest(self, mark: float, side: int) -> int:
         return min((i for i, z in enumerate(self.z) if (z - mark) * side > 0), key=lambda i: abs(self.z[i] - mark))

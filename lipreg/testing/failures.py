@@ -8,6 +8,7 @@ import random
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from typing import Any, TypeVar
 
 import numpy as np
@@ -131,6 +132,17 @@ def random_numbers_unmoved(description: str, instead: str) -> Iterator[None]:
         random.setstate(own[2])
     words = f"draws from {' and '.join(moved)}'s random numbers of the whole process, or seeds them"
     expect(not moved, f"{description}: it {words}; {instead}")
+
+
+def differences(one: Any, other: Any) -> str:
+    """The fields in which two objects of a dataclass differ, with both values, shortened.
+
+    Args:
+        one: the one.
+        other: the other one, of the same class.
+    """
+    parts = [(field.name, getattr(one, field.name), getattr(other, field.name)) for field in fields(one)]
+    return "; ".join(f"{name} {str(a)[:100]} and {str(b)[:100]}" for name, a, b in parts if a != b)
 
 
 def _random_states() -> dict[str, str]:

@@ -98,7 +98,7 @@ def closed_form(judged: EstimatorUnderTest) -> None:
         module = copy.deepcopy(networks.network(net))
         size = networks.input_size(module)
         points = x if size == 2 else torch.cat([x, x[:, : size - 2]], 1)
-        measured = DISTANCES[distance if judged.method.weighed else "plain"](size, scope)
+        measured = DISTANCES[distance if judged.method.weighted else "plain"](size, scope)
         problem = LocalLipschitz(REGIONS[region](size), kind, scope, p, **measured)  # type: ignore[arg-type]
         here = f"{judged.name}: {problem.sentence()} of {net}"
         try:

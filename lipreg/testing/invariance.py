@@ -192,7 +192,7 @@ def images(judged: EstimatorUnderTest) -> None:
     for scope, p, _ in judged.each((None,), len(judged.declared_scopes_and_norms)):
         question = L1Ball(0.5, low=0.0, high=1.0), Margin(0, 1), scope, p
         units = torch.tensor([0.5, 1.0, 2.0, 3.0])
-        scales = (units, units.reshape(2, 1, 2)) if judged.method.weighed else (None, None)
+        scales = (units, units.reshape(2, 1, 2)) if judged.method.weighted else (None, None)
         problem, of_pictures = (LocalLipschitz(*question, scale=scale) for scale in scales)  # type: ignore[arg-type]
         vectors, pictures = judged.certify(flat, problem, x), judged.certify(shaped, of_pictures, x.reshape(2, 2, 1, 2))
         for vector, picture in zip(vectors, pictures, strict=True):

@@ -74,7 +74,7 @@ class EstimatorUnderTest:
             return False
         if problem.q is not None and problem.q not in method.output_norms:
             return False
-        if not problem.plain and not method.weighed:
+        if not problem.plain and not method.weighted:
             return False
         if question.net in networks.SMOOTH and method.uncovered(problem, question.graph) is not None:
             return False  # of curves a method may take less

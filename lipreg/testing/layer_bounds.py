@@ -14,7 +14,7 @@ from lipreg.outputs import AllLogits
 from lipreg.problem import LocalLipschitz
 from lipreg.regions import LinfBall
 from lipreg.testing.failures import expect
-from lipreg.testing.layers import Layer, autograd_jacobian
+from lipreg.testing.layers import LayerUnderTest, autograd_jacobian
 
 BENT = 1e-3
 """Relative change of the slope of curves over a region of radius 1e-6, at most."""
@@ -22,7 +22,7 @@ SEARCHED = 5.0
 """Seconds of the search for the exact constant of an example."""
 
 
-def constants(layer: Layer) -> None:
+def constants(layer: LayerUnderTest) -> None:
     """The exact constant within one linear piece is the Jacobian's norm; no bound is below a slope of the module."""
     module, x = nn.Sequential(layer.built(), nn.Flatten()).eval(), layer.inputs(1)
     captured = capture(module, x)

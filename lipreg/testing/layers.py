@@ -14,7 +14,7 @@ from lipreg.testing.failures import CheckFailed
 
 
 @dataclass(frozen=True)
-class Layer:
+class LayerUnderTest:
     """An example that is being checked.
 
     Attributes:

@@ -25,7 +25,9 @@ from lipreg.graph.registry import CALLS, EXAMPLES, MODULES, Example, Lowering
 from lipreg.testing.curves import check_curve
 from lipreg.testing.failures import CheckFailed, aspects_of, attempt, expect, refused
 from lipreg.testing.layer_bounds import constants
-from lipreg.testing.layers import Layer, autograd_jacobian, live_graph
+from lipreg.testing.layers import LayerUnderTest, autograd_jacobian, live_graph
+from lipreg.testing.modes import training_mode
+from lipreg.testing.ties import ties
 
 
 def check_lowering(
@@ -38,8 +40,9 @@ def check_lowering(
 ) -> None:
     """Checks a registered lowering through a small module that uses it.
 
-    The graph has the module's values in training and evaluation mode, its Jacobian by autograd and, live, the gradients of
-    its parameters; capturing changes nothing about the module; a frozen graph stays what it was. Over a region within one
+    The graph has the module's values, its Jacobian by autograd, also at kinks and ties of pools, and, live, the gradients of
+    its parameters; in training mode it has the values that the module is trained with, or is refused; capturing changes
+    nothing about the module; a frozen graph stays what it was. Over a region within one
     linear piece the exact engine finds the norm of autograd's Jacobian, and over a larger one no bound is below a slope
     between two of its points.
 
@@ -70,7 +73,7 @@ def check_lowering(
     _check_used(name, lowering, example)
     for aspect in aspects_of(aspects, ASPECTS, "check_lowering"):
         with attempt(f"{name}, {aspect}"):
-            ASPECTS[aspect](Layer(f"{name}, {aspect}", example, seed))
+            ASPECTS[aspect](LayerUnderTest(f"{name}, {aspect}", example, seed))
     for module, shape in refuses:
         with refused(UnsupportedModel, f"{name}: {module}"):
             capture(module.eval(), torch.zeros(1, *shape))
@@ -99,7 +102,7 @@ def _check_used(name: str, lowering: Lowering, example: Example) -> None:
     expect(calls, f"{name}: the example does not use it")
 
 
-def values(layer: Layer) -> None:
+def values(layer: LayerUnderTest) -> None:
     """Live and frozen graph have the module's values in evaluation mode, from whichever mode it is captured."""
     x = layer.inputs()
     for seed, training in enumerate((True, False)):
@@ -113,7 +116,7 @@ def values(layer: Layer) -> None:
         check_agreement(frozen, module, x)
 
 
-def single_precision(layer: Layer) -> None:
+def single_precision(layer: LayerUnderTest) -> None:
     """Live graphs have the module's dtype, frozen ones float64."""
     module, x = layer.built(dtype=torch.float32).eval(), layer.inputs(dtype=torch.float32)
     captured = capture(module, x[:1])
@@ -123,7 +126,7 @@ def single_precision(layer: Layer) -> None:
     layer.same(frozen(x.double()), module.double()(x.double()), "the frozen graph of float32 weights", 1e-6, 1e-6)
 
 
-def gradients(layer: Layer) -> None:
+def gradients(layer: LayerUnderTest) -> None:
     """The live graph has the gradients of the module in its parameters."""
     module, x = layer.built().eval(), layer.inputs()
     parameters = {name: p for name, p in module.named_parameters() if p.requires_grad}
@@ -141,7 +144,7 @@ def gradients(layer: Layer) -> None:
             layer.same(b, a, f"the gradient in {name}", layer.example.accuracy)
 
 
-def jacobians(layer: Layer) -> None:
+def jacobians(layer: LayerUnderTest) -> None:
     """The gradients of the graph at points are autograd's."""
     module, x = layer.built().eval(), layer.inputs(4)
     graph = capture(module, x[:1]).frozen()
@@ -152,7 +155,7 @@ def jacobians(layer: Layer) -> None:
     layer.same(graph.gradients(slopes, rows), wanted, "the graph's gradients and autograd's", layer.example.accuracy)
 
 
-def waist(layer: Layer) -> None:
+def waist(layer: LayerUnderTest) -> None:
     """First the Input, last an Affine; an Affine never feeds an Affine, and Relus, MaxPools and Curveds read one Affine."""
     nodes = capture(layer.built().eval(), layer.inputs(1)).frozen().nodes
     kinds = ", ".join(type(node).__name__ for node in nodes)
@@ -167,7 +170,7 @@ def waist(layer: Layer) -> None:
                 expect(isinstance(nodes[source], Affine) and source < index, f"{layer.name}: node {index} of {kinds}")
 
 
-def curves(layer: Layer) -> None:
+def curves(layer: LayerUnderTest) -> None:
     """The formulas and tables of curves are those of the function that the layer computes."""
     for curve in dict.fromkeys(
         node.curve for _, node in capture(layer.built().eval(), layer.inputs(1)).frozen().curves()
@@ -175,7 +178,7 @@ def curves(layer: Layer) -> None:
         check_curve(curve, layer.name)
 
 
-def batches(layer: Layer) -> None:
+def batches(layer: LayerUnderTest) -> None:
     """Graphs take any number of batch dimensions, and refuse other shapes and dtypes."""
     graph, x = capture(layer.built().eval(), layer.inputs(1)).frozen(), layer.inputs()
     folded = graph(x.reshape(2, 3, *layer.example.input_shape))
@@ -186,7 +189,7 @@ def batches(layer: Layer) -> None:
         graph(x.float())
 
 
-def module_alone(layer: Layer) -> None:
+def module_alone(layer: LayerUnderTest) -> None:
     """Capture leaves modes, weights, hooks and random numbers alone."""
     module, x = layer.built(), layer.inputs()
     submodules = list(module.modules())
@@ -208,7 +211,7 @@ def module_alone(layer: Layer) -> None:
     expect(not any(m._forward_hooks for m in submodules), f"{layer.name}: hooks are left")
 
 
-def frozen_copy(layer: Layer) -> None:
+def frozen_copy(layer: LayerUnderTest) -> None:
     """A frozen graph does not follow the weights, a new one and a live one do."""
     module, x = layer.built().eval(), layer.inputs()
     captured = capture(module, x[:1])
@@ -226,11 +229,13 @@ def frozen_copy(layer: Layer) -> None:
         layer.same(captured.live()(x), module.eval()(x), "the live graph after a step")
 
 
-ASPECTS: dict[str, Callable[[Layer], None]] = {
+ASPECTS: dict[str, Callable[[LayerUnderTest], None]] = {
     "values": values,
     "single precision": single_precision,
     "gradients": gradients,
     "jacobians": jacobians,
+    "ties": ties,
+    "training mode": training_mode,
     "waist": waist,
     "curves": curves,
     "batches": batches,

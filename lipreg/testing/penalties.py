@@ -101,8 +101,11 @@ def _check_value(
     order = torch.randperm(len(drawn), generator=generator)
     reordered = penalty(drawn[order], outputs[order], labels=labels[order])
     expect_near(reordered.item(), value.item(), f"{here}: of the same in another order")
-    larger = penalty(drawn + torch.rand(drawn.shape, generator=generator, dtype=torch.float64)).item()
-    expect(larger >= value.item() - 1e-9 * abs(value.item()), f"{here}: {value.item()}, and {larger} of larger bounds")
+    step = torch.rand(drawn.shape, generator=generator, dtype=torch.float64)
+    for size in (1e-3, *SIZES):
+        one, larger = (penalty(size * values).item() for values in (drawn, drawn + step))
+        at = "" if size == 1.0 else f" times {size:g}"
+        expect(larger >= one - 1e-9 * abs(one), f"{here}{at}: {one}, and {larger} of larger bounds")
     bounds = drawn.clone().requires_grad_()
     detached = f"{here}: no gradient reaches the bounds: reduce detaches them, leaves torch, or does not look at them"
     expect(penalty(bounds).requires_grad, detached)
@@ -242,6 +245,9 @@ def check_travels(subject: Any, read: Any) -> None:
         "a copy": copy.deepcopy(subject),
     }.items():
         expect(restored == subject and restored.describe() == described, f"{here}: {restored!r} after {way}")
+    parameters = getattr(type(subject), "__dataclass_params__", None)
+    frozen = f"{here}: it can be changed once it is made; @dataclass(frozen=True) above its class"
+    expect(parameters is None or parameters.frozen, frozen)
     expect(read(subject) is subject, f"{here}: another object where it is given itself")
     if described.keys() == {"kind"}:
         expect(read(subject.name) == subject, f"{here}: not what its name {subject.name!r} means")

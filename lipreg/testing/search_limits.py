@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from lipreg.budget import Budget
 from lipreg.estimators import certify, frozen_analysis
-from lipreg.results import Certificate
+from lipreg.results import Certificate, CertifiedInterval
 from lipreg.testing.failures import expect
 from lipreg.testing.judged import EstimatorUnderTest
-from lipreg.testing.questions import POINTS
-from lipreg.testing.soundness import check_ends
+from lipreg.testing.questions import POINTS, Question
+from lipreg.testing.soundness import check_ends, check_exact
 
 CALLS = 50_000
 """Python calls in which an estimator whose budget is over has to end: some times those of a bound in closed form."""
@@ -98,21 +98,52 @@ def limits(judged: EstimatorUnderTest) -> None:
 
 
 def prior_bounds(judged: EstimatorUnderTest) -> None:
-    """A search may start from intervals that are proved already, and does not lose them."""
+    """A search may start from intervals that are proved already: it does not lose them, nor take them for its own proof."""
     if judged.bound or "residual" not in judged.nets:
         return
     for scope, p, _ in judged.each((None,), len(judged.declared_scopes_and_norms)):
         question = judged.questions.one("residual", "l1_cut", scope, p, "all_logits")
         arguments = question.graph, question.problem, question.x
-        sampled = question.once(
-            ("sampled", question),
-            lambda arguments=arguments: certify(*arguments, estimator="sampling"),
+        sampled, exact = (
+            question.once((name, question), lambda arguments=arguments, name=name: certify(*arguments, estimator=name))
+            for name in ("sampling", "branch_and_bound")
         )
         proved = judged.answer(question, "fastlip")
         starts = tuple(low.intersect(high) for low, high in zip(sampled, proved, strict=True))
         results = judged.certify(*arguments, budget=10.0, known=starts)
         check_ends(judged, question, results)
         if judged.method.certificate is Certificate.BRACKET:
-            for start, result in zip(starts, results, strict=True):
-                within = result.lower >= start.lower and result.upper <= start.upper * (1 + 1e-6)
-                expect(within, f"{judged.name}: {question}: {result} is wider than {start}, which was proved before")
+            _check_kept(judged, question, starts, results)
+            check_exact(judged, question, results)
+        _from_constants(judged, question, exact)
+
+
+def _from_constants(judged: EstimatorUnderTest, question: Question, exact: Sequence[CertifiedInterval]) -> None:
+    """From the constants of both points, in either order: each is that of its own point, and is not lost without time.
+
+    An upper end that the method does not reach by itself is a proof of whoever found it, not of this method.
+    """
+    check_ends(judged, question, judged.certify(question.graph, question.problem, question.x, budget=10.0, known=exact))
+    arguments, known = (question.graph, question.problem, question.x.flip(0)), tuple(exact[::-1])
+    results = judged.certify(*arguments, budget=10.0, known=known)
+    check_ends(judged, question, results[::-1])
+    if judged.method.certificate is Certificate.BRACKET:
+        stopped = threading.Event()
+        stopped.set()
+        _check_kept(judged, question, known, judged.certify(*arguments, budget=Budget(stop=stopped), known=known))
+    if judged.method.certificate is Certificate.UPPER:
+        for start, result, own in zip(known, results, judged.certify(*arguments, budget=10.0), strict=True):
+            by_itself = result.upper != start.upper or own.upper <= start.upper * (1 + 1e-6)
+            here = f"{judged.name}: {question}: the upper end {result.upper} is what was known before"
+            expect(by_itself, f"{here}; by itself it proves {own.upper}, and callers take the better of the two")
+
+
+def _check_kept(
+    judged: EstimatorUnderTest,
+    question: Question,
+    starts: Sequence[CertifiedInterval],
+    results: Sequence[CertifiedInterval],
+) -> None:
+    for start, result in zip(starts, results, strict=True):
+        within = result.lower >= start.lower and result.upper <= start.upper * (1 + 1e-6)
+        expect(within, f"{judged.name}: {question}: {result} is wider than {start}, which was proved before")

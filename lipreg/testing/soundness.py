@@ -42,7 +42,7 @@ def truth(judged: EstimatorUnderTest) -> None:
         results = judged.certify(question.graph, question.problem, question.x, budget=budget)
         check_ends(judged, question, results)
         if judged.method.certificate is Certificate.BRACKET and not smooth:
-            _check_exact(judged, question, results)
+            check_exact(judged, question, results)
         _check_against_bounds(judged, question, results)
 
 
@@ -131,10 +131,15 @@ def check_witness(question: Question, point: int, result: CertifiedInterval, pla
     expect(result.lower <= result.witness.attained, f"{place}: the lower end {result.lower} is not attained")
 
 
-def _check_exact(judged: EstimatorUnderTest, question: Question, results: list[CertifiedInterval]) -> None:
+def check_exact(judged: EstimatorUnderTest, question: Question, results: list[CertifiedInterval]) -> None:
     """Networks this small are searched to the end; max pools may tie on an open set, so that no point attains the end.
 
     The pointed constant of a whole output in l2 is a convex maximum on every piece, and may be bounded from two sides only.
+
+    Args:
+        judged: the estimator, whose budget is ample.
+        question: the question.
+        results: its intervals, one for each reference point.
     """
     if question.scope == "pointed" and question.problem.q == 2.0:
         return
@@ -173,7 +178,7 @@ def one_piece(judged: EstimatorUnderTest) -> None:
         module = networks.network(net)
         x = torch.full((1, networks.input_size(module)), 0.21, dtype=torch.float64)
         slope = jacobian(module, x[0].numpy())
-        weighed = judged.method.weighed and region.radius > FINE
+        weighed = judged.method.weighted and region.radius > FINE
         units = np.linspace(2.0, 3.0, x.shape[1]) if weighed else np.ones(x.shape[1])
         exact = slope_norm(slope * units, np.eye(len(slope)), p, None)
         problem = LocalLipschitz(region, AllLogits(), scope, p, scale=units.tolist() if weighed else None)  # type: ignore[arg-type]

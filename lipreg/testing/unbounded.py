@@ -17,8 +17,8 @@ ASKED: tuple[tuple[str, Output], ...] = (("shallow", AllLogits()), ("leaky", Vec
 
 
 def all_of_space(judged: EstimatorUnderTest) -> None:
-    """With ``everywhere`` both ends hold over all of R^n, where every kink of the network is inside."""
-    if not judged.method.everywhere:
+    """With ``unbounded_regions`` both ends hold over all of R^n, where every kink of the network is inside."""
+    if not judged.method.unbounded_regions:
         return
     asked = [(place, net, output) for place, (net, output) in enumerate(ASKED) if net in judged.nets]
     for scope, p, (place, net, output) in judged.each(asked):
@@ -26,7 +26,7 @@ def all_of_space(judged: EstimatorUnderTest) -> None:
         size = question.x.shape[1]
         kind = AllLogits() if output.joint and not judged.method.vector else output
         q = judged.method.output_norms[-1] if kind.joint else None
-        scale = np.linspace(2.0, 3.0, size).tolist() if judged.method.weighed and place else None
+        scale = np.linspace(2.0, 3.0, size).tolist() if judged.method.weighted and place else None
         problem = LocalLipschitz(WholeSpace(), kind, scope, p, q, scale=scale)  # type: ignore[arg-type]
         if judged.method.uncovered(problem, question.graph) is not None:
             continue
@@ -36,7 +36,7 @@ def all_of_space(judged: EstimatorUnderTest) -> None:
         )
         low, high = listed.constant(problem)
         (result,) = judged.certify(question.graph, problem, question.x[:1])
-        here = f"{judged.name}: {problem.sentence()} of {net}, everywhere = True: "
+        here = f"{judged.name}: {problem.sentence()} of {net}, unbounded_regions = True: "
         here += f"[{result.lower}, {result.upper}] where the constant is in [{low}, {high}]"
         expect(result.upper >= low * (1 - TOLERANCE) - ABSOLUTE, f"{here}: the upper end is below the constant")
         expect(result.lower <= high * (1 + TOLERANCE) + ABSOLUTE, f"{here}: the lower end is above the constant")

@@ -14,14 +14,14 @@ T E and T B, T the factor that calibrates the outputs (``calibrated``).
 
 Ratios and transfer are aggregated over reference points by the geometric mean. Only that one commutes with division
 (mean of ratios = ratio of means), so no point counts more for having a large constant, and swapping run and twin
-inverts the result. Sizes in a table (bound, LP, exact) are arithmetic means.
+inverts the result. Sizes in a table (bound, LP, combined) are arithmetic means.
 """
 
 from lipreg.transfer.calibrated import CalibratedMovement, calibrated_movement
 from lipreg.transfer.comparison import Comparison, compare, compare_pair
 from lipreg.transfer.incomplete import why_not_compared
 from lipreg.transfer.likeness import Likeness, likeness
-from lipreg.transfer.margins import is_certified, margin_factor, margin_over_constant, median_of
+from lipreg.transfer.margins import is_certified, margin_factor, margin_over_constant, margins_told, median_of
 from lipreg.transfer.metric import Metric, choose_metric
 from lipreg.transfer.movement import Movement, truth_movement
 from lipreg.transfer.pairs import Pair, find_pair
@@ -54,6 +54,7 @@ __all__ = [
     "likeness",
     "margin_factor",
     "margin_over_constant",
+    "margins_told",
     "mean_of",
     "mean_tightness",
     "median_of",

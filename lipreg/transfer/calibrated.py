@@ -45,18 +45,18 @@ class CalibratedMovement:
         An error u of log T moves transfer to (log E + u) / (log B + u), which has no extremes between its ends.
         """
         movement = self.movement
-        if movement.exact is None or not self.noise:
+        if movement.combined is None or not self.noise:
             return movement
         off = [math.exp(sign * ERRORS * self.noise) for sign in (-1, 1)]
-        moved = [scaled(movement.exact, factor) for factor in off]
-        exact = Interval(moved[0].lower, moved[1].upper)
+        moved = [scaled(movement.combined, factor) for factor in off]
+        combined = Interval(moved[0].lower, moved[1].upper)
         if movement.transfer is None or movement.bound is None:
-            return replace(movement, exact=exact)
+            return replace(movement, combined=combined)
         bounds = [scaled(Interval(movement.bound, movement.bound), factor) for factor in off]
         shares = [transfer(one, bound)[0] for one, bound in zip(moved, bounds, strict=True)]
         ends = [Interval(-math.inf, math.inf) if share is None else share for share in shares]
         share = Interval(min(end.lower for end in ends), max(end.upper for end in ends))
-        return replace(movement, exact=exact, transfer=share)
+        return replace(movement, combined=combined, transfer=share)
 
 
 def calibrated_movement(
@@ -80,18 +80,20 @@ def calibrated_movement(
     if mine is None or twin is None or mine.factor is None or twin.factor is None or why:
         return CalibratedMovement(Movement(raw.points, None, None, None, why), 0.0, _worse(mine, twin))
     factor, noise = Fraction(mine.factor) / Fraction(twin.factor), _noise(mine, twin)
-    if raw.exact is None or raw.bound is None:
-        exact = None if raw.exact is None else scaled(raw.exact, factor)
-        return CalibratedMovement(replace(raw, exact=exact), noise, _worse(mine, twin))
-    exact, bound = scaled(raw.exact, factor), scaled(Interval(raw.bound, raw.bound), factor)
-    share, note = transfer(exact, bound)
+    if raw.combined is None or raw.bound is None:
+        combined = None if raw.combined is None else scaled(raw.combined, factor)
+        return CalibratedMovement(replace(raw, combined=combined), noise, _worse(mine, twin))
+    combined, bound = scaled(raw.combined, factor), scaled(Interval(raw.bound, raw.bound), factor)
+    share, note = transfer(combined, bound)
     if share is not None and abs(math.log(bound.midpoint)) < ERRORS * noise:
         share, note = (
             None,
             f"the bound moved to {bound.midpoint:.3g} of the twin's, within the noise of T ({noise:.1%})",
         )
     skipped = raw.note if raw.transfer is not None else ""
-    calibrated = Movement(raw.points, exact, bound.midpoint, share, "; ".join(part for part in (note, skipped) if part))
+    calibrated = Movement(
+        raw.points, combined, bound.midpoint, share, "; ".join(part for part in (note, skipped) if part)
+    )
     return CalibratedMovement(calibrated, noise, _worse(mine, twin))
 
 

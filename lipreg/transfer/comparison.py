@@ -34,7 +34,7 @@ class Comparison:
         movement: over all points, of the constants as they are: a penalty that divides all logits moves them.
         calibrated: over all points, of the constants in the units in which outputs are calibrated.
         radius_points: how many points are behind the two mean radii.
-        left_out: indices of points that lack the bound or the exact record in one of the runs.
+        left_out: indices of points that lack the bound or the combined record in one of the runs.
         rank_correlation: of bound and truth, over all points and epochs of both runs.
         metric: which of the logged metrics the two columns show; None where nothing fits.
         likeness: what the two runs share, and what records leave in doubt.
@@ -88,15 +88,15 @@ class Comparison:
         moved, free, count = self.movement, self.calibrated.movement, len(self.regularised.points)
         names = f"{self.regularised.run!r} against {self.twin.run!r}, {self.bound_name}"
         names += "" if self.epoch is None else f", after {self.epoch} epoch{'s' * (self.epoch != 1)}"
-        figures = f"exact={moved.exact}, bound={moved.bound}, transfer={moved.transfer}"
-        scale_free = f"margin over constant {self.margin_ratio} of the twin's, calibrated constant {free.exact}"
+        figures = f"combined={moved.combined}, bound={moved.bound}, transfer={moved.transfer}"
+        scale_free = f"margin over constant {self.margin_ratio} of the twin's, calibrated constant {free.combined}"
         return f"<Comparison of {names}, {count} point{'s' * (count != 1)}: {scale_free}; raw movement {figures}>"
 
 
 def compare(records: Iterable[Record], run: str, epoch: int | None = None, metric: str | None = None) -> Comparison:
     """Compares a regularised run with its twin.
 
-    Points are matched by their index. A point that lacks the bound or the exact record in one of the runs is left out
+    Points are matched by their index. A point that lacks the bound or the combined record in one of the runs is left out
     of every figure and listed in ``left_out``, because an audit that was cut short still says what it proved.
 
     Args:
@@ -125,14 +125,13 @@ def compare_pair(pair: Pair, epoch: int | None = None) -> Comparison:
     Raises:
         InvalidInput, IncomparableResults, CrossingBounds: as ``compare``.
     """
-    shared_by_epoch = [(at, _shared(pair, at)) for at in (pair.mine.audits if epoch is None else [epoch])]
+    shared_by_epoch = [(at, _shared(pair, at)) for at in (pair.regularised.audits if epoch is None else [epoch])]
     at, shared = next(((at, points) for at, points in reversed(shared_by_epoch) if points), (0, []))
     if not shared:
         why, what_adds_it = why_not_compared(pair, epoch)
         raise InvalidInput(
-            f"no point has both {pair.mine.bound!r} and 'exact' audits in {pair.mine.name!r} and {pair.twin.name!r}"
-            + ("" if epoch is None else f" at epoch {epoch}")
-            + f": {why}",
+            f"no point has both {pair.regularised.bound!r} and 'combined' audits in {pair.regularised.name!r} and "
+            f"{pair.twin.name!r}" + ("" if epoch is None else f" at epoch {epoch}") + f": {why}",
             where="compare",
             accepted="audits of both runs at the same epoch and points",
             todo=what_adds_it,
@@ -151,8 +150,8 @@ def compare_pair(pair: Pair, epoch: int | None = None) -> Comparison:
     audited = {point for side in pair.sides for point in side.audits.get(at, {})}
     return Comparison(
         question=pair.question,
-        sentence=pair.mine.run.record.sentence,
-        bound_name=pair.mine.bound,
+        sentence=pair.regularised.run.record.sentence,
+        bound_name=pair.regularised.bound,
         epoch=at if pair.of_trainings else None,
         regularised=mine,
         twin=twin,
@@ -164,7 +163,7 @@ def compare_pair(pair: Pair, epoch: int | None = None) -> Comparison:
         rank_correlation=rank_correlation(ranked[0] + ranked[1]),
         metric=pair.metric,
         likeness=pair.likeness,
-        audited=(tuple(pair.mine.audits), tuple(pair.twin.audits)),
+        audited=(tuple(pair.regularised.audits), tuple(pair.twin.audits)),
     )
 
 

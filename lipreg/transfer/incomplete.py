@@ -33,13 +33,13 @@ def why_not_compared(pair: Pair, epoch: int | None = None, untrained: bool = Tru
         which = "only the untrained networks were" if common else "no epoch was"
         return f"{which} audited in both: {audited}", "Audit both after the same epochs"
     for side in pair.sides:
-        if not any(side.exact(at) for at in both):
-            return f"{side.name!r} has no 'exact' record", "Let its audits end"
+        if not any(side.combined(at) for at in both):
+            return f"{side.name!r} has no 'combined' record", "Let its audits end"
         if not any(side.points[at] for at in both):
             recipe = mine.run.record.recipe or {"estimator": mine.bound}
             lacks = f"{side.name!r} was not audited with the penalised bound, {mine.bound}"
             return lacks, f"Audit it with {how_to_audit(recipe)}"
-    return "no point has the penalised bound and 'exact' in both", "Audit both at the same reference points"
+    return "no point has the penalised bound and 'combined' in both", "Audit both at the same reference points"
 
 
 def listed_epochs(epochs: Iterable[int]) -> str:

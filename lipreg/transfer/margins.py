@@ -6,13 +6,14 @@ Logits that are divided by 100 have 0.01 of the margins and of the constant, and
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from statistics import median, median_low
+from typing import Any
 
 from lipreg.linalg.rationals import above, below
 from lipreg.records import AuditRecord
-from lipreg.transfer.radius import radius_factor, units_of
+from lipreg.transfer.radius import question_factor, radius_factor, units_of
 from lipreg.transfer.ratios import Interval
 
 
@@ -45,15 +46,13 @@ def is_certified(record: AuditRecord, upper: float) -> bool | None:
         None without a class, for a functional that does not bound the margins, or a region that is no ball in the norm p of
         input distances, which has no radius eps in it.
     """
-    region, factor = record.question.get("region", {}), margin_factor(record)
-    if factor is None or record.margin is None or "radius" not in region:
-        return None
-    if float(region["norm"]) != float(record.question["p"]):
+    factor = margin_factor(record)
+    if factor is None or record.margin is None or not _is_ball(record.question):
         return None
     if not record.margin > 0 or upper == math.inf:
         return False
     smallest, _ = units_of(record.question)
-    radius = Fraction(float(region["radius"])) / Fraction(smallest)
+    radius = Fraction(float(record.question["region"]["radius"])) / Fraction(smallest)
     return Fraction(factor) * Fraction(upper) * radius < Fraction(record.margin)
 
 
@@ -69,4 +68,20 @@ def median_of(intervals: Sequence[Interval]) -> Interval:
 
 def margin_factor(record: AuditRecord) -> float | None:
     """``radius_factor`` of functionals that bound the margins over all rivals: ``Margin`` speaks of one. None for others."""
-    return None if record.question.get("output", {}).get("kind") == "Margin" else radius_factor(record)
+    return None if _of_one_rival(record.question) else radius_factor(record)
+
+
+def margins_told(question: Mapping[str, Any]) -> tuple[bool, bool]:
+    """Whether a described question can have margins over the constant, and points that the constant certifies."""
+    told = not _of_one_rival(question) and question_factor(question) is not None
+    return told, told and _is_ball(question)
+
+
+def _of_one_rival(question: Mapping[str, Any]) -> bool:
+    return question.get("output", {}).get("kind") == "Margin"
+
+
+def _is_ball(question: Mapping[str, Any]) -> bool:
+    """Whether the region is a ball in the norm p of input distances."""
+    region = question.get("region", {})
+    return "radius" in region and float(region["norm"]) == float(question["p"])

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lipreg.errors import RenamedAttribute
 from lipreg.transfer.pairs import Pair
 from lipreg.transfer.points import PointFigures, check_same_functional, check_same_weights
 from lipreg.transfer.ratios import Interval, geometric_mean, ratio, transfer
@@ -19,38 +20,39 @@ class Movement:
 
     Attributes:
         points: the number of points where both ratios are defined: finite bounds, a twin whose bound and constant are not 0.
-        exact: E_reg / E_twin; None without such points.
+        combined: E_reg / E_twin, of what all methods together prove; None without such points.
         bound: B_reg / B_twin; None without such points.
         transfer: None where undefined.
         note: why it is undefined, or which points do not count; empty otherwise.
     """
 
     points: int
-    exact: Interval | None
+    combined: Interval | None
     bound: float | None
     transfer: Interval | None
     note: str = ""
+    exact = RenamedAttribute("combined")
 
 
 def movement(pairs: Sequence[tuple[PointFigures, PointFigures]]) -> Movement:
     """Movement, bound movement and transfer over pairs of (regularised, twin), as ratios of geometric means."""
     steps: list[tuple[Interval, Interval]] = []
     for mine, other in pairs:
-        exact = ratio(mine.exact, other.exact)
-        if exact is not None and math.inf not in (mine.bound, other.bound) and other.bound > 0:
+        combined = ratio(mine.combined, other.combined)
+        if combined is not None and math.inf not in (mine.bound, other.bound) and other.bound > 0:
             quotient = ratio(Interval(mine.bound, mine.bound), Interval(other.bound, other.bound))
             assert quotient is not None  # it is only where the twin's bound is 0
-            steps.append((exact, quotient))
+            steps.append((combined, quotient))
     if not steps:
         return Movement(0, None, None, None, _NO_RATIO)
-    exact = geometric_mean([e for e, _ in steps])
+    combined = geometric_mean([e for e, _ in steps])
     bound = geometric_mean([b for _, b in steps])
-    share, reason = transfer(exact, bound)
+    share, reason = transfer(combined, bound)
     skipped = len(pairs) - len(steps)
     if skipped:
         not_counted = f"do{'es' * (skipped == 1)} not count"
         reason += f"{'; ' if reason else ''}{skipped} of {len(pairs)} points {not_counted}: {_NO_RATIO}"
-    return Movement(len(steps), exact, bound.midpoint, share, reason)
+    return Movement(len(steps), combined, bound.midpoint, share, reason)
 
 
 def truth_movement(pair: Pair, epoch: int) -> Movement:
@@ -59,7 +61,7 @@ def truth_movement(pair: Pair, epoch: int) -> Movement:
     Raises:
         IncomparableResults: a point has another functional in the twin, or the weights are of another kind.
     """
-    mine, twin = (side.exact(epoch) for side in pair.sides)
+    mine, twin = (side.combined(epoch) for side in pair.sides)
     ratios: list[Interval] = []
     for one, two in ((mine[point], twin[point]) for point in sorted(mine.keys() & twin.keys())):
         check_same_functional(one, two)

@@ -21,14 +21,14 @@ class Pair:
     """A run and its twin. Every table, figure and page is made of these two sides.
 
     Attributes:
-        mine: the regularised run.
+        regularised: the regularised run.
         twin: its twin; without audits where the records do not have it.
         question: that both answer.
         metric: which of the logged metrics is shown; None where nothing fits.
         likeness: what the two share, as far as records tell.
     """
 
-    mine: Side
+    regularised: Side
     twin: Side
     question: dict[str, Any]
     metric: Metric | None
@@ -73,7 +73,7 @@ class Pair:
     @property
     def sides(self) -> tuple[Side, Side]:
         """Both, the regularised run first."""
-        return self.mine, self.twin
+        return self.regularised, self.twin
 
     @property
     def roles(self) -> tuple[str, str]:

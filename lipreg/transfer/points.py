@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from lipreg.errors import CrossingBounds, IncomparableResults
+from lipreg.errors import CrossingBounds, IncomparableResults, RenamedAttribute
 from lipreg.records import AuditRecord
 from lipreg.runs import same_recipe
 from lipreg.transfer.margins import is_certified, margin_over_constant
@@ -23,23 +23,26 @@ class PointFigures:
 
     Attributes:
         bound: upper end of the penalised bound; inf when it proved none.
-        exact: the interval that all methods together prove for the constant.
+        combined: the interval that all methods together prove for the constant.
         record: the record of that, with its certificate, status and functional.
         lp: upper end of the LP relaxation, where it ran.
         sampling: lower end of random sampling, where it ran.
         recipe: of the bound; empty where the records do not tell it.
         closed: the least upper end that was proved without a search; inf where there is none.
         closed_by: the estimator that proved it, or the bound in its place where it was cut short.
+        methods: the records of all methods.
     """
 
     bound: float
-    exact: Interval
+    combined: Interval
     record: AuditRecord
     lp: float | None = None
     sampling: float | None = None
     recipe: Mapping[str, Any] = field(default_factory=dict)
     closed: float = math.inf
     closed_by: str = ""
+    methods: tuple[AuditRecord, ...] = field(default=(), repr=False, compare=False)
+    exact = RenamedAttribute("combined")
 
     @property
     def point(self) -> int:
@@ -48,17 +51,17 @@ class PointFigures:
 
     @cached_property
     def tightness(self) -> Interval | None:
-        """Bound / exact; None when the bound is infinite or the constant is certainly 0."""
-        return tightness(self.bound, self.exact)
+        """Bound / combined interval; None when the bound is infinite or the constant is certainly 0."""
+        return tightness(self.bound, self.combined)
 
     @cached_property
     def radius(self) -> float | None:
-        """``certified_radius`` of the exact record."""
+        """``certified_radius`` of the combined record."""
         return certified_radius(self.record)
 
     @cached_property
     def margin_over_constant(self) -> Interval | None:
-        """``margin_over_constant`` of the exact record."""
+        """``margin_over_constant`` of the combined record."""
         return margin_over_constant(self.record)
 
     @cached_property

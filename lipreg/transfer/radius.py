@@ -20,15 +20,20 @@ def radius_factor(record: AuditRecord) -> float | None:
     1 for the margins of the point's own class, 2 for single logits (f_i - f_j moves by at most twice as much), and
     |e_i - e_j|_{q*} for the whole output. A ``Margin`` bounds one rival only, so the radius holds against that rival.
     """
-    output = record.question.get("output", {})
-    kind, target = output.get("kind"), output.get("target")
-    if "measured" in record.question or record.functional.endswith(f" of {Difference.outputs_of}"):
+    target = record.question.get("output", {}).get("target")
+    if record.functional.endswith(f" of {Difference.outputs_of}") or target not in (None, record.label):
         return None
-    if kind in ("AllMargins", "Margin"):
-        return 1.0 if target is None or target == record.label else None
+    return question_factor(record.question)
+
+
+def question_factor(question: Mapping[str, Any]) -> float | None:
+    """``radius_factor`` by the described question alone, at points whose label is the target, if it has one."""
+    kind = question.get("output", {}).get("kind")
+    if "measured" in question:
+        return None
     if kind == "Vector":
-        return {"1": 1.0, "2": math.sqrt(2.0), "inf": 2.0}.get(str(record.question.get("q")))
-    return 2.0 if kind == "AllLogits" else None
+        return {"1": 1.0, "2": math.sqrt(2.0), "inf": 2.0}.get(str(question.get("q")))
+    return {"AllMargins": 1.0, "Margin": 1.0, "AllLogits": 2.0}.get(str(kind))
 
 
 def units_of(question: Mapping[str, Any]) -> tuple[float, float]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean
 
+from lipreg.errors import RenamedAttribute
 from lipreg.records import AuditRecord, CalibrationRecord
 from lipreg.transfer.margins import median_of
 from lipreg.transfer.points import PointFigures
@@ -25,7 +26,7 @@ class RunFigures:
         metric: the task's own metric at the epoch; None when training reported none.
         radius: in a comparison, the mean certified radius over the points that have one in BOTH runs, so that both average
             the same ones.
-        rank_correlation: in a comparison, of bound and midpoint of the exact interval, over all points and epochs of this
+        rank_correlation: in a comparison, of bound and midpoint of the combined interval, over all points and epochs of this
             run.
         calibration: what the outputs of these weights mean; None where no record tells it.
     """
@@ -37,6 +38,7 @@ class RunFigures:
     radius: float | None = None
     rank_correlation: float | None = None
     calibration: CalibrationRecord | None = None
+    exact = RenamedAttribute("combined")
 
     @cached_property
     def margin_over_constant(self) -> Interval | None:
@@ -79,7 +81,7 @@ class RunFigures:
     def calibrated(self) -> Interval | None:
         """T * E, the mean constant in the units in which outputs are calibrated; None where T is undefined."""
         factor = None if self.calibration is None else self.calibration.factor
-        return None if factor is None else scaled(self.exact, factor)
+        return None if factor is None else scaled(self.combined, factor)
 
     @cached_property
     def calibrated_bound(self) -> float | None:
@@ -107,13 +109,13 @@ class RunFigures:
         return _mean_if_all([p.sampling for p in self.points])
 
     @cached_property
-    def exact(self) -> Interval:
+    def combined(self) -> Interval:
         """Mean lower and mean upper end: it contains the mean of the constants."""
-        return mean_of([p.exact for p in self.points])
+        return mean_of([p.combined for p in self.points])
 
     @cached_property
     def tightness(self) -> Interval | None:
-        """Bound over exact, the geometric mean over the points; None when it is undefined at one of them."""
+        """Bound over combined interval, the geometric mean over the points; None when it is undefined at one of them."""
         return mean_tightness([p.tightness for p in self.points])
 
     @property

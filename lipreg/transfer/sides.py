@@ -10,7 +10,7 @@ from itertools import product
 from typing import Any
 
 from lipreg.errors import CrossingBounds, InvalidInput
-from lipreg.records import EXACT, TRAINING, AuditRecord, CalibrationRecord
+from lipreg.records import COMBINED, TRAINING, AuditRecord, CalibrationRecord
 from lipreg.results import Certificate, Status
 from lipreg.runs import RecordedRun, same_recipe
 from lipreg.transfer.points import PointFigures, check_same_functional, check_same_recipe
@@ -68,7 +68,7 @@ class Side:
 
     @cached_property
     def points(self) -> dict[int, dict[int, PointFigures]]:
-        """The points with both a penalised bound and an exact record, by epoch and index.
+        """The points with both a penalised bound and a combined record, by epoch and index.
 
         Raises:
             IncomparableResults: estimators answered for different functionals at one point, or the bound of that name is
@@ -76,7 +76,7 @@ class Side:
         """
         figures: dict[int, dict[int, PointFigures]] = {}
         for epoch, points in self.audits.items():
-            bounds = {i: self._bound(methods) for i, methods in points.items() if EXACT in methods}
+            bounds = {i: self._bound(methods) for i, methods in points.items() if COMBINED in methods}
             figures[epoch] = {i: _figures(points[i], bound) for i, bound in bounds.items() if bound is not None}
         return figures
 
@@ -113,15 +113,15 @@ class Side:
                 by_epoch[r.epoch] = r
         return by_epoch
 
-    def exact(self, epoch: int) -> dict[int, AuditRecord]:
-        """The exact records, by point, whether or not the penalised bound was audited there."""
+    def combined(self, epoch: int) -> dict[int, AuditRecord]:
+        """The combined records, by point, whether or not the penalised bound was audited there."""
         points = self.audits.get(epoch, {})
-        return {i: methods[EXACT] for i, methods in points.items() if EXACT in methods}
+        return {i: methods[COMBINED] for i, methods in points.items() if COMBINED in methods}
 
     def bound_and_truth(self) -> list[tuple[float, float]]:
-        """(bound, midpoint of the exact interval) over all points and epochs where both are finite."""
+        """(bound, midpoint of the combined interval) over all points and epochs where both are finite."""
         points = [p for of_epoch in self.points.values() for p in of_epoch.values()]
-        return [(p.bound, p.exact.midpoint) for p in points if math.inf not in (p.bound, p.exact.upper)]
+        return [(p.bound, p.combined.midpoint) for p in points if math.inf not in (p.bound, p.combined.upper)]
 
     def _check_agreement(self) -> None:
         """Raises CrossingBounds if two records contradict each other.
@@ -146,24 +146,25 @@ class Side:
         return record
 
 
-CUT = frozenset(status for status in Status if status.cut)
+CUT_STATUSES = frozenset(status for status in Status if status.cut)
 """Ends of work that was not done: what a file holds in place of a status is none of them."""
 
 
 def _figures(methods: Mapping[str, AuditRecord], bound: AuditRecord) -> PointFigures:
-    truth = methods[EXACT]
+    truth = methods[COMBINED]
     for method in methods.values():
         check_same_functional(truth, method)
     lp, sampling = methods.get("lp"), methods.get("sampling")
-    ends = None if lp is None or lp.status in CUT else lp.upper, sampling and sampling.lower
+    ends = None if lp is None or lp.status in CUT_STATUSES else lp.upper, sampling and sampling.lower
     # a bound of 0 is exact, without any search; what was cut short has the bound of another method, which its proof names
     closed = [
-        (r.upper, r.proof if r.status in CUT and r.proof else name)
+        (r.upper, r.proof if r.status in CUT_STATUSES and r.proof else name)
         for name, r in methods.items()
-        if r.certificate == Certificate.UPPER or (r.upper == 0 and name != EXACT and "solver" not in r.asked)
+        if r.certificate == Certificate.UPPER or (r.upper == 0 and name != COMBINED and "solver" not in r.asked)
     ]
+    least = min(closed, default=(math.inf, ""))
     return PointFigures(
-        bound.upper, Interval.of(truth), truth, *ends, bound.recipe, *min(closed, default=(math.inf, ""))
+        bound.upper, Interval.of(truth), truth, *ends, bound.recipe, *least, methods=tuple(methods.values())
     )
 
 

@@ -107,6 +107,10 @@ class Hangs(AtSecond):
         time.sleep(600)
 
 
+class HangsInBlock(Hangs):
+    searches = False
+
+
 class HangsEverywhere(Estimator):
     certificate = Certificate.UPPER
     searches = True

@@ -46,7 +46,7 @@ def test_in_the_plane_an_attack_finds_what_a_grid_finds(region: Region) -> None:
     for point in points:
         record = point.records("run", 0)[0]
         assert record.attacked == point.attacked
-        assert not (point.attacked and is_certified(record, point.exact.upper))
+        assert not (point.attacked and is_certified(record, point.combined.upper))
 
 
 def test_a_point_has_the_same_answer_alone_in_a_batch_and_on_another_process() -> None:

@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 import torch
 
-from lipreg.auditing import EXACT, AuditPlan, PointAudit, Processes, audit, process, processes
+from lipreg.auditing import COMBINED, AuditPlan, PointAudit, Processes, audit, process, processes
 from lipreg.budget import Budget
 from lipreg.errors import CrossingBounds, InvalidInput
 from lipreg.estimators import Estimator
@@ -59,9 +59,9 @@ def test_results_and_records_are_the_same_in_the_same_order(shared_workers: Proc
     assert [p.point for p in two] == list(range(5))
     assert without_seconds(one) == without_seconds(two)
     for p in two:
-        assert p.exact.certificate is Certificate.EXACT
-        assert p.exact.lower <= truth(p.point) * (1 + 1e-9)
-        assert p.exact.upper >= truth(p.point) * (1 - 1e-9)
+        assert p.combined.certificate is Certificate.EXACT
+        assert p.combined.lower <= truth(p.point) * (1 + 1e-9)
+        assert p.combined.upper >= truth(p.point) * (1 - 1e-9)
 
 
 def test_more_points_than_a_block_and_own_preactivations(shared_workers: Processes) -> None:
@@ -148,13 +148,15 @@ def test_a_fault_costs_one_search_at_one_point(
         Status.FAILED if p.point == 1 else Status.BOUNDED for p in points
     ]
     failed = points[1].intervals["faulty"]
-    assert says in failed.detail and EXACT not in failed.detail
+    assert says in failed.detail and COMBINED not in failed.detail
     assert (failed.lower, failed.upper) == (0.0, math.inf)
     assert failed.subject and failed.functional
     for p in points:  # the searches before and after the fault are kept, and so is everything at other points
         assert p.intervals["lp"].status is p.intervals["lp_no_triangle"].status is Status.BOUNDED
-        assert p.exact.upper == min(p.intervals[name].upper for name in ("lp", "lp_no_triangle", "fastlip")) < math.inf
-        assert p.exact.lower == p.intervals["random_points"].lower > 0
+        assert (
+            p.combined.upper == min(p.intervals[name].upper for name in ("lp", "lp_no_triangle", "fastlip")) < math.inf
+        )
+        assert p.combined.lower == p.intervals["random_points"].lower > 0
         p.records("run", 0)
 
 
@@ -204,7 +206,18 @@ def test_a_search_that_hangs_everywhere_does_not_hang_the_audit(
         points = audit(NET, plan, X, Y, executor=pool)
     assert time.monotonic() - began < 300
     assert {p.intervals["hangs"].status for p in points} == {Status.TIME_LIMIT}
-    assert all(p.exact.upper == p.intervals["fastlip"].upper for p in points)
+    assert all(p.combined.upper == min(part.upper for part in p.intervals.values()) < math.inf for p in points)
+
+
+def test_where_a_closed_form_hangs_the_product_of_norms_stands(
+    known_as: Registers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "GRACE", 0.5)
+    plan = AuditPlan(PROBLEM, (known_as("hangs", cases.HangsInBlock),), budget=0.2)
+    with Processes(1) as pool:
+        points = audit(NET, plan, X, Y, executor=pool)
+    assert {p.intervals["hangs"].status for p in points} == {Status.TIME_LIMIT}
+    assert all(p.combined.upper < math.inf and p.combined.proof == "spectral" for p in points)
 
 
 def test_a_contradiction_is_raised_after_earlier_points(shared_workers: Processes, known_as: Registers) -> None:
@@ -223,7 +236,7 @@ def test_workers_that_cannot_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     )
     with pytest.warns(UserWarning, match="exit status 1, ImportError: broken on purpose"):
         points = audit(NET, AuditPlan(PROBLEM), X, Y, executor=Processes(2))
-    assert all(p.exact.certificate is Certificate.EXACT for p in points)
+    assert all(p.combined.certificate is Certificate.EXACT for p in points)
 
 
 def test_no_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -275,8 +288,8 @@ def test_stopped_before_the_start() -> None:
         points = audit(NET, AuditPlan(PROBLEM, ("fastlip", "mip")), X, Y, stop=stop, executor=pool)
         assert pids(pool) == [], "not worth starting processes for"
     for p in points:
-        assert p.intervals["mip"].status is Status.INTERRUPTED or p.exact.certificate is Certificate.EXACT
-        assert p.exact.upper <= p.intervals["fastlip"].upper < math.inf
+        assert p.intervals["mip"].status is Status.INTERRUPTED or p.combined.certificate is Certificate.EXACT
+        assert p.combined.upper <= p.intervals["fastlip"].upper < math.inf
 
 
 def test_a_stop_reaches_the_searches(shared_workers: Processes, known_as: Registers) -> None:
@@ -289,19 +302,19 @@ def test_a_stop_reaches_the_searches(shared_workers: Processes, known_as: Regist
     assert time.monotonic() - began < 300  # of the budget's 3000
     statuses = [p.intervals["waits"].status for p in points]
     assert Status.INTERRUPTED in statuses
-    assert all(p.exact.upper == min(p.intervals["fastlip"].upper, 1e3) for p in points)
+    assert all(p.combined.upper == min(p.intervals["fastlip"].upper, 1e3) for p in points)
 
 
 def test_a_budget_longer_than_any_clock(shared_workers: Processes) -> None:
     for p in audit(NET, AuditPlan(PROBLEM, ("mip", "random_points"), budget=1e15), X, Y, executor=shared_workers):
-        assert p.exact.certificate is Certificate.EXACT
+        assert p.combined.certificate is Certificate.EXACT
 
 
 def test_a_budget_smaller_than_the_start() -> None:
     points = audit(NET, AuditPlan(PROBLEM, ("fastlip", "lp"), budget=0.3), X, Y, executor=Processes(2))
     for p in points:  # the start is not counted, so there is time for these
         assert p.intervals["lp"].status in (Status.BOUNDED, Status.TIME_LIMIT)
-        assert p.exact.upper <= p.intervals["fastlip"].upper
+        assert p.combined.upper <= p.intervals["fastlip"].upper
 
 
 # ---------------------------------------------------------------- other programs
@@ -355,7 +368,7 @@ def ended() -> Iterator[list[subprocess.Popen[str]]]:
 def test_a_script_without_a_guard_runs_once_and_leaves_nothing(
     tmp_path: Path, ended: list[subprocess.Popen[str]]
 ) -> None:
-    program = run_script("print([p.exact.upper > 0 for p in points])\n", tmp_path)
+    program = run_script("print([p.combined.upper > 0 for p in points])\n", tmp_path)
     ended.append(program)
     out, err = program.communicate(timeout=600)
     assert program.returncode == 0, err

@@ -97,7 +97,7 @@ def test_a_fault_costs_one_search_at_one_point(
     assert says in points[1].intervals["faulty"].detail
     for p in points:
         assert p.intervals["lp"].status is Status.BOUNDED
-        assert p.exact.lower == p.intervals["random_points"].lower > 0
+        assert p.combined.lower == p.intervals["random_points"].lower > 0
 
 
 @has_ray
@@ -122,7 +122,7 @@ def test_a_hanging_search_is_ended(on_ray: Ray, known_as: Registers, monkeypatch
     plan = AuditPlan(PROBLEM, ("fastlip", known_as("hangs", cases.Hangs)), budget=40.0)  # 2 seconds a point
     points = audit(NET, plan, X, Y, executor=on_ray)
     assert points[1].intervals["hangs"].status is Status.TIME_LIMIT
-    assert points[1].exact.upper == points[1].intervals["fastlip"].upper
+    assert points[1].combined.upper == points[1].intervals["fastlip"].upper
 
 
 @has_ray
@@ -153,7 +153,7 @@ torch.manual_seed(0)
 net = nn.Sequential(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 2))
 pool = Ray(1, sys.argv[1])
 points = audit(net, AuditPlan(LocalLipschitz(LinfBall(0.3), AllLogits()), ("lp",)), torch.zeros(3, 2), executor=pool)
-print("done", [p.exact.upper > 0 for p in points], pool._processes[0].pid, flush=True)
+print("done", [p.combined.upper > 0 for p in points], pool._processes[0].pid, flush=True)
 time.sleep(600)
 """
 

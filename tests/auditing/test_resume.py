@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from lipreg.auditing import EXACT, AuditPlan, PointAudit, Processes, audit
+from lipreg.auditing import COMBINED, AuditPlan, PointAudit, Processes, audit
 from lipreg.bounds import Analysis
 from lipreg.budget import Budget
 from lipreg.errors import CrossingBounds
@@ -73,14 +73,14 @@ def test_what_is_done_is_not_done_again(tmp_path: Path, searched: list[Any]) -> 
             n: (i.lower, i.upper, i.status, i.witness) for n, i in two.intervals.items()
         }
         assert all(r.resumed for r in two.records("run", 3))
-        assert two.seconds[EXACT] == pytest.approx(one.seconds[EXACT], abs=1e-2)
+        assert two.seconds[COMBINED] == pytest.approx(one.seconds[COMBINED], abs=1e-2)
 
 
 def test_another_solver_starts_anew(tmp_path: Path) -> None:
     plan = AuditPlan(LocalLipschitz(LinfBall(0.5), AllLogits(), p=2), ("lipsdp", "fastlip"))
     records = saved(audit(NET, plan, X[:1]), tmp_path)
     (same,) = audit(NET, plan, X[:1], earlier=records)
-    assert same.resumed == {"lipsdp", "fastlip", EXACT}
+    assert same.resumed == {"lipsdp", "fastlip", COMBINED}
     with pytest.warns(UserWarning, match="settings differ"):
         (other,) = audit(NET, replace(plan, settings=Settings(sdp_solver="CLARABEL")), X[:1], earlier=records)
     assert "lipsdp" not in other.resumed and "fastlip" in other.resumed
@@ -104,7 +104,9 @@ def test_an_audit_that_was_cut_short_goes_on(tmp_path: Path, searched: list[Any]
     assert [all(r.resumed for r in p.records("run", 3)) for p in points] == [True, True, False, False, False]
     for uncut, p in zip(whole(), points, strict=True):
         # searches that a busy machine gives other parts of their time to end in other last digits
-        assert (p.exact.lower, p.exact.upper) == pytest.approx((uncut.exact.lower, uncut.exact.upper), rel=1e-9)
+        assert (p.combined.lower, p.combined.upper) == pytest.approx(
+            (uncut.combined.lower, uncut.combined.upper), rel=1e-9
+        )
 
 
 @pytest.mark.parametrize("status", [Status.TIME_LIMIT, Status.INTERRUPTED, Status.FAILED])
@@ -116,7 +118,7 @@ def test_a_bracket_is_where_the_search_goes_on(tmp_path: Path, searched: list[An
         if (r.point, r.estimator) == (2, "mip")
         else r
         for r in records
-        if (r.point, r.estimator) not in ((2, EXACT), (2, "lp"))
+        if (r.point, r.estimator) not in ((2, COMBINED), (2, "lp"))
     ]
     searched.clear()
     points = audit(NET, PLAN, X, Y, earlier=loose)
@@ -126,9 +128,9 @@ def test_a_bracket_is_where_the_search_goes_on(tmp_path: Path, searched: list[An
     assert known[0].lower == mip.lower
     assert known[0].upper <= mip.upper
     assert known[0].families == tuple(mip.families)
-    assert points[2].exact.certificate is Certificate.EXACT
-    assert points[2].exact.lower <= truth(2) * (1 + 1e-9)
-    assert points[2].exact.upper >= truth(2) * (1 - 1e-9)
+    assert points[2].combined.certificate is Certificate.EXACT
+    assert points[2].combined.lower <= truth(2) * (1 + 1e-9)
+    assert points[2].combined.upper >= truth(2) * (1 - 1e-9)
 
 
 @pytest.mark.parametrize(
@@ -150,13 +152,13 @@ def test_searches_that_ended_at_a_limit_go_on_under_a_wider_one(
         if (r.point, r.estimator) == (2, "mip")
         else r
         for r in records
-        if r.estimator != "lp"
+        if r.estimator != "lp" and (r.point, r.estimator) != (2, COMBINED)
     ]
     searched.clear()
     points = audit(NET, replace(plan, estimators=("mip", "affine_relu", "random_points")), X, Y, earlier=loose)
     assert [point for point, _ in searched] == ([2] if goes_on else [])
-    assert (points[2].exact.certificate is Certificate.EXACT) == goes_on
-    assert points[2].exact.lower <= truth(2) * (1 + 1e-9) and points[2].exact.upper >= truth(2) * (1 - 1e-9)
+    assert (points[2].combined.certificate is Certificate.EXACT) == goes_on
+    assert points[2].combined.lower <= truth(2) * (1 + 1e-9) and points[2].combined.upper >= truth(2) * (1 - 1e-9)
 
 
 @pytest.mark.parametrize(
@@ -170,7 +172,7 @@ def test_searches_that_ended_at_a_limit_go_on_under_a_wider_one(
         ({"engine": "HiGHS 0.1"}, "another version proved it (HiGHS 0.1, here"),
         ({"tolerances": {"dual_bound": 1e-6}}, "its proof rests on other tolerances"),
         ({"asked": {"seed": 9, "preactivations": ["interval"]}}, "the settings differ"),
-        ({"point": 17}, "there is no such point"),
+        ({"point": 17}, "there is no point 17 here: this run has points 0 to 4"),
         ({"estimator": "fastlip"}, "the estimator fastlip is not in the plan"),
         ({"status": "done"}, "not attain what the record says"),
         ({"witness": [0.0]}, "the witness does not attain"),
@@ -184,10 +186,13 @@ def test_records_that_do_not_fit_are_named_and_not_used(
     records = saved(whole(), tmp_path)
     changed = [replace(r, **change) if (r.point, r.estimator) == (2, "mip") else r for r in records]
     searched.clear()
-    with pytest.warns(UserWarning, match=rf"^1 of 20 earlier records is not used, because .*{why.split('(')[0]}"):
+    with pytest.warns(
+        UserWarning, match=rf"^1 of 20 earlier records is not used, because .*{why.split('(')[0]}"
+    ) as told:
         points = audit(NET, PLAN, X, Y, earlier=changed)
+    assert ("(at point 2)" in str(told[0].message)) == ("point" not in change)
     assert [point for point, _ in searched] == [2]
-    assert points[2].exact.certificate is Certificate.EXACT
+    assert points[2].combined.certificate is Certificate.EXACT
 
 
 def test_a_witness_is_evaluated_anew(tmp_path: Path) -> None:
@@ -197,7 +202,7 @@ def test_a_witness_is_evaluated_anew(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="5 of 20 earlier records are not used, because the witness does not attain"):
         points = audit(NET, PLAN, X, Y, earlier=lying)
     for p in points:
-        assert p.exact.lower <= truth(p.point) * (1 + 1e-9)
+        assert p.combined.lower <= truth(p.point) * (1 + 1e-9)
         assert not next(r for r in p.records("run", 3) if r.estimator == "mip").resumed
 
 
@@ -210,7 +215,7 @@ def test_a_witness_that_shows_more_than_its_record_is_as_good(tmp_path: Path, se
         warnings.simplefilter("error")
         points = audit(NET, PLAN, X, Y, earlier=less)
     assert not searched
-    assert [p.exact.certificate for p in points] == [Certificate.EXACT] * len(points)
+    assert [p.combined.certificate for p in points] == [Certificate.EXACT] * len(points)
 
 
 def test_records_that_contradict_each_other_are_an_error(tmp_path: Path) -> None:
@@ -239,6 +244,79 @@ def test_resuming_in_worker_processes(tmp_path: Path, shared_workers: Processes)
     records = [r for r in saved(first, tmp_path) if r.point != 3]
     points = audit(NET, plan, X, earlier=records, executor=shared_workers)
     for one, two in zip(first, points, strict=True):
-        assert (one.exact.lower, one.exact.upper) == (two.exact.lower, two.exact.upper)
+        assert (one.combined.lower, one.combined.upper) == (two.combined.lower, two.combined.upper)
     assert [bool(p.resumed) for p in points] == [True, True, True, False, True]
-    assert math.isfinite(points[3].exact.upper)
+    assert math.isfinite(points[3].combined.upper)
+
+
+def test_it_is_said_which_points_there_are_no_longer(tmp_path: Path) -> None:
+    records = saved(whole(), tmp_path)
+    with pytest.warns(UserWarning, match="12 of 20 earlier records are not used, because") as told:
+        audit(NET, PLAN, X[:2], Y[:2], earlier=records)
+    assert "there are no points 2 to 4 here: this run has points 0 to 1" in str(told[0].message)
+
+
+def lists(*estimators: str, memory: int = 2**28) -> AuditPlan:
+    return AuditPlan(PROBLEM, estimators, Budget(60.0, memory=memory), attack=None)
+
+
+def run(plan: AuditPlan, number: int, earlier: list[AuditRecord]) -> tuple[PointAudit, list[AuditRecord]]:
+    """One run of several on one file, of the first point: what it proved, and the file behind it."""
+    (point,) = audit(NET, plan, X[:1], Y[:1], earlier=earlier, on_unused=lambda words: None)
+    return point, [*earlier, *point.records("run", 0, run_id=str(number))]
+
+
+def lower_ends_of(records: list[AuditRecord], upper: float) -> list[AuditRecord]:
+    """As if the last run's mixing had ended for want of memory with so small a bound of another method."""
+    return [replace(r, upper=upper, families=[]) if r.estimator in ("mixing", COMBINED) else r for r in records]
+
+
+@pytest.mark.parametrize(
+    "second, third",
+    [
+        (("mixing",), ("mixing",)),
+        (("mixing", "affine_relu"), ("mixing",)),
+        (("affine_relu",), ("mixing", "affine_relu")),
+        (("mixing", "fastlip"), ("fastlip", "mixing", "affine_relu")),
+    ],
+)
+def test_what_one_of_three_runs_proved_is_not_lost(second: tuple[str, ...], third: tuple[str, ...]) -> None:
+    """The first run's bound stood in for a method that the second one did itself: its own is larger."""
+    first, records = run(lists("mixing", memory=64), 1, [])
+    assert first.intervals["mixing"].status is Status.MEMORY_LIMIT
+    low = 0.6 * first.combined.upper
+    records = lower_ends_of(records, low)
+    point, records = run(lists(*second), 2, records)
+    if "mixing" in second:
+        assert point.combined.upper == low < point.intervals["mixing"].upper
+    point, records = run(lists(*third), 3, records)
+    assert point.combined.upper == low and COMBINED in point.resumed
+    assert point.intervals["mixing"].status is Status.BOUNDED and point.intervals["mixing"].upper > low
+
+
+def test_what_all_together_proved_counts_where_nothing_of_its_run_is_doubted() -> None:
+    """The second run's records alone: only that of all together has the smaller end."""
+    _, records = run(lists("mixing", memory=64), 1, [])
+    low = 0.6 * next(r.upper for r in records if r.estimator == COMBINED)
+    _, both = run(lists("mixing"), 2, lower_ends_of(records, low))
+    alone = [r for r in both if r.run_id == "2"]
+    assert [r.estimator for r in alone if r.upper == low] == [COMBINED]
+    assert run(lists("mixing"), 3, alone)[0].combined.upper == low
+    doubted = [
+        [replace(r, engine="HiGHS 0.1") if r.estimator == "mixing" else r for r in alone],
+        [replace(r, tolerances={"exact": 1e-3}) if r.estimator == COMBINED else r for r in alone],
+        [replace(r, versions={"lipreg": "0.0.1"}) if r.estimator == COMBINED else r for r in alone],
+    ]
+    for records in doubted:
+        assert run(lists("mixing"), 3, records)[0].combined.upper > low
+    # of a method that this run has not, nothing was checked
+    assert run(lists("affine_relu"), 3, alone)[0].combined.upper > low
+
+
+def test_a_record_that_fits_counts_behind_a_later_one_that_does_not() -> None:
+    _, records = run(lists("random_points"), 1, [])
+    other = replace(lists("random_points"), settings=Settings(seed=7))
+    _, both = run(other, 2, records)
+    told: list[str] = []
+    (point,) = audit(NET, lists("random_points"), X[:1], Y[:1], earlier=both, on_unused=told.append)
+    assert "random_points" in point.resumed and not told

@@ -17,8 +17,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lipreg.auditing import EXACT, Attack, AuditPlan, PointAudit, audit
-from lipreg.auditing.joining import NO_TIME, NOT_REACHED
+from lipreg.auditing import COMBINED, Attack, AuditPlan, PointAudit, audit
 from lipreg.audits import AuditResult
 from lipreg.bounds import Analysis
 from lipreg.budget import Budget
@@ -42,6 +41,7 @@ from lipreg.graph import Difference, capture
 from lipreg.outputs import AllLogits, AllMargins, Combination, Logit, Vector
 from lipreg.problem import LocalLipschitz
 from lipreg.records import RunRecord
+from lipreg.records.endings import NO_TIME, NOT_REACHED
 from lipreg.regions import L2Ball, LinfBall
 from lipreg.results import Certificate, CertifiedInterval, Status
 from lipreg.transfer import radius_factor
@@ -169,8 +169,8 @@ def test_plans_that_cannot_be_right(settings: dict[str, Any], says: str) -> None
 def test_an_audit_without_any_time_says_what_costs_next_to_nothing() -> None:
     """As ``certify`` does."""
     for point in audit(NET, AuditPlan(PROBLEM, budget=0.0), X, Y):
-        assert 0.0 <= point.exact.lower <= point.exact.upper < math.inf
-        assert point.exact.certificate is Certificate.EXACT or point.exact.status is Status.TIME_LIMIT
+        assert 0.0 <= point.combined.lower <= point.combined.upper < math.inf
+        assert point.combined.certificate is Certificate.EXACT or point.combined.status is Status.TIME_LIMIT
 
 
 @pytest.mark.parametrize(
@@ -190,6 +190,12 @@ def test_limits_that_cannot_be_right(limits: dict[str, Any], says: str) -> None:
 def test_a_solver_that_is_none_of_semidefinite_programs() -> None:
     with pytest.raises(InvalidInput, match="sdp_solver='HIGHS'"):
         AuditPlan(PROBLEM, settings=Settings(sdp_solver="HIGHS"))
+
+
+def test_no_estimator_has_the_name_of_what_all_prove_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ESTIMATORS, "combined", ESTIMATORS["fastlip"])
+    with pytest.raises(InvalidInput, match=r"an estimator named 'combined'.*other names.*Register it by another"):
+        AuditPlan(PROBLEM, ["combined"], 1.0)
 
 
 def test_a_plan_that_is_not_covered_is_refused_when_it_is_made() -> None:
@@ -256,15 +262,15 @@ def test_exact_is_the_intersection_and_holds_the_truth() -> None:
     assert seen == audits
     assert [a.point for a in audits] == [0, 1, 2]
     for a in audits:
-        others = [i for name, i in a.intervals.items() if name != EXACT]
-        assert set(a.intervals) == {EXACT, "branch_and_bound", "mixing", "lp", "affine_relu", "sampling"}
-        assert a.exact.lower == max(i.lower for i in others)
-        assert a.exact.upper == min(i.upper for i in others)
-        assert a.exact.lower <= truth(a.point) * (1 + 1e-9)
-        assert a.exact.upper >= truth(a.point) * (1 - 1e-9)
-        assert a.exact.certificate is Certificate.EXACT
-        assert a.exact.status is Status.PROVED
-        assert a.seconds[EXACT] == pytest.approx(sum(s for n, s in a.seconds.items() if n != EXACT))
+        others = [i for name, i in a.intervals.items() if name != COMBINED]
+        assert set(a.intervals) == {COMBINED, "branch_and_bound", "mixing", "lp", "affine_relu", "sampling"}
+        assert a.combined.lower == max(i.lower for i in others)
+        assert a.combined.upper == min(i.upper for i in others)
+        assert a.combined.lower <= truth(a.point) * (1 + 1e-9)
+        assert a.combined.upper >= truth(a.point) * (1 - 1e-9)
+        assert a.combined.certificate is Certificate.EXACT
+        assert a.combined.status is Status.PROVED
+        assert a.seconds[COMBINED] == pytest.approx(sum(s for n, s in a.seconds.items() if n != COMBINED))
 
 
 def test_labels_margins_and_correctness() -> None:
@@ -282,7 +288,7 @@ def test_labels_margins_and_correctness() -> None:
 def test_records_say_what_the_audit_says() -> None:
     (a, *_) = audit(NET, AuditPlan(PROBLEM, ("fastlip", "random_points")), X, Y)
     records = {r.estimator: r for r in a.records("mine", 7, "fastlip")}
-    assert set(records) == {EXACT, "fastlip", "random_points"}
+    assert set(records) == {COMBINED, "fastlip", "random_points"}
     assert [name for name, r in records.items() if r.penalised] == ["fastlip"]
     for name, record in records.items():
         interval = a.intervals[name]
@@ -349,9 +355,9 @@ def test_a_bound_that_stands_in_for_a_failure_is_no_failure_of_the_interval(fake
             PROBLEM, (fake("stands", standing_in, False), fake("searches", cut_short, False))[: len(names)]
         )
         for a in audit(NET, plan, X, Y):
-            assert (a.exact.upper, a.exact.proof, a.exact.status) == (100.0, "a theorem", status)
+            assert (a.combined.upper, a.combined.proof, a.combined.status) == (100.0, "a theorem", status)
             assert a.intervals["stands"].status is Status.FAILED
-            assert a.exact.detail == ("2 nodes" if len(names) == 2 else "too large")
+            assert a.combined.detail == ("2 nodes" if len(names) == 2 else "too large")
 
 
 def test_random_states_are_kept_from_estimators_that_draw(fake: Callable[..., str]) -> None:
@@ -387,7 +393,7 @@ def test_a_crash_is_a_result_and_the_others_survive(
         assert (failed.lower, failed.upper) == (0.0, math.inf)
         assert type(error).__name__ in failed.detail
         assert a.intervals["mip"].status is Status.PROVED
-        assert a.exact.certificate is Certificate.EXACT
+        assert a.combined.certificate is Certificate.EXACT
 
 
 def test_a_crash_at_one_point_leaves_the_others(fake: Callable[..., str]) -> None:
@@ -405,7 +411,7 @@ def test_too_few_answers_are_a_failure(fake: Callable[..., str], searching: bool
     for a in audit(NET, AuditPlan(PROBLEM, (fake("short", lambda a, e, k: [], searching), "mip")), X, Y):
         assert a.intervals["short"].status is Status.FAILED
         assert "0 intervals for" in a.intervals["short"].detail
-        assert a.exact.certificate is Certificate.EXACT
+        assert a.combined.certificate is Certificate.EXACT
 
 
 def test_contradicting_estimators_raise_after_earlier_points_are_handed_on(fake: Callable[..., str]) -> None:
@@ -483,7 +489,7 @@ def test_a_search_goes_on_in_the_next_round_from_what_it_had_proved(fake: Callab
     assert [k.upper for k in seen] == [math.inf, 100.0]
     assert seen[1].families == (100.0, 60.0)
     assert (point.intervals["slowly"].upper, point.intervals["slowly"].status) == (50.0, Status.BOUNDED)
-    assert (point.exact.upper, point.exact.proof) == (50.0, "a second round")
+    assert (point.combined.upper, point.combined.proof) == (50.0, "a second round")
     assert point.seconds["slowly"] == pytest.approx(0.2)
 
 
@@ -529,9 +535,9 @@ def test_an_interrupt_keeps_every_point_and_is_raised_again(fake: Callable[..., 
     assert first.intervals["mip"].status is Status.PROVED
     for a in rest:
         assert a.intervals["mip"].status is Status.INTERRUPTED
-        assert a.exact.upper <= a.intervals["fastlip"].upper < math.inf
-        assert a.exact.lower <= truth(a.point) * (1 + 1e-9)
-        assert a.exact.upper >= truth(a.point) * (1 - 1e-9)
+        assert a.combined.upper <= a.intervals["fastlip"].upper < math.inf
+        assert a.combined.lower <= truth(a.point) * (1 + 1e-9)
+        assert a.combined.upper >= truth(a.point) * (1 - 1e-9)
         assert a.intervals["slow"].lower > 0  # what it had proved by then
 
 
@@ -561,8 +567,8 @@ def test_stop_ends_the_audit_without_an_error() -> None:
     statuses = [a.intervals["mip"].status for a in audits if a.intervals["mip"].certificate is not Certificate.EXACT]
     assert set(statuses) == {Status.INTERRUPTED}
     for a in audits:
-        assert a.exact.upper <= a.intervals["fastlip"].upper
-        assert a.exact.upper >= truth(a.point) * (1 - 1e-9)
+        assert a.combined.upper <= a.intervals["fastlip"].upper
+        assert a.combined.upper >= truth(a.point) * (1 - 1e-9)
 
 
 @pytest.mark.parametrize("executor", ["inline", {"kind": "processes", "count": 1}])
@@ -610,7 +616,7 @@ def test_points_without_classes_of_a_network_of_rows() -> None:
 
     plan = AuditPlan(LocalLipschitz(LinfBall(0.1), AllLogits()), ["affine_relu"], budget=5.0)  # type: ignore[arg-type]
     x = torch.randn(2, 1, 6, 6)
-    assert [point.exact.upper > 0 for point in audit(Rows(), plan, x)] == [True, True]
+    assert [point.combined.upper > 0 for point in audit(Rows(), plan, x)] == [True, True]
     graph = capture(Rows(), x).frozen()
     assert graph(x.double()[:0]).shape == (0, 2)
 
@@ -620,13 +626,14 @@ def test_what_was_left_out_is_told_of_the_point_too(why: str) -> None:
     """Its search's own words come first, where it has some; an exact interval has nothing to tell."""
     (point,) = audit(NET, AuditPlan(PROBLEM, budget=0.0), X[:1], Y[:1])
     bare = replace(
-        point, intervals={"exact": CertifiedInterval(PROBLEM, point.exact.functional, subject=point.exact.subject)}
+        point,
+        intervals={"combined": CertifiedInterval(PROBLEM, point.combined.functional, subject=point.combined.subject)},
     )
     left_out = bare.without_answer("mip", Status.TIME_LIMIT, why)
-    assert (left_out.exact.status, left_out.exact.detail) == (Status.TIME_LIMIT, why)
-    exact = point.exact
+    assert (left_out.combined.status, left_out.combined.detail) == (Status.TIME_LIMIT, why)
+    exact = point.combined
     said = replace(exact, status=Status.TIME_LIMIT, detail="7 nodes", upper=exact.lower + 1.0)
     both = left_out.joined("branch_and_bound", said, 1.0).without_answer("lp", Status.TIME_LIMIT, why)
-    assert (both.exact.status, both.exact.detail) == (Status.TIME_LIMIT, "7 nodes")
+    assert (both.combined.status, both.combined.detail) == (Status.TIME_LIMIT, "7 nodes")
     closed = both.joined("lp", replace(said, status=Status.PROVED, upper=said.lower, detail="all"), 1.0)
-    assert closed.exact.certificate is Certificate.EXACT and closed.exact.status is Status.PROVED
+    assert closed.combined.certificate is Certificate.EXACT and closed.combined.status is Status.PROVED

@@ -42,7 +42,7 @@ def test_it_is_searched_once(monkeypatch: pytest.MonkeyPatch, region: Region, ou
     found = {
         "certify": certify(net, problem, X, Y),
         "engine": certify(net, problem, X, Y, estimator="branch_and_bound"),
-        "audit": [point.exact for point in audit(net, AuditPlan(problem, ("branch_and_bound",), 600.0), X, Y)],
+        "audit": [point.combined for point in audit(net, AuditPlan(problem, ("branch_and_bound",), 600.0), X, Y)],
     }
     assert len(searched) == 3 * len(set(first))
     for intervals in found.values():
@@ -58,4 +58,4 @@ def test_an_audit_of_some_of_the_points_searches_among_those() -> None:
     whole = audit(net, AuditPlan(problem, ("branch_and_bound",), 600.0), X)
     part = audit(net, AuditPlan(problem, ("branch_and_bound",), 600.0), X, only=range(2, 4))
     assert [p.point for p in part] == [2, 3]
-    assert [p.exact.upper for p in part] == pytest.approx([p.exact.upper for p in whole[2:]], rel=2e-6)
+    assert [p.combined.upper for p in part] == pytest.approx([p.combined.upper for p in whole[2:]], rel=2e-6)

@@ -27,10 +27,12 @@ def test_a_smooth_network_is_audited_by_default() -> None:
     covering = usual_estimators(PROBLEM, capture(net, X).frozen())
     assert covering != usual_estimators(PROBLEM)
     for point in points:
-        assert set(point.intervals) - {"exact"} == set(covering)
-        assert 0 < point.exact.lower <= point.exact.upper < 10
+        assert set(point.intervals) - {"combined"} == set(covering)
+        assert 0 < point.combined.lower <= point.combined.upper < 10
     found = lipreg.audit(net, PROBLEM, X, Y, budget=20.0)
-    assert [point.exact.upper for point in found.points] == pytest.approx([p.exact.upper for p in points], rel=1e-3)
+    assert [point.combined.upper for point in found.points] == pytest.approx(
+        [p.combined.upper for p in points], rel=1e-3
+    )
 
 
 def test_two_networks_of_different_kinds_are_compared() -> None:

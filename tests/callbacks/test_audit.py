@@ -84,8 +84,8 @@ def records(folder: Path, kind: type = AuditRecord) -> list[Any]:
 
 
 def epochs(folder: Path) -> list[int]:
-    """Epochs of the audits, in the order in which they were written, one for each record of point 0 of "exact"."""
-    return [r.epoch for r in records(folder) if r.estimator == "exact" and r.point == 0]
+    """Epochs of the audits, in the order in which they were written, one for each record of point 0 of "combined"."""
+    return [r.epoch for r in records(folder) if r.estimator == "combined" and r.point == 0]
 
 
 def assert_equal(one: Any, two: Any) -> None:
@@ -200,7 +200,7 @@ def test_points_are_the_same_each_time_and_for_each_run_of_a_seed(tmp_path: Path
         pairs = {(tuple(a.tolist()), int(b)) for a, b in zip(*dataset()[:], strict=True)}
         assert all((tuple(a.tolist()), int(b)) in pairs for a, b in zip(x, y, strict=True))
         labels = [
-            [r.label for r in records(tmp_path / name) if r.estimator == "exact" and r.epoch == e] for e in (0, 1, 2)
+            [r.label for r in records(tmp_path / name) if r.estimator == "combined" and r.epoch == e] for e in (0, 1, 2)
         ]
         assert labels == [y.tolist()] * 3
     assert torch.equal(seen[0], seen[1])
@@ -266,19 +266,23 @@ def test_logged_means(tmp_path: Path) -> None:
     assert [float(row["audit/epoch"]) for row in rows] == [0, 1, 2]
     for epoch, row in enumerate(rows):
         at = [r for r in records(tmp_path) if r.epoch == epoch]
-        ends = {e: [(r.lower, r.upper) for r in at if r.estimator == e] for e in ("exact", "fastlip", "random_points")}
+        ends = {
+            e: [(r.lower, r.upper) for r in at if r.estimator == e] for e in ("combined", "fastlip", "random_points")
+        }
         mean = {e: np.array(v).mean(0) for e, v in ends.items()}
         tight = geometric_mean(
-            [bound / exact for (_, bound), (_, exact) in zip(ends["fastlip"], ends["exact"], strict=True)]
+            [bound / exact for (_, bound), (_, exact) in zip(ends["fastlip"], ends["combined"], strict=True)]
         )
-        assert float(row["audit/exact_lower"]) == pytest.approx(mean["exact"][0])
-        assert float(row["audit/exact_upper"]) == pytest.approx(mean["exact"][1])
+        assert float(row["audit/combined_lower"]) == pytest.approx(mean["combined"][0])
+        assert float(row["audit/combined_upper"]) == pytest.approx(mean["combined"][1])
         assert float(row["audit/fastlip"]) == pytest.approx(mean["fastlip"][1])
         assert float(row["audit/random_points"]) == pytest.approx(mean["random_points"][0])
         assert float(row["audit/tightness"]) == pytest.approx(tight)
         assert float(row["audit/share_exact"]) == 1.0
         assert float(row["audit/seconds"]) > 0
-    assert float(trainer.callback_metrics["audit/exact_upper"]) == pytest.approx(float(rows[-1]["audit/exact_upper"]))
+    assert float(trainer.callback_metrics["audit/combined_upper"]) == pytest.approx(
+        float(rows[-1]["audit/combined_upper"])
+    )
 
 
 def test_early_stopping_stops(tmp_path: Path) -> None:
@@ -290,8 +294,8 @@ def test_early_stopping_stops(tmp_path: Path) -> None:
 
 def test_the_value_after_fit_is_that_of_the_final_audit(tmp_path: Path) -> None:
     trainer = train(Model(), audit(every_n_epochs=3), folder=tmp_path)
-    final = np.mean([r.upper for r in records(tmp_path) if r.estimator == "exact" and r.epoch == 4])
-    assert float(trainer.callback_metrics["audit/exact_upper"]) == pytest.approx(float(final))
+    final = np.mean([r.upper for r in records(tmp_path) if r.estimator == "combined" and r.epoch == 4])
+    assert float(trainer.callback_metrics["audit/combined_upper"]) == pytest.approx(float(final))
 
 
 def test_wandb_receives_scalars_and_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -314,7 +318,7 @@ def test_wandb_receives_scalars_and_a_table(tmp_path: Path, monkeypatch: pytest.
         table = entry["audit/records"]
         assert isinstance(table, wandb.Table)
         assert len(table.data) == 3 * 3
-    scalars = [entry for entry in logged if "audit/exact_upper" in entry]
+    scalars = [entry for entry in logged if "audit/combined_upper" in entry]
     assert [entry["audit/epoch"] for entry in scalars] == [0, 1, 2]
     saved = list(tmp_path.rglob("*.table.json"))
     assert len(saved) == 2 * 3, "of records, and of points"
@@ -346,6 +350,19 @@ def test_a_checkpoint_saved_after_fit_resumes_too(tmp_path: Path) -> None:
     trainer.save_checkpoint(tmp_path / "end.ckpt")
     train(Model(), audit(), folder=tmp_path, max_epochs=3, ckpt_path=tmp_path / "end.ckpt")
     assert epochs(tmp_path) == [0, 1, 2, 3]
+
+
+def test_metrics_of_an_earlier_version_s_checkpoint_have_their_names_of_now(tmp_path: Path) -> None:
+    trainer = train(Model(), ours := audit(), folder=tmp_path, max_epochs=2)
+    now = ours.state_dict()["metrics"]
+    trainer.save_checkpoint(tmp_path / "end.ckpt")
+    saved = torch.load(tmp_path / "end.ckpt", weights_only=False)
+    state = saved["callbacks"][ours.state_key]
+    state["metrics"] = {name.replace("combined", "exact"): value for name, value in now.items()}
+    assert "audit/exact_upper" in state["metrics"]
+    torch.save(saved, tmp_path / "earlier.ckpt")
+    train(Model(), again := audit(), folder=tmp_path, max_epochs=2, ckpt_path=tmp_path / "earlier.ckpt")
+    assert again.state_dict()["metrics"] == now and "audit/combined_upper" in now
 
 
 def test_a_second_fit_goes_on(tmp_path: Path) -> None:
@@ -503,7 +520,7 @@ def test_weights_that_become_nan_do_not_end_training(tmp_path: Path, labels: boo
                     self.net[4].bias.fill_(math.nan)
 
     ours = audit() if labels else audit(problem=LocalLipschitz(LinfBall(0.2), AllLogits()))
-    stopper = EarlyStopping(monitor="audit/exact_upper", patience=100, strict=False)
+    stopper = EarlyStopping(monitor="audit/combined_upper", patience=100, strict=False)
     with pytest.warns(UserWarning, match="no audit after epoch 3"):
         trainer = train(Diverging(), ours, stopper, folder=tmp_path)
     assert trainer.current_epoch == 4
@@ -520,17 +537,17 @@ def test_two_audits_of_two_questions(tmp_path: Path) -> None:
     means = []
     for ours, folder, name in ((large, "large", "audit"), (small, "small", "small")):
         assert epochs(tmp_path / folder) == [0, 1, 2]
-        last = [r for r in records(tmp_path / folder) if r.epoch == 2 and r.estimator == "exact"]
+        last = [r for r in records(tmp_path / folder) if r.epoch == 2 and r.estimator == "combined"]
         assert {json.dumps(r.question) for r in last} == {json.dumps(ours.problem.describe())}
         means.append(np.mean([r.upper for r in last]))
-        assert float(trainer.callback_metrics[f"{name}/exact_upper"]) == pytest.approx(float(means[-1]))
+        assert float(trainer.callback_metrics[f"{name}/combined_upper"]) == pytest.approx(float(means[-1]))
         for r in records(tmp_path / folder, EpochRecord):
             assert not any(key.startswith(("audit/", "small/")) for key in r.metrics)
     assert means[1] < means[0]
     (table,) = (tmp_path / "lightning_logs").rglob("metrics.csv")
     rows = list(csv.DictReader(table.open()))
-    assert sum(bool(row["small/exact_upper"]) for row in rows) == 3
-    assert sum(bool(row["audit/exact_upper"]) for row in rows) == 3
+    assert sum(bool(row["small/combined_upper"]) for row in rows) == 3
+    assert sum(bool(row["audit/combined_upper"]) for row in rows) == 3
 
 
 def test_two_audits_under_one_name_are_refused(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def test_the_last_audit_is_of_the_model_that_is_left(
     logger = CSVLogger(tmp_path)
     trainer = fit(module, batches(3), *callbacks, default_root_dir=tmp_path, max_epochs=3, logger=logger)
     found = [r for r in read_records(tmp_path / "records.jsonl") if isinstance(r, AuditRecord)]
-    assert [(r.epoch, r.weights) for r in found if r.estimator == "exact" and r.point == 0] == expected
+    assert [(r.epoch, r.weights) for r in found if r.estimator == "combined" and r.point == 0] == expected
     truth = bound_of(module)
     assert float(trainer.callback_metrics[METRIC]) == pytest.approx(truth, rel=1e-5)
     assert sum(p.intervals["fastlip"].upper for p in ours.last) / 2 == pytest.approx(truth, rel=1e-5)

@@ -65,7 +65,7 @@ def test_training_and_records_are_those_of_audits_here(tmp_path: Path) -> None:
         assert sorted(set(epochs(tmp_path / name))) == [0, 1, 2, 3]
         (table,) = (tmp_path / name).rglob("metrics.csv")
         lines = [line.split(",") for line in table.read_text().splitlines()]
-        columns = [lines[0].index(key) for key in ("audit/epoch", "step", "audit/exact_upper")]
+        columns = [lines[0].index(key) for key in ("audit/epoch", "step", "audit/combined_upper")]
         logged = sorted(tuple(line[i] for i in columns) for line in lines[1:] if line[columns[0]])
         state = {k: v for k, v in trainer.callback_metrics.items() if k.startswith("audit/")}
         seen.append(
@@ -86,7 +86,7 @@ def test_the_queue_is_short(tmp_path: Path, waits: str) -> None:
     assert sorted(set(epochs(tmp_path))) == [0, 1, 4]  # the end is audited in any case, as far as time allows
     found = {r.epoch: r for r in records(tmp_path) if r.estimator == waits and r.point == 0}
     assert {r.status for r in found.values()} == {"interrupted"}
-    assert all(r.upper < float("inf") for r in records(tmp_path) if r.estimator == "exact")
+    assert all(r.upper < float("inf") for r in records(tmp_path) if r.estimator == "combined")
 
 
 def test_delay_lets_training_wait(tmp_path: Path, waits: str) -> None:
@@ -107,7 +107,7 @@ def test_a_killed_audit_goes_on_in_another_process(tmp_path: Path) -> None:
     train(Model(), ours, Probe(kill), folder=tmp_path, max_epochs=1)
     assert killed and wait_until_dead(killed)
     assert epochs(tmp_path) == [0]
-    assert {r.status for r in records(tmp_path) if r.estimator == "exact"} <= {"proved", "bounded"}
+    assert {r.status for r in records(tmp_path) if r.estimator == "combined"} <= {"proved", "bounded"}
 
 
 def test_an_error_in_training_ends_the_process(tmp_path: Path, waits: str) -> None:
@@ -217,7 +217,7 @@ def test_a_checkpoint_holds_the_audits_that_are_under_way(tmp_path: Path, waits:
     assert_equal(*(model.state_dict() for model in ends))
     found = told(tmp_path / "cut")
     assert sorted({epoch for epoch, _, _ in found}) == [0, 1, 2]
-    assert {k: v for k, v in found.items() if k[0] < 2 and k[2] in (*SEARCH, "exact")} == told(tmp_path / "whole")
+    assert {k: v for k, v in found.items() if k[0] < 2 and k[2] in (*SEARCH, "combined")} == told(tmp_path / "whole")
 
 
 def test_a_snapshot_goes_into_a_network_and_out_of_it(tmp_path: Path) -> None:

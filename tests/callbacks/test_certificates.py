@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 
-from lipreg.callbacks import Beside, LipschitzAudit
+from lipreg.callbacks import Beside
 from lipreg.checking import check, read
 from lipreg.command.main import MISTAKE, main
-from lipreg.errors import InvalidInput
 from lipreg.records import AuditRecord, read_sources
 from lipreg.reporting.html import write_runs_report
 from tests.callbacks.test_audit import PROBLEM, Model, audit, records, train
@@ -23,7 +22,7 @@ OURS: dict[str, Any] = {"estimators": ("branch_and_bound",), "budget": 600.0, "c
 
 def whole(folder: Path) -> list[AuditRecord]:
     """What all estimators prove together, point by point."""
-    return [record for record in records(folder) if record.estimator == "exact"]
+    return [record for record in records(folder) if record.estimator == "combined"]
 
 
 @pytest.mark.parametrize("executor", ["inline", Beside(waiting=5)])
@@ -38,7 +37,7 @@ def test_every_exact_point_has_a_file_that_proves_its_ends(
     for record in found:
         verdict = check(read(tmp_path / record.certificate_file))
         assert (float(verdict.lower), float(verdict.upper)) == (record.lower, record.upper)
-    assert {r.certificate_file for r in records(tmp_path) if r.estimator != "exact"} == {""}
+    assert {r.certificate_file for r in records(tmp_path) if r.estimator != "combined"} == {""}
     assert len(list(tmp_path.glob("*.certificate.json.gz"))) == 6 and not list(tmp_path.rglob("*.partial"))
     assert "3 of 3 points exact" in caplog.text and "3 of 3 points with a certificate" in caplog.text
 
@@ -72,8 +71,3 @@ def test_what_has_no_place_in_the_format_is_said(tmp_path: Path, caplog: pytest.
     assert "0 of 3 points with a certificate; no certificate of" in caplog.text and "scope='pointed'" in caplog.text
     assert any(r.levelname == "WARNING" and "no certificate of" in r.getMessage() for r in caplog.records)
     assert not any(record.certificate_file for record in records(tmp_path))
-
-
-def test_only_true_or_false() -> None:
-    with pytest.raises(InvalidInput, match="certificates='yes'"):
-        LipschitzAudit(PROBLEM, certificates="yes")  # type: ignore[arg-type]

@@ -31,7 +31,7 @@ def test_a_tanh_network_is_penalised_and_audited(tmp_path: Path) -> None:
     assert {r.point for r in found} == {0, 1}
     for (epoch, point, name), interval in ends.items():
         assert name not in ("mip", "lp") and interval.upper <= math.inf
-        exact = ends.get((epoch, point, "exact"))
+        exact = ends.get((epoch, point, "combined"))
         if exact is not None:
             assert 0 < exact.lower <= exact.upper < math.inf and exact.lower <= interval.upper
-    assert {epoch for epoch, _, name in ends if name == "exact"}
+    assert {epoch for epoch, _, name in ends if name == "combined"}

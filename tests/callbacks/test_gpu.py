@@ -74,4 +74,4 @@ def test_a_training_with_both_callbacks(p: float, precision: Any, tmp_path: Path
     assert math.isfinite(float(trainer.callback_metrics["lipreg/bound_mean"]))
     assert len(audit.last) == 6
     for point in audit.last:
-        assert 0.0 < point.exact.lower <= point.exact.upper * (1 + 1e-9)
+        assert 0.0 < point.combined.lower <= point.combined.upper * (1 + 1e-9)

@@ -123,24 +123,24 @@ def csv_rows(folder: Path) -> list[dict[str, str]]:
 
 
 AUDITED = (
-    *("exact_lower", "exact_upper", "branch_and_bound_lower", "branch_and_bound_upper", "lp", "affine_relu"),
+    *("combined_lower", "combined_upper", "branch_and_bound_lower", "branch_and_bound_upper", "lp", "affine_relu"),
     *("random_points", "bound", "tightness", "share_exact", "seconds", "epoch"),
 )
 
 
 def test_w_and_b_keeps_what_the_records_say(logged: Logged) -> None:
     audits = [r for r in read_records(logged.folder / "records.jsonl") if isinstance(r, AuditRecord) and r.run == "run"]
-    rows = logged.rows("audit/exact_upper")
+    rows = logged.rows("audit/combined_upper")
     assert [row["audit/epoch"] for row in rows] == [0, 2, 4]
     for row in rows:
         assert {f"audit/{name}" for name in AUDITED} <= row.keys()
         told = [r for r in audits if r.epoch == row["audit/epoch"]]
-        at = {e: np.array([r.upper for r in told if r.estimator == e]) for e in ("exact", "lp", "affine_relu")}
+        at = {e: np.array([r.upper for r in told if r.estimator == e]) for e in ("combined", "lp", "affine_relu")}
         mean = {e: np.mean(uppers) for e, uppers in at.items()}
-        assert row["audit/exact_upper"] == pytest.approx(mean["exact"])
+        assert row["audit/combined_upper"] == pytest.approx(mean["combined"])
         assert row["audit/lp"] == pytest.approx(mean["lp"])
         assert row["audit/bound"] == row["audit/affine_relu"] == pytest.approx(mean["affine_relu"])
-        assert row["audit/tightness"] == pytest.approx(geometric_mean(at["affine_relu"] / at["exact"]))
+        assert row["audit/tightness"] == pytest.approx(geometric_mean(at["affine_relu"] / at["combined"]))
 
 
 def test_audits_have_their_own_axis(logged: Logged) -> None:
@@ -151,7 +151,7 @@ def test_audits_have_their_own_axis(logged: Logged) -> None:
 
 
 def test_tables_stand_at_the_epoch_and_the_step_of_their_audit_and_in_the_run_s_folder(logged: Logged) -> None:
-    scalars = {row["audit/epoch"]: row for row in logged.rows("audit/exact_upper")}
+    scalars = {row["audit/epoch"]: row for row in logged.rows("audit/combined_upper")}
     for table in ("audit/points", "audit/records"):
         rows = [
             row for row in (e["history"]["item"] for e in logged.wandb if e["type"] == "history") if _has(row, table)
@@ -182,14 +182,14 @@ def test_transfer_is_that_of_the_comparison(logged: Logged) -> None:
     for row in rows[1:]:
         comparison = compare(both, "run", int(row["audit/epoch"]))
         moved, free, mine = comparison.movement, comparison.calibrated.movement, comparison.regularised
-        assert free.exact is not None and mine.calibrated is not None and mine.margin_over_constant is not None
-        assert row["audit/calibrated_movement_upper"] == pytest.approx(free.exact.upper)
+        assert free.combined is not None and mine.calibrated is not None and mine.margin_over_constant is not None
+        assert row["audit/calibrated_movement_upper"] == pytest.approx(free.combined.upper)
         assert row["audit/calibrated_bound_movement"] == pytest.approx(free.bound)
         assert row["audit/calibrated_upper"] == pytest.approx(mine.calibrated.upper)
         assert row["audit/margin_over_constant"] == pytest.approx(mine.margin_over_constant.lower)
-        assert moved.exact is not None and moved.transfer is not None
+        assert moved.combined is not None and moved.transfer is not None
         assert row["audit/bound_movement"] == pytest.approx(moved.bound)
-        assert row["audit/movement_lower"] == pytest.approx(moved.exact.lower)
+        assert row["audit/movement_lower"] == pytest.approx(moved.combined.lower)
         assert row["audit/transfer_upper"] == pytest.approx(moved.transfer.upper)
         assert row["audit/transfer"] == pytest.approx(moved.transfer.midpoint)
 
@@ -198,7 +198,7 @@ def test_the_summary_has_what_sweeps_sort_by(logged: Logged) -> None:
     summary: dict[str, Any] = {}
     for entry in logged.wandb:
         summary |= entry.get("summary", {}).get("update", {})
-    last = logged.rows("audit/exact_upper")[-1]
+    last = logged.rows("audit/combined_upper")[-1]
     for name in (c for c in COLUMNS if c.startswith("audit/")):
         assert summary[name] == last[name]
     assert summary["val_accuracy"] == logged.rows("val_accuracy")[-1]["val_accuracy"]
@@ -239,7 +239,7 @@ def test_tensorboard_has_settings_beside_the_metrics(logged: Logged) -> None:
     assert values["lipreg_role"].string_value == "with penalty" and values["lipreg_seed"].number_value == 3
     assert values["lipreg_weight"].number_value == WEIGHT
     metrics = {info.name.tag for info in told["experiment"].experiment.metric_infos}
-    assert {"audit/exact_upper", "audit/margin_over_constant"} <= metrics <= set(board.Tags()["scalars"])
+    assert {"audit/combined_upper", "audit/margin_over_constant"} <= metrics <= set(board.Tags()["scalars"])
 
 
 def test_each_point_has_a_row_with_its_image_and_its_witness(logged: Logged) -> None:
@@ -249,7 +249,9 @@ def test_each_point_has_a_row_with_its_image_and_its_witness(logged: Logged) -> 
     table = json.loads(files["audit/points.table.json"].read_text())
     rows = [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
     audits = read_records(logged.folder / "records.jsonl")
-    saved = [r for r in audits if isinstance(r, AuditRecord) and (r.run, r.epoch, r.estimator) == ("run", 4, "exact")]
+    saved = [
+        r for r in audits if isinstance(r, AuditRecord) and (r.run, r.epoch, r.estimator) == ("run", 4, "combined")
+    ]
     assert [(r["point"], r["class"], r["lower"], r["upper"], r["certificate"]) for r in rows] == [
         (r.point, r.label, r.lower, r.upper, r.certificate) for r in saved
     ]

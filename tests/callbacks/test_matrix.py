@@ -62,7 +62,7 @@ def test_every_order_beside_every_kind_of_logging(jobs: tuple[Job, Job], order: 
     alike = jobs[0].saw(f"{'both' if 'both' in order else order}, no log")
     assert first == {**alike, **({} if logs == "no log" else {"mine": 2.0})}
     if order != "regularizer":
-        assert 0 < first["audit/exact_lower"] <= first["audit/fastlip"]
+        assert 0 < first["audit/combined_lower"] <= first["audit/fastlip"]
         assert reported(jobs[0].folder / name) == [first.get("mine", 0.0)] * 2
     if order != "audit":
         assert first["lipreg/weight"] == pytest.approx(0.1)

@@ -11,8 +11,9 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 
-from lipreg.callbacks import Beside, LipschitzAudit, LipschitzRegularizer
-from lipreg.callbacks.metrics import CALIBRATED
+from lipreg import AllLogits, LinfBall, LocalLipschitz, Logit
+from lipreg.callbacks import AuditLog, Beside, LipschitzAudit, LipschitzRegularizer
+from lipreg.callbacks.metrics import CALIBRATED, SCALE_FREE
 from lipreg.errors import InvalidInput
 from lipreg.estimators import estimate
 from tests.callbacks.cases import PROBLEM, Classifier, batches, fit
@@ -117,7 +118,7 @@ def test_the_settings_of_the_page(tmp_path: Path) -> None:
     space = run_block(source, "page")
     ours, keep, stopper = space["callbacks"]
     ours._points = POINTS
-    run(tmp_path, Scheduled(monitor="audit/exact_upper", strict=False), ours, keep, stopper, max_epochs=4)
+    run(tmp_path, Scheduled(monitor="audit/combined_upper", strict=False), ours, keep, stopper, max_epochs=4)
     (score,) = keep.best_k_models.values()
     assert Path(keep.best_model_path).name.startswith("epoch=2")
     assert float(score) == float(stopper.best_score)
@@ -132,9 +133,20 @@ def test_training_stops_by_audits(tmp_path: Path) -> None:
 REFUSED: list[tuple[Any, dict[str, Any], dict[str, Any], str]] = [
     (lambda: EarlyStopping(METRIC), {}, {}, r"Pass EarlyStopping\(..., strict=False\)"),
     (lambda: EarlyStopping(METRIC), {"executor": Beside()}, {}, "another executor than Beside"),
-    (lambda: EarlyStopping("audit/exact_uper", strict=False), {}, {}, "Did you mean 'audit/exact_upper'"),
+    (lambda: EarlyStopping("audit/combined_uper", strict=False), {}, {}, "Did you mean 'audit/combined_upper'"),
+    (lambda: EarlyStopping("audit/exact_upper"), {}, {}, "It is 'audit/combined_upper' now: write that"),
+    (lambda: ModelCheckpoint(monitor="audit/exact_lower"), {}, {}, "It is 'audit/combined_lower' now: write that"),
     (lambda: ModelCheckpoint(monitor="audit/lp", every_n_epochs=3), {}, {}, "this audit has no such number"),
+    (
+        lambda: ModelCheckpoint(filename="{epoch}-{audit/exact_upper:.2f}"),
+        {},
+        {},
+        r"has \{audit/exact_upper\} in its filename.* It is 'audit/combined_upper' now: write that\. Accepted: ",
+    ),
+    (lambda: EarlyStopping("audit/share_exakt"), {}, {}, r"Did you mean 'audit/share_exact'\? Accepted: "),
     (lambda: EarlyStopping("audit/tightness"), {}, {}, "add a LipschitzRegularizer"),
+    (lambda: EarlyStopping("audit/calibrated_bound"), {}, {}, "add a LipschitzRegularizer"),
+    (lambda: EarlyStopping("audit/calibrated_movement_upper"), {}, {}, "give twin="),
     (lambda: EarlyStopping("audit/transfer"), {}, {}, "give twin="),
     (
         lambda: EarlyStopping(METRIC, check_on_train_epoch_end=False),
@@ -177,7 +189,37 @@ def test_all_names_that_may_be_monitored_are_those_that_are_logged(tmp_path: Pat
     trainer = run(tmp_path, Classifier(), ours, LipschitzRegularizer(PROBLEM, weight=1e-3), max_epochs=1)
     logged = {name for name in trainer.callback_metrics if name.startswith("audit/")}
     undefined = {f"audit/{name}" for name in (*CALIBRATED, "calibrated_bound")} - logged  # T, after one epoch
-    assert logged | undefined == set(ours._runs.metric_names(False, "audit"))
+    assert logged | undefined == set(ours._runs.metric_names("audit", twin=False))
+
+
+@pytest.mark.parametrize(
+    ("ours", "lacking", "words"),
+    [
+        ({"log": AuditLog(calibration=None)}, [*CALIBRATED], r"AuditLog\(calibration=1000\)"),
+        ({"log": AuditLog(attack=None)}, ["attacked"], r"AuditLog\(attack=Attack\(\)\)"),
+        (
+            {"problem": LocalLipschitz(LinfBall(0.1), Logit(0))},
+            SCALE_FREE[:4],
+            "points with classes, and a question that",
+        ),
+        ({"points": (POINTS[0], torch.rand(len(POINTS[0])))}, SCALE_FREE, "points with classes"),
+    ],
+)
+def test_what_settings_and_question_rule_out_is_not_to_be_monitored(
+    tmp_path: Path, ours: dict[str, Any], lacking: list[str], words: str
+) -> None:
+    given: dict[str, Any] = {"problem": LocalLipschitz(LinfBall(0.1), AllLogits()), "points": POINTS, **ours}
+    for name in lacking:
+        watched = LipschitzAudit(**given, estimators=["fastlip"])
+        with pytest.raises(InvalidInput, match=words) as told:
+            run(tmp_path, Classifier(), watched, EarlyStopping(f"audit/{name}"))
+        assert not {f"audit/{each}" for each in lacking} & set(told.value.accepted.split(", "))
+
+
+def test_counts_of_points_may_stand_in_the_names_of_files(tmp_path: Path) -> None:
+    keep = ModelCheckpoint(tmp_path, "{epoch}-{audit/fastlip_points:.0f}-{val_loss}", save_last=True)
+    run(tmp_path, Classifier(), audit(), keep, max_epochs=1)
+    assert Path(keep.last_model_path).exists()
 
 
 def test_lightning_does_what_the_checks_take_for_granted(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def test_every_logger_has_ends_that_hold(tmp_path: Path) -> None:
     uppers = {
         (epoch, name): sum(Fraction(r.upper) for r in records if (r.epoch, r.estimator) == (epoch, name)) / 3
         for epoch in range(9)
-        for name in ("affine_relu", "fastlip", "lp", "exact")
+        for name in ("affine_relu", "fastlip", "lp", "combined")
     }
     (path,) = tmp_path.rglob("metrics.csv")
     with path.open() as file:
@@ -57,7 +57,7 @@ def test_every_logger_has_ends_that_hold(tmp_path: Path) -> None:
     for row in rows:
         for (epoch, name), proved in uppers.items():
             if epoch == int(float(row["audit/epoch"])):
-                told.append((proved, float(row[f"audit/{name}" + "_upper" * (name == "exact")])))
+                told.append((proved, float(row[f"audit/{name}" + "_upper" * (name == "combined")])))
         told.append((told[-4][0], float(row["audit/bound"])))
     told += [(uppers[8, name], trainer.callback_metrics[f"audit/{name}"].item()) for name in ("affine_relu", "lp")]
     told += [(uppers[epoch, "lp"], value) for epoch, value in scalars(board, "audit/lp")]
@@ -65,8 +65,8 @@ def test_every_logger_has_ends_that_hold(tmp_path: Path) -> None:
     assert all(proved <= logged <= proved * (1 + Fraction(1, 2**22)) for proved, logged in told)
     nearest = [float(np.float32(float(proved))) < proved for proved, _ in told]
     assert any(nearest), "as they come, some would be rounded down"
-    lower = sum(Fraction(r.lower) for r in records if r.estimator == "exact" and r.epoch == 8) / 3
-    logged = trainer.callback_metrics["audit/exact_lower"].item()
+    lower = sum(Fraction(r.lower) for r in records if r.estimator == "combined" and r.epoch == 8) / 3
+    logged = trainer.callback_metrics["audit/combined_lower"].item()
     assert 0 < lower * (1 - Fraction(1, 2**22)) <= logged <= lower
 
 

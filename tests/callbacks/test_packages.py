@@ -108,7 +108,7 @@ def test_a_module_without_a_forward_is_refused(package: Any) -> None:
 
 
 def test_an_audit_records_and_a_checkpoint_resumes_it(package: Any, tmp_path: Path) -> None:
-    stopping = package.callbacks.EarlyStopping("audit/exact_upper", patience=9)
+    stopping = package.callbacks.EarlyStopping("audit/combined_upper", patience=9)
     first = audit(tmp_path)
     trainer = fit(package, classifier(package), regularizer(), first, stopping, default_root_dir=tmp_path)
     trainer.save_checkpoint(tmp_path / "one.ckpt")
@@ -118,7 +118,7 @@ def test_an_audit_records_and_a_checkpoint_resumes_it(package: Any, tmp_path: Pa
     records = read_records(tmp_path)
     assert {r.epoch for r in records if isinstance(r, AuditRecord) and r.penalised} == {0, 1, 2}
     assert ["val_loss" in r.metrics for r in records if isinstance(r, EpochRecord)] == [True, True]
-    assert resumed.callback_metrics["audit/exact_upper"] > 0
+    assert resumed.callback_metrics["audit/combined_upper"] > 0
     assert torch.equal(first.state_dict()["points"][0], again.state_dict()["points"][0])
 
 
@@ -180,7 +180,7 @@ def test_a_logger_is_known_by_what_it_can_do(package: Any, tmp_path: Path) -> No
 
     logger, plain = Around(), package.loggers.CSVLogger(tmp_path)
     fit(package, classifier(package), regularizer(), audit(tmp_path), logger=[logger, plain], default_root_dir=tmp_path)
-    assert logger.experiment.axes["audit/exact_upper"] == "audit/epoch"
+    assert logger.experiment.axes["audit/combined_upper"] == "audit/epoch"
     assert [values["audit/epoch"] for values in logger.experiment.logged] == [0, 1]
     for values in logger.experiment.logged:
         assert len(values["audit/points"].data) == 2
@@ -208,6 +208,6 @@ def test_w_and_b_offline_in_the_newer_package(tmp_path: Path, monkeypatch: pytes
     entries = [json.loads(line) for line in done.stdout.splitlines()]
     axes = {e["metric"]["name"]: e["metric"].get("step_metric") for e in entries if "name" in e.get("metric", {})}
     rows = [e["history"]["item"] for e in entries if e["type"] == "history"]
-    assert axes["audit/exact_upper"] == "audit/epoch"
+    assert axes["audit/combined_upper"] == "audit/epoch"
     assert sum(name.partition(".")[0] == "audit/points" for row in rows for name in row) >= 2, "a table for each audit"
-    assert [row["audit/epoch"] for row in rows if "audit/exact_upper" in row] == [0, 1]
+    assert [row["audit/epoch"] for row in rows if "audit/combined_upper" in row] == [0, 1]

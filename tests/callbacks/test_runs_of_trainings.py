@@ -130,9 +130,13 @@ def test_the_callback_writes_what_was_trained(pair: SimpleNamespace) -> None:
 def test_a_training_with_no_callback_but_the_audit_is_a_twin(pair: SimpleNamespace) -> None:
     """In the report of one's own trainings: twin, weight, accuracy and transfer."""
     entries, left_out = find_entries([Source("records.jsonl", tuple(pair.records))])
-    assert left_out == [] and [e.mine.run.record.weight for e in entries] == [0.3, 0.9]
+    assert left_out == [] and [e.regularised.run.record.weight for e in entries] == [0.3, 0.9]
     for entry, key in zip(entries, pair.ids[1:3], strict=True):
-        assert entry.twin is not None and entry.twin.run.record.id == pair.ids[0] and entry.mine.run.record.id == key
+        assert (
+            entry.twin is not None
+            and entry.twin.run.record.id == pair.ids[0]
+            and entry.regularised.run.record.id == key
+        )
         assert entry.last is not None and entry.last.epoch == 2 and entry.last.movement.transfer is not None
         assert entry.last.regularised.metric is not None and entry.last.twin.metric is not None
     told = compare(pair.records, pair.ids[1], 2)
@@ -151,12 +155,16 @@ def test_a_second_run_of_a_script_is_another_run(tmp_path: Path) -> None:
         train(tmp_path, regularizer(), mine, seed=seed, max_epochs=1)
     entries, left_out = find_entries(read_sources(tmp_path).files)
     assert left_out == [] and len(entries) == 3
-    assert len({e.mine.run.record.id for e in entries}) == 3
-    assert [(e.mine.run.record.seed, e.twin and e.twin.run.record.seed) for e in entries] == [(3, 3), (3, 3), (4, 4)]
+    assert len({e.regularised.run.record.id for e in entries}) == 3
+    assert [(e.regularised.run.record.seed, e.twin and e.twin.run.record.seed) for e in entries] == [
+        (3, 3),
+        (3, 3),
+        (4, 4),
+    ]
     assert entries[0].last is not None and entries[1].last is not None
     assert entries[0].last.movement == entries[1].last.movement
     frame = audit_frame(tmp_path)
-    assert frame[frame.estimator == "exact"].groupby("run_id").size().tolist() == [2] * 6
+    assert frame[frame.estimator == "combined"].groupby("run_id").size().tolist() == [2] * 6
 
 
 def test_an_ambiguous_twin_is_refused_with_the_candidates(tmp_path: Path) -> None:
@@ -229,7 +237,7 @@ def test_a_twin_without_the_penalised_bound_is_told_what_adds_it(tmp_path: Path)
     exact = {  # the truth's movement needs no bound
         (r.run, r.point): (r.lower, r.upper)
         for r in read_records(tmp_path)
-        if isinstance(r, AuditRecord) and r.estimator == "exact" and r.epoch == 1
+        if isinstance(r, AuditRecord) and r.estimator == "combined" and r.epoch == 1
     }
     for side, (mine, theirs) in enumerate(((0, 1), (1, 0))):
         ratios = [exact["penalty", point][mine] / exact["plain", point][theirs] for point in (0, 1)]
@@ -421,7 +429,7 @@ def test_audits_join_with_lightning_s_rows_by_epoch_and_step(tmp_path: Path, set
     with (Path(logger.log_dir) / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
     own = {(row["epoch"], row["step"]) for row in rows if row["val_accuracy"]}
-    audited = {(row["epoch"], row["step"]): row["audit/epoch"] for row in rows if row["audit/exact_upper"]}
+    audited = {(row["epoch"], row["step"]): row["audit/epoch"] for row in rows if row["audit/combined_upper"]}
     assert len(own) == 2 and own < audited.keys()
     assert audited == {("", "0"): "0", **{(epoch, step): str(int(epoch) + 1) for epoch, step in own}}
     audits, epochs = audit_frame(tmp_path), epoch_frame(tmp_path)

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from lipreg import AllMargins, LinfBall, LocalLipschitz, Vector
 from lipreg.auditing import Attack
-from lipreg.callbacks import Beside, Epochs, LipschitzAudit, LipschitzRegularizer, ScaleFree
+from lipreg.callbacks import AuditLog, Beside, Epochs, LipschitzAudit, LipschitzRegularizer
 from lipreg.errors import InvalidInput
 from lipreg.records import AuditRecord, CalibrationRecord, read_records
 from lipreg.transfer import compare
@@ -95,7 +95,7 @@ def test_every_audit_says_what_the_outputs_mean(pair: tuple[Path, pl.Trainer, Li
     assert nll[1] == min(nll) and nll[1] == pytest.approx(last.loss)
     comparison = compare(read_records(folder), "mine")
     moved, figures = comparison.calibrated.movement, comparison.regularised
-    assert moved.exact is not None and figures.margin_over_constant is not None and figures.calibrated is not None
+    assert moved.combined is not None and figures.margin_over_constant is not None and figures.calibrated is not None
     for name, value in {
         "margin_over_constant": figures.margin_over_constant.lower,
         "calibration": last.factor,
@@ -103,7 +103,7 @@ def test_every_audit_says_what_the_outputs_mean(pair: tuple[Path, pl.Trainer, Li
         "calibrated_bound": figures.calibrated_bound,
         "attacked": figures.attacked,
         "certified_closed": figures.certified_closed,
-        "calibrated_movement_lower": moved.exact.lower,
+        "calibrated_movement_lower": moved.combined.lower,
         "calibrated_bound_movement": moved.bound,
     }.items():
         assert float(logged[f"audit/{name}"]) == pytest.approx(value), name
@@ -134,9 +134,9 @@ def test_training_is_the_same_bit_for_bit(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("executor", [None, Beside()])
 def test_points_of_ones_own_and_nothing_at_all(tmp_path: Path, executor: Any) -> None:
-    train(tmp_path, audit(scale_free=ScaleFree(calibration=VALIDATION), executor=executor))
+    train(tmp_path, audit(log=AuditLog(calibration=VALIDATION), executor=executor))
     assert {r.points for r in calibrations(tmp_path)} == {114}
-    train(tmp_path / "none", audit(scale_free=ScaleFree(calibration=None, attack=None), executor=executor))
+    train(tmp_path / "none", audit(log=AuditLog(calibration=None, attack=None), executor=executor))
     assert not calibrations(tmp_path / "none")
     assert all(r.attacked is None for r in read_records(tmp_path / "none") if isinstance(r, AuditRecord))
 
@@ -175,14 +175,23 @@ def test_regression_has_a_scale_of_its_own(tmp_path: Path) -> None:
     assert "audit/calibrated_upper" in trainer.callback_metrics and "audit/attacked" not in trainer.callback_metrics
 
 
-def test_what_is_no_scale_free_is_refused() -> None:
+def test_what_calibrates_or_attacks_nothing_is_refused() -> None:
     for wrong in (0, "most", True, 1.5):
         with pytest.raises(InvalidInput, match="calibration"):
-            ScaleFree(calibration=wrong)  # type: ignore[arg-type]
+            AuditLog(calibration=wrong)  # type: ignore[arg-type]
     with pytest.raises(InvalidInput, match="an Attack, or None"):
-        ScaleFree(attack="pgd")  # type: ignore[arg-type]
-    with pytest.raises(InvalidInput, match="a ScaleFree"):
-        LipschitzAudit(PROBLEM, scale_free=Attack())  # type: ignore[arg-type]
+        AuditLog(attack="pgd")  # type: ignore[arg-type]
+    with pytest.raises(InvalidInput, match=r"certificates='yes'.*True or False"):
+        AuditLog(certificates="yes")  # type: ignore[arg-type]
+    with pytest.raises(InvalidInput, match="a name that is not empty, or an AuditLog"):
+        LipschitzAudit(PROBLEM, log=Attack())  # type: ignore[arg-type]
+
+
+def test_who_imports_the_object_of_earlier_versions_is_shown_what_to_write() -> None:
+    with pytest.raises(ImportError, match=r"write log=AuditLog\(calibration=..., attack=...\)"):
+        from lipreg.callbacks import ScaleFree  # type: ignore[attr-defined]  # noqa: F401
+    with pytest.raises(InvalidInput, match=r"part of log=.*Write log=AuditLog\(calibration=..., attack=...\)"):
+        LipschitzAudit(PROBLEM, scale_free=Attack())  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ def test_a_second_fit_does_not_inherit_the_first_ones_regularizer(tmp_path: Path
         rows[folder] = [r for r in found if isinstance(r, AuditRecord)]
     assert audit.plan == asked
     estimators = {folder: {r.estimator for r in found} for folder, found in rows.items()}
-    alone = {"abs_chain", "random_points", "exact"}
+    alone = {"abs_chain", "random_points", "combined"}
     assert estimators == {"first": alone | {"fastlip"}, "second": alone | {"abs_chain-ball"}, "third": alone}
     penalised = {folder: {r.estimator for r in found if r.penalised} for folder, found in rows.items()}
     assert penalised == {"first": {"fastlip"}, "second": {"abs_chain-ball"}, "third": set()}

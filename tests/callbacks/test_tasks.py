@@ -153,7 +153,7 @@ def callbacks(output: Output, **settings: Any) -> tuple[LipschitzRegularizer, Li
 
 def exact(folder: Path) -> list[AuditRecord]:
     found = [r for r in read_records(folder / "records.jsonl") if isinstance(r, AuditRecord)]
-    return [r for r in found if r.estimator == "exact"]
+    return [r for r in found if r.estimator == "combined"]
 
 
 @pytest.mark.parametrize("name", TASKS)

@@ -29,5 +29,5 @@ def test_every_exact_point_of_a_trained_network_has_a_certificate() -> None:
     net, x, y = trained(3)
     problem = lipreg.LocalLipschitz(lipreg.LinfBall(0.1, low=0.0, high=1.0), p=math.inf)
     found = lipreg.audit(net, problem, x[:16], y[:16], estimators=["branch_and_bound"], certificates=True)
-    exact = [r for r in found.records if isinstance(r, AuditRecord) and r.estimator == "exact" and r.is_exact]
+    exact = [r for r in found.records if isinstance(r, AuditRecord) and r.estimator == "combined" and r.is_exact]
     assert len(exact) == 16 and all(record.certificate_file for record in exact), found.table()

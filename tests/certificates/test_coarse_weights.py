@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from torch import nn
@@ -12,6 +14,7 @@ from lipreg.outputs import AllLogits, Logit
 from lipreg.problem import LocalLipschitz
 from lipreg.regions import L2Ball, LinfBall
 from tests.certificates.cases import certified
+from tests.checking.by_fractions import agrees
 
 ZEROS = {
     "a layer in the region's corner": (
@@ -51,4 +54,35 @@ def test_a_proof_with_next_to_nothing_to_spare_holds(step: float, p: float) -> N
             weights.copy_((weights * 2).div(step).round() * step if step < 1 else (weights * 4).round().clamp(-1, 1))
     interval, file = certified(net, LocalLipschitz(LinfBall(0.3), AllLogits(), p=p), torch.full((1, 4), 0.4).double())
     assert interval.upper > 0
+    assert check(parse(file.plain)).upper == interval.upper == check(parse(file.plain), mode="rounded").upper
+
+
+def whole_numbers(seed: int, *widths: int) -> nn.Sequential:
+    """A network whose weights and biases are whole numbers from -2 to 2."""
+    torch.manual_seed(seed)
+    layers: list[nn.Module] = []
+    for inputs, outputs in itertools.pairwise(widths):
+        layers += [nn.Linear(inputs, outputs), nn.ReLU()]
+    net = nn.Sequential(*layers[:-1]).double()
+    with torch.no_grad():
+        for weights in net.parameters():
+            weights.copy_(torch.randint(-2, 3, weights.shape))
+    return net
+
+
+@pytest.mark.parametrize("p", [1, 2, float("inf")])
+def test_lengths_of_whole_numbers_are_no_longer_than_radii_say(p: float) -> None:
+    """Over a disc a form as (1, 2) counts by its length, which a whole number is far above."""
+    net, x = whole_numbers(6, 2, 4, 4, 2), torch.zeros(1, 2).double()
+    interval, file = certified(net, LocalLipschitz(L2Ball(0.5), Logit(0), p=p), x)
+    assert interval.upper > 0 and agrees(file.plain)
+    assert check(parse(file.plain)).upper == interval.upper == check(parse(file.plain), mode="rounded").upper
+
+
+@pytest.mark.parametrize("p", [1, 2, float("inf")])
+def test_a_part_that_touches_the_regions_side_alone_is_empty_in_either_mode(p: float) -> None:
+    """Two units add up to -1 - 2 d, which is 0 at d = -1/2, the end of the region, and below 0 in all of it."""
+    net, x = whole_numbers(4, 2, 4, 4, 2), torch.zeros(1, 2).double()
+    interval, file = certified(net, LocalLipschitz(LinfBall(0.5), Logit(0), p=p), x)
+    assert interval.upper > 0 and agrees(file.plain)
     assert check(parse(file.plain)).upper == interval.upper == check(parse(file.plain), mode="rounded").upper

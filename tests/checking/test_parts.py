@@ -8,12 +8,12 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from lipreg.checking import Refused
+from lipreg.checking import Refused, rounded
 from lipreg.checking.cells import gradient, roots
 from lipreg.checking.integers import floor_at, integers
 from lipreg.checking.network import Affine, Matrix, Relu
 from lipreg.checking.plain import array, count, fraction
-from lipreg.checking.region import Region
+from lipreg.checking.region import BallInBox
 from lipreg.checking.squares import nowhere_negative
 from lipreg.checking.witness import attained
 
@@ -35,8 +35,8 @@ def chain(rng: np.random.Generator, *widths: int) -> tuple[Affine | Relu, ...]:
     return tuple(nodes[:-1])
 
 
-def box(n: int, radius: float = 1.0) -> Region:
-    return Region(np.zeros(n), (Fraction(-radius),) * n, (Fraction(radius),) * n)
+def box(n: int, radius: float = 1.0) -> BallInBox:
+    return BallInBox(np.zeros(n), (Fraction(-radius),) * n, (Fraction(radius),) * n)
 
 
 @pytest.mark.parametrize("values", [[0.1, -3.0, 0.0], [5e-324, 1e308], [0.0]])
@@ -55,7 +55,7 @@ def test_forms_over_a_region_are_bounded_and_nearly_attained(norm: int) -> None:
     rng = np.random.default_rng(norm)
     for _ in range(10):
         low, high = -rng.uniform(0, 1, 3), rng.uniform(0, 1, 3)
-        region = Region(np.zeros(3), tuple(map(Fraction, low)), tuple(map(Fraction, high)), norm, Fraction(0.75))
+        region = BallInBox(np.zeros(3), tuple(map(Fraction, low)), tuple(map(Fraction, high)), norm, Fraction(0.75))
         form, bits = integers(rng.normal(size=3))
         placed = region.placed()
         bound = int(placed.above(form[None])[0]) / 2 ** (bits + placed.bits)
@@ -66,6 +66,41 @@ def test_forms_over_a_region_are_bounded_and_nearly_attained(norm: int) -> None:
             d = d[np.linalg.norm(d, ord=norm, axis=1) <= 0.75]
         best = (d @ (form.astype(float) / 2**bits)).max()
         assert best <= bound + 1e-12 and best >= bound - 0.25 * abs(bound)
+
+
+@pytest.mark.parametrize("radius", [0.25, 2.0**-40, 2.0**30])
+def test_a_length_is_rounded_in_its_last_bits_alone_however_coarse_the_numbers_are(radius: float) -> None:
+    """Of forms (1, 2) and (3, 1, 1), in balls and where a side of the box is nearer."""
+    own = Fraction(radius)
+    for form, high, squared in (
+        ([1, 2], [1, 1], Fraction(5)),
+        ([3, 1, 1], [1, 1, 1], Fraction(11)),
+        ([3, 1], [Fraction(13, 16), 1], None),
+    ):
+        region = BallInBox(np.zeros(len(form)), (-own,) * len(form), tuple(own * h for h in high), 2, own).placed()
+        bound = Fraction(int(region.above(np.array([form], dtype=object))[0]), 1 << region.bits) / own
+        if squared is None:  # at (13, sqrt(87)) / 16
+            bound, squared = bound - Fraction(39, 16), Fraction(87, 256)
+        assert squared <= bound * bound <= squared * (1 + Fraction(1, 2**50))
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("norm", [0, 1, 2])
+def test_whole_numbers_bound_coarse_networks_as_tightly_as_radii(norm: int, seed: int) -> None:
+    rng, center = np.random.default_rng(seed), np.array([0.25, 0.03125])  # where no unit's ends are of one size
+    nodes: list[Affine | Relu] = []
+    for inputs, outputs in ((2, 5), (5, 5), (5, 5), (5, 1)):
+        weight, bias = rng.integers(-2, 3, (outputs, inputs)).astype(float), rng.integers(-1, 2, outputs).astype(float)
+        nodes += [Affine(((len(nodes), dense(weight)),), ((None, bias),), outputs), Relu(len(nodes) + 1, 0.0, outputs)]
+    ends = (tuple(Fraction(float(x)) + side * Fraction(1, 2) for x in center) for side in (-1, 1))
+    region = BallInBox(center, *ends, norm, Fraction(1, 2)).placed()  # type: ignore[arg-type]
+    asked = tuple(nodes[:-1]), center, region, integers(np.ones((1, 1)))
+    (cell,), (ours,) = roots(*asked), rounded.roots(*asked)
+    assert cell.units.number and set(cell.units.number) <= set(ours.units.number)
+    for unit, number in enumerate(cell.units.number):
+        low, high = (int(end[unit]) / 2 ** cell.units.bits[unit] for end in (cell.low, cell.high))
+        other = ours.units.number.index(number)
+        assert ours.low[other] <= low + 1e-12 and high <= ours.high[other] + 1e-12
 
 
 def test_matrices_that_are_nowhere_negative() -> None:
@@ -145,4 +180,4 @@ def test_a_region_without_room_or_center_is_refused() -> None:
     with pytest.raises(Refused, match="no coordinate can move"):
         box(2, 0.0)
     with pytest.raises(Refused, match="outside"):
-        Region(np.array([2.0]), (Fraction(-1),), (Fraction(1),))
+        BallInBox(np.array([2.0]), (Fraction(-1),), (Fraction(1),))

@@ -18,17 +18,19 @@ from lipreg.budget import Budget
 from lipreg.certificates import certificates_of
 from lipreg.checking import cells as exact
 from lipreg.checking import check
+from lipreg.checking.emptiness import Kind, Term
+from lipreg.checking.emptiness import empties as empties_in_whole_numbers
 from lipreg.checking.file import Leaf, parse
 from lipreg.checking.integers import integers
 from lipreg.checking.network import Affine, Matrix, MaxPool, Node, Relu
 from lipreg.checking.refusal import NotShown, Refused
-from lipreg.checking.region import Region
-from lipreg.checking.rounded import below, gradient, roots
+from lipreg.checking.region import BallInBox
+from lipreg.checking.rounded import below, empties, gradient, roots
 from lipreg.checking.rounded.balls import Balls
 from lipreg.checking.rounded.proofs import nowhere_negative
 from lipreg.checking.rounded.region import FloatRegion
 from lipreg.estimators import certify, frozen_analysis
-from lipreg.outputs import AllLogits
+from lipreg.outputs import AllLogits, Combination
 from lipreg.problem import LocalLipschitz
 from lipreg.regions import LinfBall
 from lipreg.results import Certificate
@@ -82,7 +84,7 @@ def test_what_is_nothing_stays_nothing_and_what_overflows_is_not_taken() -> None
 def test_forms_over_a_region_are_bounded_from_above(norm: int) -> None:
     for trial in range(12):
         center, lower, upper = np.array([0.1, 0.2, 0.7]), (-0.4, 0.0, 0.7), (1.1, 1 / 3, 0.9)
-        region = Region(center, *(tuple(map(Fraction, ends)) for ends in (lower, upper)), norm, Fraction(0.3))
+        region = BallInBox(center, *(tuple(map(Fraction, ends)) for ends in (lower, upper)), norm, Fraction(0.3))
         room = FloatRegion.of(region.placed())
         forms = numbers(5, 3, spread=8.0 if trial % 2 else 0.5)
         ends = room.above(forms)
@@ -120,7 +122,7 @@ def network(seed: int) -> tuple[Node, ...]:
 def test_cells_bound_what_whole_numbers_bound(seed: int) -> None:
     """In the same cells: bounds of z and of the gradient hold those of whole numbers, but for slopes that these round."""
     nodes, center = network(seed), np.array([0.3, -0.2, 0.1])
-    region = Region(center, *([Fraction(float(x)) + s * Fraction(1, 2) for x in center] for s in (-1, 1)))  # type: ignore[arg-type]
+    region = BallInBox(center, *([Fraction(float(x)) + s * Fraction(1, 2) for x in center] for s in (-1, 1)))  # type: ignore[arg-type]
     asked = nodes, center, region.placed(), integers(np.array([[1.0, -0.3], [0.0, 1.0]]))
     for ours, theirs in zip(roots(*asked), exact.roots(*asked), strict=True):
         assert ours.units.number == theirs.units.number and ours.units.decided == theirs.units.decided
@@ -233,7 +235,43 @@ def test_leaves_that_prove_nothing_are_refused() -> None:
     assert Leaf("bounds").squares == ()
 
 
+def test_cells_that_touch_the_regions_side_alone_are_empty_where_a_split_says_above_0() -> None:
+    """z = x - 2 y and z = 2 y - 1/2 add up to 0 at x = 1/2 alone, the end of the region, which only z > 0 leaves out."""
+    weight = np.array([[1.0, -2.0], [0.0, 2.0]])
+    own = Matrix(2, 2, weight.ravel(), *np.indices((2, 2)).reshape(2, -1))
+    nodes = Affine(((0, own),), ((None, np.array([0.0, -0.5])),), 2), Relu(1, 0.0, 2)
+    region = BallInBox(np.zeros(2), (Fraction(-1, 2),) * 2, (Fraction(1, 2),) * 2).placed()
+    asked = nodes, np.zeros(2), region, integers(np.ones((1, 2)))
+    terms = Term(0, Kind.SIDE, 1, 0), Term(1, Kind.SIDE, 1, 0)
+    for (cell,), shows in ((roots(*asked), empties), (exact.roots(*asked), empties_in_whole_numbers)):
+        assert shows(cell.child(0, 1).child(1, 1), terms)
+        assert shows(cell.with_side(0, 1).child(1, 1), terms)
+        assert not shows(cell.with_side(0, 1).with_side(1, 1), terms)
+        assert not shows(cell.child(0, 1).child(1, 1), (terms[0], Term(1, Kind.SIDE, 3, -1)))
+        assert not shows(cell.with_side(0, 1).child(1, 1), terms[:1])
+
+
 def test_ends_are_rounded_inward() -> None:
     third = Fraction(1, 3)
     assert Fraction(below(third)) <= third < Fraction(float(np.nextafter(below(third), 1)))
     assert below(Fraction(1, 2)) == 0.5
+
+
+def test_a_claim_of_0_that_radii_hide_is_decided_in_whole_numbers() -> None:
+    """Two outputs of the same units in another order: their margin is 0 everywhere, and no radius is."""
+    torch.manual_seed(0)
+    hidden, last = nn.Linear(2, 6).double(), nn.Linear(6, 2, bias=False).double()
+    with torch.no_grad():
+        hidden.weight[3:], hidden.bias[3:] = hidden.weight[:3], hidden.bias[:3]
+        last.weight[1] = last.weight[0].roll(3)
+    net, x = nn.Sequential(hidden, nn.ReLU(), last), torch.tensor([[0.1, -0.3]], dtype=torch.float64)
+    problem = LocalLipschitz(LinfBall(1.0), Combination([1.0, -1.0]))
+    (found,) = certify(net, problem, x, estimator="branch_and_bound", budget=Budget(600.0))
+    assert found.upper == 0.0
+    analysis = frozen_analysis(net, problem, x, None)
+    certificate = parse(certificates_of(analysis, {0: found}, Budget(60.0)).written[0].plain)
+    assert check(certificate) == check(certificate, mode="rounded")
+    steep = replace(parse(written("inf")), upper=Fraction(0), lower=Fraction(0), witness=None)
+    with pytest.raises(Refused) as refused:
+        check(steep, mode="rounded")
+    assert not isinstance(refused.value, NotShown)

@@ -39,15 +39,15 @@ def folder(tmp_path: Path) -> Path:
 
 def test_files_lie_beside_the_records_that_name_them(folder: Path) -> None:
     audits = [r for r in read_records(folder / "r.jsonl") if isinstance(r, AuditRecord)]
-    named = [record.certificate_file for record in audits if record.estimator == "exact"]
+    named = [record.certificate_file for record in audits if record.estimator == "combined"]
     assert sorted(named) == sorted(path.name for path in folder.glob("*.certificate.json.gz"))
-    assert not any(record.certificate_file for record in audits if record.estimator != "exact")
+    assert not any(record.certificate_file for record in audits if record.estimator != "combined")
 
 
 def test_a_folder_is_checked(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", str(folder)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    ends = [r for r in read_records(folder / "r.jsonl") if isinstance(r, AuditRecord) and r.estimator == "exact"]
+    ends = [r for r in read_records(folder / "r.jsonl") if isinstance(r, AuditRecord) and r.estimator == "combined"]
     assert lines.pop() == "2 certificates, named by 2 records: all hold" and all(": holds: [" in line for line in lines)
     for record, line in zip(ends, lines, strict=True):  # nine digits, rounded outward
         low, high = json.loads(line.partition(": holds: ")[2].partition(" by ")[0])
@@ -225,7 +225,7 @@ def test_a_call_that_is_made_again_takes_the_certificates_that_are_there(tmp_pat
     other = gzip.compress(json.dumps(json.loads(gzip.decompress(second.read_bytes())) | {"producer": {}}).encode())
     second.write_bytes(other)
     assert again() == [first, second]
-    audits = [r for r in read_records(tmp_path / "r.jsonl") if isinstance(r, AuditRecord) and r.estimator == "exact"]
+    audits = [r for r in read_records(tmp_path / "r.jsonl") if isinstance(r, AuditRecord) and r.estimator == "combined"]
     assert len(audits) == 4 and {r.certificate_file for r in audits} == {first.name, second.name}
     assert first.read_bytes() == kept, "what does not hold is written anew"
     plain = json.loads(gzip.decompress(second.read_bytes()))
@@ -278,7 +278,7 @@ def test_pages_and_command_count_alike(tmp_path: Path, capsys: pytest.CaptureFix
     found = lipreg.audit(
         net, problem, x, estimators=["branch_and_bound"], certificates=True, records=tmp_path / "r.jsonl"
     )
-    whole = [r for r in found.records if isinstance(r, AuditRecord) and r.estimator == "exact"]
+    whole = [r for r in found.records if isinstance(r, AuditRecord) and r.estimator == "combined"]
 
     def written(folder: str, label: str, start: int, *epochs: tuple[int, AuditRecord]) -> None:
         for record in {record.certificate_file for _, record in epochs}:

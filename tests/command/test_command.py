@@ -23,6 +23,7 @@ from lipreg.callbacks.reference_points import draw_reference_points
 from lipreg.command.budgets import budget_of
 from lipreg.command.main import DEFECT, MISTAKE, main, parser
 from lipreg.command.progress import EVERY, ProgressLine
+from lipreg.errors import InvalidInput
 from lipreg.estimators.radius import certified_radii
 from lipreg.records import AuditRecord, PointRecord, RunRecord, read_records
 from lipreg.testing import exact_constants
@@ -68,7 +69,7 @@ def test_an_audit_prints_the_constants_and_keeps_records_and_page(capsys: pytest
     for truth in truths:
         assert f"{truth:.5g}" in printed
     assert problem.sentence() in printed and "3 of 3 points exact" in printed
-    audits = [r for r in read_records("r.jsonl") if isinstance(r, AuditRecord) and r.estimator == "exact"]
+    audits = [r for r in read_records("r.jsonl") if isinstance(r, AuditRecord) and r.estimator == "combined"]
     assert [r.upper for r in audits] == pytest.approx(truths, rel=1e-6)
     assert len({r.run_id for r in audits} - {""}) == 1 and {r.run for r in audits} == {"mine"}
     assert "mine" in Path("a.html").read_text(encoding="utf-8")
@@ -87,7 +88,7 @@ def test_the_views_of_a_result() -> None:
     found = audit(body(), problem, *points(), estimators=["affine_relu", "branch_and_bound"])
     frame = found.frame()
     assert len(frame) == len(found.rows()) == len(found.records) - 1 - len(found.inputs) == 9
-    assert set(frame.estimator) == {"affine_relu", "branch_and_bound", "exact"}
+    assert set(frame.estimator) == {"affine_relu", "branch_and_bound", "combined"}
     assert found.table().count("\n") == 7
 
 
@@ -192,7 +193,7 @@ def test_two_networks_are_compared(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compare", *ASKED, "--twin-weights", "v.pt", "--seconds", "20"]) == 0
     printed = capsys.readouterr().out
     problem = lipreg.LocalLipschitz(lipreg.LinfBall(RADIUS))
-    moved = lipreg.compare(body(), body("v.pt"), problem, *points()).movement.exact
+    moved = lipreg.compare(body(), body("v.pt"), problem, *points()).movement.combined
     assert f"{moved.lower:.4g}" in printed
     assert main(["compare", *ASKED]) == MISTAKE
     kept = ("--records", "c.jsonl", "--html", "c.html")
@@ -221,7 +222,7 @@ def test_version_says_what_is_installed(capsys: pytest.CaptureFixture[str]) -> N
         (("compare", *ASKED, "--twin-weights", "v.pt", "--seconds", "-1"), "--seconds -1"),
         (("audit", *ASKED, "--gap", "1"), "gap=1.0"),
         (("audit", *ASKED, "--nodes", "0"), "--nodes 0"),
-        (("audit", *ASKED, "--memory", "2GB"), "--memory 2GB"),
+        (("audit", *ASKED, "--memory", "2G"), "--memory 2G"),
         (("compare", *ASKED, "--twin-weights", "v.pt", "--memory", "0"), "--memory 0"),
         (("bounds", *ASKED, "--estimators", "affine_rel"), "did you mean 'affine_relu'"),
         (("audit", *ASKED, "--arguments", "[1]"), "an object"),
@@ -259,6 +260,72 @@ def test_a_traceback_is_shown_where_it_is_asked_for(
     with pytest.raises(SystemExit) as ended:
         main(["audit"])
     assert ended.value.code == 2
+
+
+def test_bounds_say_whose_number_stands_in_a_column_that_was_cut(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bounds", *ASKED, "--estimators", "affine_relu,mixing", "--seconds", "0"]) == 0
+    said = capsys.readouterr().out
+    (line,) = (line for line in said.splitlines() if line.startswith("cut short for want of time: "))
+    assert "mixing at 3 points (the number of " in line
+    names = lipreg.certify(
+        body(), lipreg.LocalLipschitz(lipreg.LinfBall(RADIUS)), *points(), estimator="mixing", budget=0.0
+    )
+    assert {one.proof.removesuffix(", cut") for one in names} <= set(line.replace(")", " ").replace(",", " ").split())
+    assert main(["bounds", *ASKED, "--estimators", "affine_relu"]) == 0
+    assert "number" not in capsys.readouterr().out
+
+
+def test_bounds_name_each_method_once_and_say_which_are_no_closed_forms(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bounds", *ASKED, "--estimators", "mixing,mixing,branch_and_bound,lp,sampling"]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[2].split() == ["point", "mixing", "branch_and_bound", "lp", "sampling"]
+    assert "by a search or programs at each point, not in closed form: branch_and_bound and lp" in printed
+    assert "without an upper end, which it does not prove: sampling" in printed
+    assert all(line.split()[4] == "none" for line in printed[3:6])
+
+
+def test_radii_have_a_budget_of_time_and_memory(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["radius", *NETWORK, "--seconds", "0", "--out", "cut.jsonl"]) == 0
+    assert "cut short for want of time, so that a larger radius may hold: 3 points" in capsys.readouterr().out
+    lines = [json.loads(line) for line in Path("cut.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert {(line["radius"], line["status"]) for line in lines} == {(0.0, "time limit")}
+    assert main(["radius", *NETWORK, "--memory", "1kB", "--out", "small.jsonl"]) == 0
+    assert main(["radius", *NETWORK, "--out", "whole.jsonl"]) == 0
+    texts = (Path(name).read_text(encoding="utf-8") for name in ("small.jsonl", "whole.jsonl"))
+    found = [[json.loads(line)["radius"] for line in text.splitlines()] for text in texts]
+    assert found[0] == pytest.approx(found[1], rel=1e-4) and min(found[1]) > 0
+    assert "cut short" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("4096", 4096),
+        ("1e6", 10**6),
+        ("1.5E9", 15 * 10**8),
+        ("64MiB", 2**26),
+        ("64 mib", 2**26),
+        ("1GB", 10**9),
+        ("1.5GiB", 3 * 2**29),
+        ("2kB", 2000),
+        ("100B", 100),
+        ("1TiB", 2**40),
+        ("0", None),
+        ("0.5", None),
+        ("-1", None),
+        ("64M", None),
+        ("1e", None),
+        ("1e1000", None),
+        ("much", None),
+    ],
+)
+def test_sizes_of_memory(text: str, size: int | None) -> None:
+    options = parser().parse_args(["bounds", *ASKED, f"--memory={text}"])
+    if size is not None:
+        assert budget_of(options).memory == size
+        return
+    with pytest.raises(InvalidInput, match="Accepted: bytes, such as 268435456 or 1e9, or a size such as 512MiB"):
+        budget_of(options)
 
 
 def test_a_budget_of_flags_has_the_defaults_of_a_budget() -> None:

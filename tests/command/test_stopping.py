@@ -21,7 +21,7 @@ from lipreg.command import programs
 from lipreg.command.main import INTERRUPTED, MISTAKE, main
 from lipreg.command.progress import ProgressLine
 from lipreg.estimators import get_estimator
-from lipreg.records import EXACT, AuditRecord, RunRecord, read_records
+from lipreg.records import COMBINED, AuditRecord, RunRecord, read_records
 from tests.command.test_command import ASKED, NETWORK, body, points
 from tests.command.test_command import files as files
 from tests.test_budget import Clock
@@ -185,7 +185,7 @@ def test_an_audit_that_is_short_of_time_says_what_it_left_out() -> None:
     found = lipreg.audit(body(), problem, torch.rand(40, 4), budget=Budget(1.0, clock=Hurried()))
     assert "left out for want of time: " in found.table()
     closed = [point for point in found.points if point.intervals["affine_relu"].upper < float("inf")]
-    assert closed and all(point.exact.upper <= point.intervals["affine_relu"].upper for point in closed)
+    assert closed and all(point.combined.upper <= point.intervals["affine_relu"].upper for point in closed)
     named = [point for point in found.points if point not in closed]
     assert all("affine_relu" in point.left_out for point in named)
 
@@ -197,7 +197,7 @@ def test_records_of_an_audit_stand_there_as_points_are_done(tmp_path: Path, monk
 
     def look(progress: Any) -> None:
         if progress.finished:
-            whole = [r for r in read_records(path) if isinstance(r, AuditRecord) and r.estimator == EXACT]
+            whole = [r for r in read_records(path) if isinstance(r, AuditRecord) and r.estimator == COMBINED]
             held.append(len(whole))
 
     problem = lipreg.LocalLipschitz(lipreg.LinfBall(0.05))

@@ -40,7 +40,7 @@ from lipreg.milp import (
     prove,
     register_solver,
 )
-from lipreg.milp.relaxations import Relaxation
+from lipreg.milp.relaxations import ProgramRelaxation
 from lipreg.results import Certificate, CertifiedInterval, Status
 from tests import oracles
 from tests.conftest import Unsound
@@ -172,12 +172,12 @@ def test_no_upper_end_below_the_truth_where_the_embedded_solver_lies_everywhere(
     rng, run = np.random.default_rng(0), Highs.run
     monkeypatch.setattr(Highs, "run", lambda self, asked, limits: LIES[lie](run(self, asked, limits), asked, rng))
 
-    def said(self: Relaxation) -> object:
+    def said(self: ProgramRelaxation) -> object:
         asked = self.program
         point = rng.uniform(-2, 2, size=len(asked.cost)) * (math.nan if rng.random() < 0.3 else 1.0)
         return relaxations._Answer(bool(rng.random() < 0.3), _noise(asked, rng), point)
 
-    monkeypatch.setattr(Relaxation, "_answer", said)
+    monkeypatch.setattr(ProgramRelaxation, "_answer", said)
     monkeypatch.setattr(engine, "TIGHTEN_AFTER", 0)
     monkeypatch.setattr(mip, "TIGHTEN_FROM", 0)
     for name in ("mip", "mip_pointed", "branch_and_bound"):
@@ -247,16 +247,16 @@ def test_what_is_proved_of_tiny_programs_does_not_lean_on_a_solver(solver: str) 
 
 def test_a_tree_whose_linear_programs_are_noise_still_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(1)
-    honest = Relaxation._answer
+    honest = ProgramRelaxation._answer
 
-    def said(self: Relaxation) -> object:
+    def said(self: ProgramRelaxation) -> object:
         true = honest(self)
         if rng.random() < 0.5:
             noise = _noise(self.program, rng)
             return replace(true, infeasible=bool(rng.random() < 0.5), multipliers=noise)
         return replace(true, infeasible=not true.infeasible)  # a vector of the other kind
 
-    monkeypatch.setattr(Relaxation, "_answer", said)
+    monkeypatch.setattr(ProgramRelaxation, "_answer", said)
     for seed in range(20):
         asked, best = tiny(seed)
         assert prove(asked, -math.inf, Budget(600.0)).bound >= best

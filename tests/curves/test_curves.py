@@ -91,7 +91,7 @@ def test_values_and_derivatives_are_off_by_no_more_than_is_charged(curve):
     points += [place + side for place in curve.places for side in (0.0, 1e-13, -1e-13, 1e-6)]
     z = torch.tensor(points, dtype=torch.float64)
     value, slope = curve.value(z), curve.slope(z)
-    off, slope_off = curve.lost(z, value), curve.slope_lost(z, slope)
+    off, slope_off = curve.value_rounding(z, value), curve.slope_rounding(z, slope)
     with mpmath.workdps(60):
         for i, point in enumerate(points):
             at = mpmath.mpf(point)
@@ -107,12 +107,12 @@ def test_values_and_derivatives_are_off_by_no_more_than_is_charged(curve):
 def test_tables_are_those_of_the_function(curve):
     function = exact(curve)
     with mpmath.workdps(60):
-        for turn in curve.turns:
+        for turn in curve.extrema:
             low, high = turn.ends
             assert low <= function(mpmath.mpf(turn.location)) <= high
             assert abs(mpmath.diff(function, turn.location)) < 1e-13
-        jumps = {b.location for b in curve.bends if sum(o.location == b.location for o in curve.bends) > 1}
-        for bend in curve.bends:
+        jumps = {b.location for b in curve.inflections if sum(o.location == b.location for o in curve.inflections) > 1}
+        for bend in curve.inflections:
             low, high = bend.ends
             if bend.location not in jumps:
                 assert (

@@ -129,7 +129,7 @@ def _exact(number: Limbs) -> list:
 def test_decimals_hold_the_values_and_hardly_more(curve: Curve, limbs: int, bits: int) -> None:
     with mpmath.workdps(450):
         for number in _numbers(bits, limbs, seed=limbs):
-            points, found, slopes = _exact(number), number.image(curve), number.image(curve.derivative)
+            points, found, slopes = _exact(number), number.applied(curve), number.applied(curve.derivative)
             errors = (n.error.tolist() for n in (number, found, slopes))
             unit = mpf(2) ** (-bits * (limbs - 2))
             largest = max(abs(value) for value in _exact(found))
@@ -152,7 +152,7 @@ def test_decimals_of_numbers_within_errors_hold_all_of_them(curve: Curve) -> Non
     size = 10.0 ** (20 * torch.rand(23, generator=draw, dtype=torch.float64) - 20)
     number = replace(Limbs.of(z, 24), error=size)
     with mpmath.workdps(100):
-        images = number.image(curve), number.image(curve.derivative)
+        images = number.applied(curve), number.applied(curve.derivative)
         ends = [[(v - mpf(e), v + mpf(e)) for v, e in zip(_exact(i), i.error.tolist(), strict=True)] for i in images]
         for at, (middle, error) in enumerate(zip(z.tolist(), size.tolist(), strict=True)):
             for share in (-1, -0.7, 0, 0.3, 1):

@@ -95,7 +95,7 @@ def test_little_time_goes_to_closed_forms_of_all_points(door: str) -> None:
     alone = certify(net, PROBLEM, x, estimator="jacobian_crown")
     budget = Budget(600.0, nodes=1, clock=Ticking(0.1))  # in which no search gets far
     if door == "audit":
-        found = [point.exact for point in lipreg.audit(net, PROBLEM, x, budget=budget).points]
+        found = [point.combined for point in lipreg.audit(net, PROBLEM, x, budget=budget).points]
     else:
         found = certify(net, PROBLEM, x, budget=budget, estimator=None if door == "certify" else door)
     for end, other in zip(found, alone, strict=True):
@@ -109,7 +109,7 @@ def test_points_that_no_search_reached_are_cut_by_time(budget: float) -> None:
     assert {found.status for found in certify(net, PROBLEM, x, budget=budget)} == {Status.TIME_LIMIT}
     if budget:
         table = lipreg.audit(net, PROBLEM, x, budget=budget)
-        assert {point.exact.status for point in table.points} == {Status.TIME_LIMIT}
+        assert {point.combined.status for point in table.points} == {Status.TIME_LIMIT}
 
 
 def test_what_was_cut_short_is_named() -> None:

@@ -296,15 +296,19 @@ def test_an_iteration_limit_leaves_a_bound(reference: Reference, iterations: int
         assert found.status is (Status.FAILED if found.upper == trivial else Status.BOUNDED)
 
 
+FEW_PASSES = ("affine_relu", "fastlip", "spectral")
+
+
 def fail(self: cp.Problem, *args: Any, **options: Any) -> None:
     raise cp.SolverError("it diverged")
 
 
-def test_a_solver_that_fails_leaves_the_spectral_product(reference: Reference, monkeypatch: Any) -> None:
+def test_a_solver_that_fails_leaves_the_least_of_a_few_passes(reference: Reference, monkeypatch: Any) -> None:
     monkeypatch.setattr(cp.Problem, "solve", fail)
     found = ask(reference, "rand0", "regional", sdp_solver="SCS")
-    assert found.status is Status.FAILED and found.proof == "spectral" and "it diverged" in found.detail
-    assert found.upper == ask(reference, "rand0", "regional", "spectral").upper
+    assert found.status is Status.FAILED and "it diverged" in found.detail
+    assert found.proof.removesuffix("-all") in FEW_PASSES and repr(found.proof) in found.detail
+    assert found.upper <= min(ask(reference, "rand0", "regional", name).upper for name in FEW_PASSES) * (1 + 1e-12)
 
 
 def test_no_time_leaves_what_costs_next_to_nothing(reference: Reference) -> None:
@@ -380,7 +384,8 @@ def test_a_chain_is_cut_into_blocks(reference: Reference, monkeypatch: Any, solv
         assert cut.upper * (1 - 1e-4) <= partly.upper <= ask(reference, case, "regional", "spectral").upper * (1 + 1e-9)
         monkeypatch.setattr(lipsdp, limit, -1)
         products = ask(reference, case, "regional", sdp_solver=solver)
-        assert (products.proof, products.status, products.estimate) == ("spectral", Status.FAILED, None)
+        assert (products.status, products.estimate) == (Status.FAILED, None)
+        assert products.proof.removesuffix("-all") in FEW_PASSES
         monkeypatch.undo()
 
 
@@ -401,7 +406,7 @@ def test_what_cannot_be_cut_says_so(monkeypatch: Any, solver: str | None, budget
     problem = LocalLipschitz(LinfBall(0.8), Logit(0), "regional", 2.0)
     (found,) = certify(net, problem, x, estimator="lipsdp", settings=Settings(sdp_solver=solver), budget=budget)
     assert found.status is status and "too many for one program" in found.detail
-    assert found.upper == certify(net, problem, x, estimator="spectral")[0].upper
+    assert found.upper <= min(certify(net, problem, x, estimator=name)[0].upper for name in FEW_PASSES) * (1 + 1e-12)
 
 
 def test_sectors_of_all_slopes_do_not_depend_on_the_region() -> None:

@@ -134,3 +134,19 @@ def test_rows_without_time_for_a_program_keep_their_deviations(p: float, monkeyp
     assert missing == int(apart[second] > bounds[first])
     none, missing = relaxed_rows(analysis.placed, found, Budget(0.0).started())
     assert torch.equal(none, apart) and missing == 2
+
+
+@pytest.mark.parametrize("p", [2.0, math.inf])
+@pytest.mark.parametrize("memory", [1, 2**28])
+def test_rows_that_cannot_matter_beside_a_known_bound_are_not_relaxed(p: float, memory: int) -> None:
+    """Whatever is known, the smaller of it and the rows' largest bound stays what it is with all of them relaxed."""
+    problem = LocalLipschitz(LinfBall(0.6), AllMargins(), p=p)
+    analysis = frozen_analysis(net(5), problem, X, torch.tensor([1]))
+    found, budget = deviations(analysis), Budget(memory=memory)
+    whole, _ = relaxed_rows(analysis.placed, found, Budget())
+    apart, most = row_bounds(analysis.placed, found), float(whole.amax())
+    for known in (0.5 * most, 0.99 * most, 1.01 * most, 2.0 * float(apart.amax())):
+        bounds, missing = relaxed_rows(analysis.placed, found, budget, known)
+        assert missing == 0 and min(known, float(bounds.amax())) == pytest.approx(min(known, most), rel=1e-9)
+    bounds, _ = relaxed_rows(analysis.placed, found, budget, 0.5 * most)
+    assert int((bounds < apart * (1 - 1e-9)).sum()) == 1, "one row shows it"

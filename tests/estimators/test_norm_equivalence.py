@@ -184,7 +184,7 @@ def test_an_audit_takes_it_by_name_and_its_records_spell_it_out(euclidean: None)
         records = {record.estimator: record for record in point.records("run", 0)}
         assert "in l2, times 2 (|x|_2 <= 4^0.5 |x|_inf)" in records["euclidean@l2"].detail
         assert records["euclidean@l2"].certificate == "upper"
-        assert records["exact"].upper <= records["euclidean@l2"].upper
+        assert records["combined"].upper <= records["euclidean@l2"].upper
 
 
 def test_worker_processes_take_it() -> None:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
+import threading
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from lipreg.budget import Budget
 from lipreg.errors import InvalidInput, UnsupportedRequest
 from lipreg.estimators import Bound
 from lipreg.estimators.radius import TOLERANCE, certified_radii
+from lipreg.results import Status
 from tests import oracles
 from tests.avant import trained
 from tests.conformance.questions import EVERYTHING
 from tests.sampling import one_in
+from tests.test_budget import Clock
 
 NORMS = {"p1": 1.0, "p2": 2.0, "pinf": math.inf}
 
@@ -135,3 +139,44 @@ def test_a_point_beside_the_data_range_stands_for_the_nearest_one_in_it() -> Non
     (found,) = certified_radii(net, x, torch.tensor([0]), low=0.0, high=1.0)
     assert found.radius == 0.0
     assert certified_radii(net, x, low=0.0, high=1.0)[0].label == 1
+
+
+def budgets() -> tuple[torch.nn.Module, Tensor]:
+    torch.manual_seed(0)
+    return oracles.mlp(3, 8, 8, 3).double(), torch.randn(3, 3, dtype=torch.float64)
+
+
+def test_radii_that_the_time_ends_are_proved_and_no_larger() -> None:
+    """On a clock that every look moves on: more time is more looks, and more radii tried."""
+    net, x = budgets()
+    whole = certified_radii(net, x, p="inf")
+    before = [0.0] * len(x)
+    statuses = set[Status]()
+    for seconds in (0.0, 0.02, 0.2, 2.0, 1e6):
+        cut = certified_radii(net, x, p="inf", budget=Budget(seconds, clock=Clock(step=1e-4)))
+        for one, other, least in zip(cut, whole, before, strict=True):
+            assert least <= one.radius <= other.radius * (1 + 1e-4)
+            assert (one.status is Status.TIME_LIMIT) == ("cut short for want of time after" in one.detail)
+            assert one.evaluations > 0 or (one.radius, one.constant) == (0.0, math.inf)
+        before = [one.radius for one in cut]
+        statuses |= {one.status for one in cut}
+    assert before == pytest.approx([one.radius for one in whole], rel=1e-4)
+    assert statuses == {Status.TIME_LIMIT, Status.BOUNDED}
+    assert {one.status for one in whole} == {Status.BOUNDED}
+
+
+def test_each_point_has_its_share_of_the_time_and_a_stop_ends_them_all() -> None:
+    net, x = budgets()
+    cut = certified_radii(net, x, p="inf", budget=Budget(0.3, clock=Clock(step=1e-4)))
+    assert all(one.radius > 0 for one in cut), "the first does not take it all"
+    stop = threading.Event()
+    stop.set()
+    assert {one.status for one in certified_radii(net, x, budget=Budget(60.0, stop=stop))} == {Status.INTERRUPTED}
+    with pytest.raises(InvalidInput, match="certified_radii"):
+        certified_radii(net, x, budget=-1.0)
+
+
+def test_radii_in_little_memory_are_those_in_much() -> None:
+    net, x = budgets()
+    much, little = certified_radii(net, x), certified_radii(net, x, budget=Budget(math.inf, memory=1))
+    assert [one.radius for one in little] == pytest.approx([one.radius for one in much], rel=1e-4)

@@ -127,8 +127,8 @@ def test_one_network_against_itself_has_not_moved() -> None:
     problem = LocalLipschitz(LinfBall(0.1), AllMargins())
     found = lipreg.compare(net, net, problem, x, y, budget=600.0)
     assert found.movement.bound == pytest.approx(1.0, rel=1e-12)
-    assert found.movement.exact is not None
-    assert found.movement.exact.lower <= 1.0 <= found.movement.exact.upper
+    assert found.movement.combined is not None
+    assert found.movement.combined.lower <= 1.0 <= found.movement.combined.upper
     assert found.movement.transfer is None  # neither moved, so there is nothing to have been transferred
 
 
@@ -138,8 +138,8 @@ def test_dividing_the_outputs_moves_bound_and_constant_alike() -> None:
     found = lipreg.compare(scaled(net, 0.25), net, problem, x, y, bound=Bound("affine_relu", "all"), names=("a", "b"))
     assert (found.regularised.run, found.twin.run, found.bound_name) == ("a", "b", "affine_relu-all")
     assert found.movement.bound == pytest.approx(0.25, rel=1e-9)
-    assert found.movement.exact is not None and found.movement.transfer is not None
-    assert found.movement.exact.lower * (1 - 1e-9) <= 0.25 <= found.movement.exact.upper * (1 + 1e-9)
+    assert found.movement.combined is not None and found.movement.transfer is not None
+    assert found.movement.combined.lower * (1 - 1e-9) <= 0.25 <= found.movement.combined.upper * (1 + 1e-9)
     assert found.movement.transfer.lower <= 1.0 <= found.movement.transfer.upper
     assert math.isclose(found.movement.transfer.midpoint, 1.0, rel_tol=1e-4)
 

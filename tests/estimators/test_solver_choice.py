@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lipreg.auditing import EXACT, AuditPlan, audit
+from lipreg.auditing import COMBINED, AuditPlan, audit
 from lipreg.budget import Budget
 from lipreg.callbacks import LipschitzAudit
 from lipreg.errors import InvalidInput
@@ -138,7 +138,7 @@ def test_an_audit_takes_the_solver(solver: str) -> None:
     problem = LocalLipschitz(LinfBall(1.0), Logit(0))
     assert LipschitzAudit(problem, settings=Settings(solver)).plan.settings.solver == solver
     for point in audit(SMALL, AuditPlan(problem, ("mip", "lp", "sampling"), settings=Settings(solver)), X):
-        assert point.exact.certificate is Certificate.EXACT
+        assert point.combined.certificate is Certificate.EXACT
         for record in point.records("run", 0):
             if record.estimator in ("lp", "mip"):
                 assert get_solver(solver).version() in record.detail
@@ -165,7 +165,7 @@ def test_an_audit_whose_engine_cannot_be_loaded_is_recorded() -> None:
             LocalLipschitz(LinfBall(1.0), Logit(0)), ("mip", "lp", "sampling"), settings=Settings("broken")
         )
         for point in audit(SMALL, plan, X):
-            assert 0 < point.exact.lower < point.exact.upper < math.inf
+            assert 0 < point.combined.lower < point.combined.upper < math.inf
             engines = {record.estimator: record.engine for record in point.records("run", 0)}
             assert engines["mip"] == engines["lp"] == "broken: ImportError: libengine.so"
             assert "libengine.so" in point.intervals["mip"].detail
@@ -182,6 +182,6 @@ def test_an_audit_beyond_the_licence_keeps_its_bracket() -> None:
     mip = point.intervals["mip"]
     assert mip.status is Status.FAILED
     assert "licence" in mip.detail and "solver='highs'" in mip.detail and "Gurobi" in mip.detail
-    assert 0 < point.exact.lower < point.exact.upper < math.inf
-    (record,) = [record for record in point.records("run", 0) if record.estimator == EXACT]
-    assert (record.lower, record.upper) == (point.exact.lower, point.exact.upper)
+    assert 0 < point.combined.lower < point.combined.upper < math.inf
+    (record,) = [record for record in point.records("run", 0) if record.estimator == COMBINED]
+    assert (record.lower, record.upper) == (point.combined.lower, point.combined.upper)

@@ -27,9 +27,9 @@ from lipreg.estimators.settings import DEFAULTS
 from lipreg.estimators.witnesses.sampling import RandomPoints
 from lipreg.folding import first_work, fold, fold_work, search_work
 from lipreg.milp import families
+from lipreg.records.endings import NOT_BEGUN
 from lipreg.results import Status
 from lipreg.search.hunt import WitnessSearch
-from lipreg.search.outcome import NOT_BEGUN
 from lipreg.testing import exact_constants
 from tests import oracles
 from tests.sampling import one_in

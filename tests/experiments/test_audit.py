@@ -23,7 +23,7 @@ from rich.console import Console
 from experiments.audit import audit_checkpoint
 from experiments.models import Classifier
 from lipreg import certify
-from lipreg.auditing import EXACT
+from lipreg.auditing import COMBINED
 from lipreg.data import DigitsDataModule
 from lipreg.errors import InvalidInput
 from lipreg.records import AuditRecord, PopulationRecord, RunRecord, read_records
@@ -71,18 +71,18 @@ def test_records_a_summary_and_the_points_of_training(checkpoint: Path, tmp_path
     assert "2 of 2 points exact" in said
     written = records(tmp_path)
     assert {(r.run, r.epoch) for r in written} == {("audit of small", 2)}
-    assert [r.point for r in written if r.estimator == EXACT] == [0, 1]
+    assert [r.point for r in written if r.estimator == COMBINED] == [0, 1]
     assert not (tmp_path / "small.partial").exists()
     assert all(r.engine.startswith("HiGHS") for r in written if r.estimator == "mip")
     more, said = audited(checkpoint, tmp_path, "audit.points=3")
     assert "3 of 3 points exact, 2 resumed" in said
-    assert [p.exact.lower for p in more[:2]] == [p.exact.lower for p in points]
+    assert [p.combined.lower for p in more[:2]] == [p.combined.lower for p in points]
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         other, said = audited(checkpoint, tmp_path, "problem.region.radius=0.02")
     assert "resumed" not in said
     assert any("the question is another one" in str(w.message) for w in caught)
-    assert other[0].exact.upper < points[0].exact.upper
+    assert other[0].combined.upper < points[0].combined.upper
 
 
 def test_what_holds_for_all_of_the_data(checkpoint: Path, tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_what_holds_for_all_of_the_data(checkpoint: Path, tmp_path: Path) -> Non
     dataset: Any = data.val_dataloader().dataset
     loaded = Classifier.load_from_checkpoint(checkpoint).eval()
     x, y = (torch.stack([torch.as_tensor(dataset[i][part]) for i in drawn.drawn]) for part in (0, 1))
-    own = certify(loaded, points[0].exact.problem, x, y, estimator="affine_relu")
+    own = certify(loaded, points[0].combined.problem, x, y, estimator="affine_relu")
     assert drawn.high == pytest.approx([interval.upper for interval in own])
     torch.save({"x": torch.rand(3, 64), "y": torch.tensor([0, 1, 2])}, tmp_path / "d.pt")
     with pytest.raises(InvalidInput, match=r"a file, whose first points are taken.*--until 60"):

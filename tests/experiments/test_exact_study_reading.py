@@ -16,6 +16,7 @@ from sklearn.isotonic import IsotonicRegression
 from experiments.exact_study import views
 from experiments.exact_study.choosing import short
 from experiments.exact_study.designs import DIGITS, PENALTIES, TWIN
+from experiments.exact_study.figures import strengths
 from experiments.exact_study.lines import lines, whole
 from experiments.exact_study.questions import QUESTIONS
 from experiments.exact_study.reading import FIGURES, non_increasing, place, readings
@@ -217,6 +218,13 @@ def test_the_page_says_what_there_is(tmp_path: Path) -> None:
     assert "pgd" in text
     assert views.remake([results], [tmp_path / "page.md"], tmp_path, 10)[1].read_text(encoding="utf-8") == text
     assert all(figure in FIGURES for figure in ("margin", "calibrated", CLOSEST.replace("jacobian_crown", "closest")))
+
+
+def test_no_two_penalties_have_one_colour() -> None:
+    drawn = strengths(study(dict.fromkeys(PENALTIES, 0.2)), "linf").axes[0].get_lines()
+    colours = {line.get_gid(): line.get_color() for line in drawn if line.get_gid() in PENALTIES}
+    assert set(colours) == set(PENALTIES)
+    assert len(set(colours.values())) == len(PENALTIES)
 
 
 @pytest.mark.parametrize("page", views.PAGES, ids=lambda page: page.name)

@@ -42,7 +42,7 @@ def test_one_seed_in_small() -> None:
 
 
 def row(penalty: str, weight: float, seed: int, accuracy: float, **more: Any) -> dict[str, Any]:
-    known = {"auto": False, "quantity": penalty, "certificate": "upper", "exact": 1.0, "margin_ratio": 2.0}
+    known = {"auto": False, "quantity": penalty, "certificate": "upper", "combined": 1.0, "margin_ratio": 2.0}
     known |= {"calibrated_movement": 0.5, "certified": 0.5, "certified_closed": 0.25, "attacked": 0.75}
     return {"penalty": penalty, "weight": weight, "seed": seed, "accuracy": accuracy, **known, **more}
 

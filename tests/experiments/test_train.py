@@ -188,7 +188,7 @@ def test_smoke_writes_everything(smoke: tuple[Path, Done]) -> None:
     folder, done = smoke
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
-    for words in ("regularised", "twin", "exact", "affine_relu", "transfer", "validation accuracy"):
+    for words in ("regularised", "twin", "combined", "affine_relu", "transfer", "validation accuracy"):
         assert words in done.stdout
     for name in ("records.jsonl", "report.html", "trajectory.png", "regularised.ckpt", "twin.ckpt"):
         assert (folder / name).stat().st_size > 0, name

@@ -45,7 +45,7 @@ def test_the_specification_has_the_panels_and_the_sweep_views(tmp_path: Path, pr
     lines = [panel["config"] for panel in training["panels"]]
     assert {panel["viewType"] for panel in training["panels"]} == {"Run History Line Plot"}
     drawn = {metric for line in lines for metric in line["metrics"]}
-    assert {"audit/bound", "audit/lp", "audit/exact_lower", "audit/exact_upper", "audit/tightness"} <= drawn
+    assert {"audit/bound", "audit/lp", "audit/combined_lower", "audit/combined_upper", "audit/tightness"} <= drawn
     assert {"audit/transfer", "val_accuracy", "lipreg/weight"} <= drawn
     first = [metric for line in lines[:5] for metric in line["metrics"]]
     assert {"audit/margin_over_constant", "audit/calibrated_upper", "audit/calibrated_transfer"} <= set(first)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lipreg.linalg import attained_norm, operator_norm
+from lipreg.linalg import attained_norm, best_signs, operator_norm, operators, vector_norm
 from lipreg.linalg.operators import SIGNS
 
 PAIRS = list(itertools.product((1.0, 2.0, math.inf), repeat=2))
@@ -54,3 +54,26 @@ def test_beyond_the_signs_that_can_be_tried_a_vector_attains_it(p: float, q: flo
         assert float(operator_norm(positive, p, q)) == pytest.approx(
             float(torch.linalg.vector_norm(positive.sum(1), q)), rel=1e-12
         )
+
+
+@pytest.mark.parametrize("shape", [(5, 4, 3), (2, 3, 6, 4), (4, 3), (0, 3, 4)])
+def test_signs_tried_in_parts_find_the_same_with_few_numbers_at_once(
+    shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    matrices, seen = torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(4)), list[int]()
+    norms, signs = best_signs(matrices, 2.0)
+    assert norms.shape == shape[:-2] and signs.shape == shape[:-1]
+    attained = torch.linalg.vector_norm((signs.unsqueeze(-2) @ matrices).squeeze(-2), 2, dim=-1)
+    torch.testing.assert_close(attained, norms)
+
+    def noted(vectors: Tensor, norm: float) -> Tensor:
+        seen.append(vectors.numel())
+        return vector_norm(vectors, norm)
+
+    monkeypatch.setattr(operators, "vector_norm", noted)
+    monkeypatch.setattr(operators, "NUMBERS", 8 * shape[-1])
+    in_parts, _ = best_signs(matrices, 2.0)
+    torch.testing.assert_close(in_parts, norms)
+    assert max(seen, default=0) <= 8 * shape[-1]
+    for matrix, norm in zip(matrices.reshape(-1, *shape[-2:]) if norms.numel() else [], norms.flatten(), strict=True):
+        assert float(norm) == pytest.approx(brute(matrix, 2.0, 1.0), rel=1e-12)

@@ -14,6 +14,7 @@ from torch import Tensor
 from lipreg import AllLogits, LinfBall, LocalLipschitz, certify
 from lipreg.linalg import Convolution, Dense, LinearMap, lanczos, spectral, spectral_norm
 from lipreg.linalg.lanczos import lanczos_bound
+from lipreg.linalg.spectral import FIRST_STEPS
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:
@@ -37,6 +38,7 @@ def weighted(map: LinearMap, batch: int, seed: int = 1) -> tuple[Tensor, Tensor,
 def always_lanczos(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spectral, "SVD_ENTRIES", 0)
     monkeypatch.setattr(spectral, "GRAM_SIDE", 0)
+    monkeypatch.setattr(spectral, "FIRST_STEPS", 0)
 
 
 @pytest.mark.parametrize("stride", [1, 2])
@@ -59,6 +61,18 @@ def test_lanczos_ends_with_its_time_and_is_above_all_the_same(steps: int, always
         norm = spectral_norm(map, rows, columns, is_over=lambda counted=counted: next(counted) == steps)
         assert norm.steps == steps and (norm.upper >= exact).all() and (norm.lower <= exact * (1 + 1e-12)).all()
         assert (norm.upper > norm.lower * (1 + spectral.WIDTH)).any(), "there was time for all of it"
+
+
+@pytest.mark.parametrize(("work", "steps"), [(2**28, FIRST_STEPS), (1, 1)])
+def test_lanczos_takes_its_first_steps_where_they_cost_next_to_nothing(
+    work: int, steps: int, always_lanczos: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    map = conv(seed=1)
+    rows, columns, exact = weighted(map, 2, 1)
+    monkeypatch.setattr(spectral, "FIRST_STEPS", FIRST_STEPS)
+    monkeypatch.setattr(spectral, "QUICK", work)
+    norm = spectral_norm(map, rows, columns, is_over=lambda: True)
+    assert norm.cut and norm.steps == steps and (norm.upper >= exact).all()
 
 
 def test_a_bound_by_norms_ends_with_its_budget_and_says_how_wide_it_is(always_lanczos: None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise, product
 from typing import Any
@@ -30,6 +31,7 @@ from lipreg import (
 )
 from lipreg.estimators import frozen_analysis
 from lipreg.milp.planar_pieces import LinearPieces
+from lipreg.regions.halfspaces import Halfspaces
 from tests.test_budget import Clock
 
 Point = tuple[Fraction, ...]
@@ -231,14 +233,14 @@ def test_questions_in_units_and_about_some_inputs_are_weighed() -> None:
 
 
 def test_what_is_not_covered() -> None:
-    """More inputs, curves, pointed questions and all of R^n."""
+    """More inputs and curves."""
 
     def covered(net: nn.Module, inputs: int, **more: Any) -> bool:
         problem = LocalLipschitz(LinfBall(1.0), Logit(0), **more)
         return LinearPieces.covered(frozen_analysis(net.double(), problem, torch.zeros(1, inputs).double(), None))
 
     assert covered(Net(0, 2, False), 2) and covered(Net(0, 1, False), 1) and not covered(Net(0, 3, False), 3)
-    assert not covered(Net(0, 2, False), 2, scope="pointed")
+    assert covered(Net(0, 2, False), 2, scope="pointed") and not covered(Net(0, 3, False), 3, scope="pointed")
     assert not covered(nn.Sequential(nn.Linear(2, 2), nn.Tanh(), nn.Linear(2, 1)), 2)
 
 
@@ -259,3 +261,15 @@ def test_they_go_on_where_a_budget_ended_them() -> None:
         runs += 1
     assert runs > 3 and (by_and_by.count, by_and_by.upper) == (whole.count, whole.upper)
     assert LinearPieces.least_seconds(analysis, Budget(memory=1, clock=clock)) == math.inf
+
+
+@pytest.mark.parametrize("scope", ["regional", "pointed"])
+def test_a_region_without_interior_is_not_settled(scope: Any) -> None:
+    """Two rows leave a segment of the box, which has no pieces: not even 0 is a bound then."""
+    problem = LocalLipschitz(LinfBall(1.0), AllLogits(), scope=scope)
+    analysis = frozen_analysis(Net(0, 2, False), problem, torch.zeros(1, 2).double(), None)
+    placed = analysis.placed
+    rows, zero = torch.tensor([[1.0, 1.0], [-1.0, -1.0]], dtype=torch.float64), torch.zeros(1, 2, dtype=torch.float64)
+    flat = Halfspaces(rows, zero, zero, zero)
+    pieces = LinearPieces(analysis.for_question(replace(placed, region=replace(placed.region, halfspaces=flat))))
+    assert not pieces.run(UNLIMITED) and pieces.count == 0

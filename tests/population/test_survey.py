@@ -49,7 +49,7 @@ def found(question: tuple[nn.Module, Tensor, Tensor]) -> AuditResult:
 def test_points_have_their_indices_and_ends(found: AuditResult, truth: np.ndarray) -> None:
     drawn = [point.point for point in found.points]
     assert drawn == Draw(SIZE, 4).first(12)
-    assert [point.exact.upper for point in found.points] == pytest.approx(truth[drawn], rel=1e-9)
+    assert [point.combined.upper for point in found.points] == pytest.approx(truth[drawn], rel=1e-9)
     floor, ceiling = found.population.prior_ends
     assert (floor <= truth + 1e-9).all() and (truth <= ceiling + 1e-9).all() and (floor > 0).any()
 

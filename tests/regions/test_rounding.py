@@ -214,6 +214,18 @@ def test_a_polytope_that_float64_cannot_hold_is_refused() -> None:
         square.place(torch.full((1, 2), 1.7e9, dtype=torch.float64))
 
 
+@pytest.mark.parametrize("kind", [L1Ball, L2Ball])
+def test_balls_of_one_coordinate_hold_exactly_the_floats_between_their_ends(kind: type) -> None:
+    generator = np.random.default_rng(0)
+    for _ in range(50):
+        center, radius = float(generator.normal()), float(10 ** generator.uniform(-9, 1))
+        placed = kind(radius).place(torch.tensor([[center]], dtype=torch.float64))
+        near = [center + radius]
+        near += [math.nextafter(near[0], math.inf), math.nextafter(near[0], -math.inf)]
+        inside = placed.contains(torch.tensor(near, dtype=torch.float64).reshape(1, -1, 1))[0].tolist()
+        assert inside == [abs(Fraction(x) - Fraction(center)) <= Fraction(radius) for x in near]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_radius_that_float64_cannot_hold_is_refused_with_the_numbers(kind: type) -> None:
     x0 = torch.tensor([[0.0, 0.0], [1.0, 1.7e9]], dtype=torch.float64)

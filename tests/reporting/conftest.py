@@ -35,7 +35,7 @@ def audit(run: str, epoch: int, point: int, estimator: str, lower: float, upper:
     known: dict[str, Any] = {
         "label": point,
         "certificate": kind,
-        "status": "proved" if closed else "time limit" if estimator == "exact" else "bounded",
+        "status": "proved" if closed else "time limit" if estimator == "combined" else "bounded",
         "seconds": 1.5,
         "functional": f"largest of 9 margins of class {point}",
         "question": QUESTION,
@@ -59,7 +59,12 @@ def build(run: str = "penalty", twin: str = "twin", bound: str = "affine_relu", 
         for name, accuracy, (b, lp, lower, upper) in zip((run, twin), ACCURACY[epoch], sides, strict=True):
             records.append(EpochRecord(name, epoch, {"val_accuracy": accuracy}))
             for point, scale in enumerate(SCALES):
-                ends = {bound: (0.0, b), "lp": (0.0, lp), "sampling": (0.9 * lower, math.inf), "exact": (lower, upper)}
+                ends = {
+                    bound: (0.0, b),
+                    "lp": (0.0, lp),
+                    "sampling": (0.9 * lower, math.inf),
+                    "combined": (lower, upper),
+                }
                 records += [
                     audit(name, epoch, point, estimator, scale * low, scale * high, **more)
                     for estimator, (low, high) in ends.items()

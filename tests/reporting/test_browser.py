@@ -139,16 +139,16 @@ def test_numbers_on_the_page_are_those_of_the_records(browser: Any, records: Seq
             assert shown.cells("records-table", column) == [wanted[i] for i in order], column
         points = [p for pair in zip(comparison.regularised.points, comparison.twin.points, strict=True) for p in pair]
         assert shown.cells("points-table", "bound") == [at_most(p.bound) for p in points]
-        assert shown.cells("points-table", "upper") == [at_most(p.exact.upper) for p in points]
+        assert shown.cells("points-table", "upper") == [at_most(p.combined.upper) for p in points]
         cards = shown.page.locator("section.entry .card").all_inner_texts()
         assert [" ".join(card.split()).startswith(head) for card, head in zip(cards, (
             "Validation accuracy 91.0% regularised 93.5% twin", "Margin over constant [0.04, 0.05] regularised",
-            "Certified accuracy 0.0% regularised 0.0% twin", "Exact constant [4.666, 5.834] regularised",
+            "Certified accuracy 0.0% regularised 0.0% twin", "Combined [4.666, 5.834] regularised",
             "Bound (affine_relu) 23.34 regularised 93.34 twin",
             "Movement [0.4, 0.625] truth 0.25 bound [0.339, 0.661] transfer",
             "Tightness [4, 5] regularised [8, 10] twin"), strict=True)] == [True] * 7  # fmt: skip
         end = shown.page.locator("#trajectory text.name").all_text_contents()
-        assert "bound 93.34" in end and "exact [4.666, 5.834]" in end
+        assert "bound 93.34" in end and "combined [4.666, 5.834]" in end
         shown.page.select_option("#epochs select", "0")
         assert shown.cells("points-table", "bound") == ["4", "4", "8", "8", "16", "16"]
 
@@ -164,8 +164,8 @@ def test_a_click_on_a_heading_sorts_and_words_and_choices_filter(browser: Any, s
         heading.click()
         largest = [float(text) for text in shown.cells("records-table", "upper")]
         assert largest == sorted(largest, reverse=True) and largest[0] == 160.0
-        page.select_option("#records-table select[aria-label='Filter by estimator']", label="exact")
-        assert set(shown.cells("records-table", "estimator")) == {"exact"}
+        page.select_option("#records-table select[aria-label='Filter by estimator']", label="combined")
+        assert set(shown.cells("records-table", "estimator")) == {"combined"}
         page.fill("#records-table input", "weight 0.01, seed 1")
         assert set(shown.cells("records-table", "run")) == {"weight 0.01, seed 1"}
         assert page.locator("#records-table .count").inner_text().startswith("18 of 396 rows")
@@ -209,14 +209,14 @@ def test_charts_take_calibrated_constants_or_those_as_they_are(browser: Any, tmp
     with Shown(browser, write_report([*build(), *told], tmp_path / "r.html", "penalty")) as shown:
         page, names = shown.page, "#trajectory text.name"
         calibrated = page.locator(names).all_text_contents()
-        assert "bound 46.67" in calibrated and "exact [9.333, 11.67]" in calibrated, "twice 23.34 and [4.666, 5.834]"
+        assert "bound 46.67" in calibrated and "combined [9.333, 11.67]" in calibrated, "twice 23.34 and [4.666, 5.834]"
         assert "Transfer, per unit of calibrated output." in page.locator("#transfer-figure").inner_text()
         assert "per unit of calibrated output" in page.locator("#scatter").inner_text()
         page.select_option("#epochs select", "0")
         assert "in units of the output" in page.locator("#scatter").inner_text(), "T is not known at that epoch"
         page.select_option("#units select", "0")
         end = page.locator(names).all_text_contents()
-        assert "bound 23.34" in end and "bound 93.34" in end and "exact [4.666, 5.834]" in end
+        assert "bound 23.34" in end and "bound 93.34" in end and "combined [4.666, 5.834]" in end
         assert "Transfer, in units of the output." in page.locator("#transfer-figure").inner_text()
         assert shown.cells("points-table", "margin over constant")[:2] == ["0.1", "0.1"], "of the epoch that was chosen"
         assert shown.trouble == []
@@ -226,7 +226,7 @@ def test_a_witness_is_shown_as_the_image_it_is(browser: Any, tmp_path: Path) -> 
     witness = [i / 15 for i in range(16)]
     records = [replace(r, witness=witness) if isinstance(r, AuditRecord) else r for r in build()]
     with Shown(browser, write_report(records, tmp_path / "r.html", "penalty")) as shown:
-        shown.page.locator("#records-table tbody tr", has_text="exact").first.click()
+        shown.page.locator("#records-table tbody tr", has_text="combined").first.click()
         pixels = shown.page.evaluate(
             "() => [...document.querySelector('canvas').getContext('2d').getImageData(0, 0, 4, 4).data]"
         )
@@ -243,7 +243,7 @@ def with_points(records: Sequence[Record], size: int = 16) -> list[Record]:
     for r in records:
         if isinstance(r, AuditRecord):
             moved = [*x[r.point][:-2], x[r.point][-2] + 0.05, x[r.point][-1] - 0.025]
-            classes = {"predicted": r.point, "witness_class": 2} if r.estimator == "exact" else {}
+            classes = {"predicted": r.point, "witness_class": 2} if r.estimator == "combined" else {}
             r = replace(r, witness=moved, reference=hashes.get(r.point, "lost"), **classes)
         changed.append(r)
     return [*changed, *kept]

@@ -48,7 +48,7 @@ def test_the_page_joins_a_real_metrics_csv(
     joined = run(snippet, "dashboards")["joined"]
     assert sorted(set(joined.epoch)) == [1, 2], "the untrained network has no epoch in Lightning's rows"
     assert (joined.epoch == joined["audit/epoch"]).all() and (joined.logged_step == joined.step_logged).all()
-    told = joined[joined.estimator == "exact"].groupby("epoch")
-    assert told.upper.mean().to_list() == pytest.approx(told["audit/exact_upper"].first().to_list())
+    told = joined[joined.estimator == "combined"].groupby("epoch")
+    assert told.upper.mean().to_list() == pytest.approx(told["audit/combined_upper"].first().to_list())
     for own in ("val_accuracy", "lipreg/bound_mean", "lipreg/time_share"):
         assert joined[own].notna().all(), own

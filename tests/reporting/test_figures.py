@@ -41,7 +41,7 @@ def test_lines_hold_the_means_of_the_records(records: Sequence[Record]) -> None:
     assert line(constants, "bound-twin").get_ydata() == pytest.approx([4 * scale, 20 * scale, 40 * scale])
     assert line(constants, "LP-twin").get_ydata() == pytest.approx([2.5 * scale, 9 * scale, 16 * scale])
     assert line(constants, "sampling-twin").get_ydata()[-1] == pytest.approx(3.6 * scale)
-    middle = line(constants, "exact-regularised").get_ydata()
+    middle = line(constants, "combined-regularised").get_ydata()
     assert middle == pytest.approx([scale, math.sqrt(4.4) * scale, math.sqrt(5) * scale])
     # margin 0.1 over 1, 2.5 and 2.5 at point 0, the same at point 1, less at point 2: the median is point 0's
     assert line(margins, "margin-regularised").get_ydata() == pytest.approx([0.1, 0.1 / 2.2, 0.04])
@@ -61,7 +61,7 @@ def test_a_stranger_is_told_what_is_drawn(records: Sequence[Record]) -> None:
     said = " ".join(texts(figure).split())
     assert "Regional constant of AllMargins(target=None), LinfBall radius 0.05" in said
     assert "affine_relu, the bound that the penalty lowers" in said and "Means over 3 points" in said
-    for label in ("twin: bound 93.34", "regularised: LP 14", "regularised: exact [4.666, 5.834]", "twin: 93.5%"):
+    for label in ("twin: bound 93.34", "regularised: LP 14", "regularised: combined [4.666, 5.834]", "twin: 93.5%"):
         assert label in said
     assert "output per unit of input" in figure.axes[0].get_ylabel()
     assert "margin over" in figure.axes[1].get_ylabel() and "which rescaling the outputs does not move" in said
@@ -72,18 +72,18 @@ def test_a_narrow_figure_names_its_lines_in_a_legend(records: Sequence[Record]) 
     figure = trajectory_figure(records, "penalty", (3.8, 7.4))
     assert not figure.axes[0].texts
     names = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert "regularised: exact" in names and len(names) == 6
+    assert "regularised: combined" in names and len(names) == 6
 
 
 def test_zero_lower_ends_and_unproved_upper_ends_are_drawn_as_far_as_known(records: Sequence[Record]) -> None:
     open_ended = [
-        r if not (isinstance(r, AuditRecord) and r.estimator == "exact") else AuditRecord(**{**vars(r), **ends})
+        r if not (isinstance(r, AuditRecord) and r.estimator == "combined") else AuditRecord(**{**vars(r), **ends})
         for r in records
         for ends in [{"lower": 0.0, "upper": math.inf if r.run == "twin" else vars(r).get("upper")}]
     ]
     figure = trajectory_figure(open_ended, "penalty")
     constants = figure.axes[0]
-    assert np.isnan(line(constants, "exact-regularised").get_ydata()).all()
+    assert np.isnan(line(constants, "combined-regularised").get_ydata()).all()
     low, high = constants.get_ylim()
     assert 0 < low < high < math.inf
     svg(figure)  # renders

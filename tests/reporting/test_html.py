@@ -60,7 +60,7 @@ def test_cards_and_tables_show_the_hand_computed_figures(page: Page) -> None:
         "[9.333, 11.67] twin",
         "Certificate: exact at 0 of 6 intervals of both runs, else wider.",
         "23.34 regularised",
-        "Tightness [4, 5] regularised [8, 10] twin Bound / exact constant, geometric mean over the points.",
+        "Tightness [4, 5] regularised [8, 10] twin Bound / combined, geometric mean over the points.",
         "[0.04, 0.05] regularised [0.02, 0.025] twin Median over the points. [1.6, 2.5] of the twin's.",
         "Movement [0.4, 0.625] truth 0.25 bound [0.339, 0.661] transfer",
         "33% to 67% of that, measured in logarithms, is found in the exact constant.",
@@ -96,6 +96,7 @@ def test_every_term_certificate_and_status_is_explained(page: Page) -> None:
     assert Status.TIME_LIMIT.advice in page.text and Status.FAILED.advice not in page.text
     for term in ("pointed constant", "certified interval", "LP relaxation", "tightness", "movement", "transfer"):
         assert term in page.text
+    assert "Exact constant" not in page.text, "the interval has one name, that of tables and records"
     assert "a solver's word is no proof" in page.text
 
 
@@ -144,7 +145,7 @@ def test_what_is_known_of_transfer_in_the_middle_is_an_interval(
     """Of points whose lower end is 0 a transfer has no end on one side, or on both."""
     known = [
         replace(r, lower=0.0, certificate="upper", status="time limit")
-        if isinstance(r, AuditRecord) and r.estimator == "exact" and r.run in open_runs
+        if isinstance(r, AuditRecord) and r.estimator == "combined" and r.run in open_runs
         else r
         for r in records
     ]
@@ -156,7 +157,7 @@ def test_gaps_in_the_records_make_gaps_in_the_page(records: Sequence[Record], tm
     bare = [
         r
         for r in records
-        if not isinstance(r, EpochRecord) and getattr(r, "estimator", "exact") in ("exact", "affine_relu")
+        if not isinstance(r, EpochRecord) and getattr(r, "estimator", "combined") in ("combined", "affine_relu")
     ]
     page = Page(write_report(bare, tmp_path / "r.html", "penalty").read_text(encoding="utf-8"))
     shown = page.text.partition("What the numbers mean")[0]
@@ -175,7 +176,7 @@ def test_five_hundred_records_stay_below_three_mebibytes(tmp_path: Path, size: i
     )
     records: list[Record] = [r for r in build() if isinstance(r, RunRecord)]
     for i in range(500):
-        name, estimator = ("penalty", "twin")[i % 2], ("exact", "affine_relu")[i // 2 % 2]
+        name, estimator = ("penalty", "twin")[i % 2], ("combined", "affine_relu")[i // 2 % 2]
         witness = [(i * j % 97) / 97.3 for j in range(size)]
         records.append(
             audit(

@@ -129,7 +129,7 @@ def test_the_table_of_points_has_no_columns_of_classes() -> None:
     pytest.importorskip("wandb")
     import numpy as np
 
-    ends = {"exact": (1.0, 1.0), "affine_relu": (0.0, 2.0)}
+    ends = {"combined": (1.0, 1.0), "affine_relu": (0.0, 2.0)}
     plain = {"label": -1, "correct": None, "margin": None}
     for more, present in ((plain, False), ({}, True)):
         records = [audit("run", 1, 0, name, *both, **more) for name, both in ends.items()]
@@ -141,6 +141,6 @@ def test_the_table_of_points_has_no_columns_of_classes() -> None:
 @pytest.mark.parametrize("wrong", ["", 3])
 def test_a_metric_is_a_name(wrong: object) -> None:
     problem = LocalLipschitz(LinfBall(0.1))
-    assert LipschitzAudit(problem, log=AuditLog(metric="val/acc")).metric == "val/acc"
+    assert LipschitzAudit(problem, log=AuditLog(metric="val/acc")).audit_log.metric == "val/acc"
     with pytest.raises(InvalidInput, match="metric="):
         LipschitzAudit(problem, log=AuditLog(metric=wrong))  # type: ignore[arg-type]

@@ -45,7 +45,7 @@ def labels(*sources: Source) -> list[str]:
 def groups(*sources: Source) -> list[tuple[str, list[int | None]]]:
     """The name of each group over seeds, and the seeds in it."""
     entries = find_entries(sources)[0]
-    seeds = {id(e.last): e.mine.run.record.seed for e in entries}
+    seeds = {id(e.last): e.regularised.run.record.seed for e in entries}
     return [(group.name, [seeds[id(member)] for member in group.members]) for group in seed_groups(entries)]
 
 

@@ -47,7 +47,7 @@ def only(sources: list[Source]) -> Entry:
 
 def test_jobs_with_the_same_run_names_are_kept_apart() -> None:
     entries, left_out = find_entries([Source("a", tuple(job(0))), Source("b", tuple(job(1)))])
-    assert [(e.label, e.mine.run.source, e.twin and e.twin.run.source) for e in entries] == [
+    assert [(e.label, e.regularised.run.source, e.twin and e.twin.run.source) for e in entries] == [
         ("weight 0.01, seed 0", "a", "a"),
         ("weight 0.01, seed 1", "b", "b"),
     ]
@@ -64,7 +64,7 @@ def test_a_twin_in_another_file_is_found_by_seed() -> None:
     )
     assert entries[0].twin is not None and entries[0].twin.run.source == "c"
     assert entries[0].last is not None and entries[0].last.movement == compare(records, "regularised").movement
-    assert [e.mine.run.source for e in entries] == ["a", "b"], "the twin of another seed stands alone"
+    assert [e.regularised.run.source for e in entries] == ["a", "b"], "the twin of another seed stands alone"
 
 
 def test_a_run_that_names_no_twin_is_joined_by_seed_too() -> None:
@@ -164,15 +164,18 @@ def test_a_line_of_another_question_costs_one_run_and_is_named(tmp_path: Path) -
     ]
     (entry,), ((_, reason),) = find_entries([Source("a", tuple(records))])
     assert (
-        entry.alone and entry.mine.run.label == "twin" and reason.startswith("run regularised: ") and "scope" in reason
+        entry.alone
+        and entry.regularised.run.label == "twin"
+        and reason.startswith("run regularised: ")
+        and "scope" in reason
     )
 
 
 def test_audits_without_a_run_record_are_shown_alone() -> None:
     entry = only([Source("a", tuple(r for r in build() if isinstance(r, AuditRecord) and r.run == "twin"))])
     assert (entry.twin is None and entry.trouble == "" and entry.label == "twin, seed None") or entry.label == "twin"
-    assert entry.mine.bound == "affine_relu"
-    assert [p.exact.upper for p in entry.mine.points[10].values()] == [5.0, 10.0, 20.0]
+    assert entry.regularised.bound == "affine_relu"
+    assert [p.combined.upper for p in entry.regularised.points[10].values()] == [5.0, 10.0, 20.0]
     data = page_data([entry])
     assert [side["role"] for side in data["sides"]] == ["alone"]
     (words,) = data["questions"]
@@ -192,7 +195,7 @@ def test_records_that_do_not_fit_together_are_left_out_and_named() -> None:
     twice = [*job(0), audit("regularised", 10, 1, "lp", 0.0, 99.0, fingerprint="another network")]
     empty = (RunRecord("regularised", "twin", 7, "affine_relu", 0.1),)
     entries, left_out = find_entries([Source("a", tuple(twice)), Source("b", empty), Source("c", tuple(job(1)))])
-    assert [(e.mine.run.source, e.mine.run.label, e.alone) for e in entries] == [
+    assert [(e.regularised.run.source, e.regularised.run.label, e.alone) for e in entries] == [
         ("c", "regularised", False),
         ("a", "twin", True),
     ], "the twin of a run that cannot be shown is shown alone"

@@ -51,7 +51,7 @@ def with_factors(mine: float | None, twin: float | None, **more: Any) -> list[Re
 
 
 def at_the_end(record: Record) -> bool:
-    return isinstance(record, AuditRecord) and record.estimator == "exact" and record.epoch == 10
+    return isinstance(record, AuditRecord) and record.estimator == "combined" and record.epoch == 10
 
 
 def networks(net: nn.Module, twin: nn.Module, held_out: Any = HELD_OUT) -> Comparison:
@@ -74,7 +74,7 @@ def test_logits_that_are_divided_by_a_hundred_are_said_to_be(twin: nn.Sequential
     assert (free.name, raw.name, audited.name) == (SCALE_FREE, AS_THEY_ARE, OF_AUDIT) and len(free.rows) == 7
     for row in free.rows:
         assert row.regularised == row.twin and row.ratio in ("1", "+0.0 points"), row
-    assert {row.name: row.ratio for row in raw.rows}["exact [lower, upper]"] == "0.01"
+    assert {row.name: row.ratio for row in raw.rows}["combined [lower, upper]"] == "0.01"
     lines = comparison_text(comparison).splitlines()
     calibrated, as_they_are = (
         next(i for i, line in enumerate(lines) if line.startswith(head)) for head in ("per unit of", "as they are")
@@ -122,7 +122,7 @@ def test_regression_names_both_scales_and_what_is_worse() -> None:
     pair = other, net, LocalLipschitz(LinfBall(0.1), Logit(0)), AUDITED[0]
     comparison = lipreg.compare(*pair, estimators=["branch_and_bound"], calibration=(HELD_OUT[0], y))
     scales = HELD_OUT[0].double().std(0, correction=0).max(), y.std(correction=0)
-    assert told(comparison)["exact, in standard deviations"][2] == "0.1"
+    assert told(comparison)["combined, in standard deviations"][2] == "0.1"
     text = comparison_text(comparison)
     assert f"times {scales[0]:.4g}, the norm of those of the inputs, over {scales[1]:.4g}, that of the targets" in text
     assert WHICH_VALUES in text and WHICH not in text and "calibrated" not in text
@@ -192,11 +192,11 @@ def test_what_is_known_holds_whatever_t_is(low: float, wide: float, bound: float
     if share is None or abs(math.log(bound)) < 2 * noise + 2e-3:
         return
     known = CalibratedMovement(Movement(1, exact, bound, share, note), noise).with_noise
-    assert known.exact is not None and known.transfer is not None
+    assert known.combined is not None and known.transfer is not None
     shift = off * noise
     for end in (exact.lower, exact.upper):
         value = (math.log(end) + shift) / (math.log(bound) + shift)
-        assert known.exact.lower * (1 - 1e-9) <= end * math.exp(shift) <= known.exact.upper * (1 + 1e-9)
+        assert known.combined.lower * (1 - 1e-9) <= end * math.exp(shift) <= known.combined.upper * (1 + 1e-9)
         room = 1e-6 * (1 + abs(value))
         assert known.transfer.lower - room <= value <= known.transfer.upper + room
 
@@ -246,12 +246,12 @@ def test_the_page_has_the_figures_of_the_table_and_what_charts_multiply(tmp_path
     attacked = [replace(r, attacked=r.point == 2) if at_the_end(r) else r for r in with_factors(1.5, 0.5)]  # type: ignore[attr-defined]
     page = Page(write_report(attacked, tmp_path / "r.html", "penalty").read_text(encoding="utf-8"))
     rows = told(compare(attacked, "penalty"))
-    for name in ("calibrated constant (T x exact)", "margin over constant (median)", "accuracy under attack (PGD)"):
+    for name in ("calibrated constant (T x combined)", "margin over constant (median)", "accuracy under attack (PGD)"):
         assert f"{name} {' '.join(rows[name])}" in page.text, name
     data = json.loads(page.scripts[0])
     (entry,) = data["entries"]
     assert entry["unit"] == "per unit of calibrated output"
-    assert entry["row"]["calibrated"]["words"] == rows["calibrated constant (T x exact)"][0] == "[7, 8.75]"
+    assert entry["row"]["calibrated"]["words"] == rows["calibrated constant (T x combined)"][0] == "[7, 8.75]"
     assert entry["row"]["attacked"] == {"words": "66.7%", "value": pytest.approx(2 / 3)}
     assert entry["row"]["calibratedMoved"]["words"] == "[1.2, 1.875]", "[0.4, 0.625] times 3"
     factors = [[row["factor"] for row in side["course"]] for side in data["sides"]]
@@ -266,14 +266,14 @@ def test_tables_of_points_and_frames_have_them() -> None:
     pytest.importorskip("wandb")
     from lipreg.reporting.panels import points_table
 
-    ends = {"exact": (1.0, 1.0), "affine_relu": (0.0, 2.5)}
+    ends = {"combined": (1.0, 1.0), "affine_relu": (0.0, 2.5)}
     records = [audit("run", 1, 0, name, *both, margin=0.1, attacked=False) for name, both in ends.items()]
     table = points_table(records, np.zeros((1, 3)), "affine_relu")
     row = dict(zip(table.columns, table.data[0], strict=True))
     assert row["margin over constant"] == pytest.approx(0.1, rel=1e-12)
     assert (row["certified"], row["without search"], row["class_lost_under_attack"]) == (True, False, False)
     frame = audit_frame([*records, calibration("run", 1, 2.0)]).set_index("estimator")
-    assert frame.margin_over_constant.to_dict() == pytest.approx({"exact": 0.1, "affine_relu": 0.04})
-    assert frame.certified.to_dict() == {"exact": True, "affine_relu": False}
+    assert frame.margin_over_constant.to_dict() == pytest.approx({"combined": 0.1, "affine_relu": 0.04})
+    assert frame.certified.to_dict() == {"combined": True, "affine_relu": False}
     factors = calibration_frame([*records, calibration("run", 1, 3.0), calibration("run", 1, 2.0)])
     assert factors[["run", "epoch", "factor"]].to_numpy().tolist() == [["run", 1, 2.0]], "the last one counts"

@@ -41,7 +41,7 @@ def test_both_views_show_the_hand_computed_figures(records: Sequence[Record], vi
     assert cells(text, "validation accuracy")[1:] == ["91.0%", "93.5%", "-2.5 points"]
     assert cells(text, "bound (affine_relu)")[1:] == ["23.34", "93.34", "0.25"]
     assert cells(text, "LP relaxation")[1:] == ["14", "37.34", "0.375"]
-    assert cells(text, "exact [lower, upper]")[1:] == ["[4.6666, 5.8334]", "[9.3333, 11.667]", "[0.4, 0.625]"]
+    assert cells(text, "combined [lower, upper]")[1:] == ["[4.6666, 5.8334]", "[9.3333, 11.667]", "[0.4, 0.625]"]
     assert cells(text, "tightness")[1:] == ["[4, 5]", "[8, 10]"]
     # margins 0.1, 0.2, 0.3 over upper ends 2.5, 5, 10 and 5, 10, 20: 0.04, 0.04, 0.03 and half of that
     assert cells(text, "certified radius")[1:] == ["0.03666", "0.01833", "2"]
@@ -54,7 +54,7 @@ def test_both_views_show_the_hand_computed_figures(records: Sequence[Record], vi
 
 
 def test_it_is_said_what_the_rank_correlation_is_over(records: Sequence[Record]) -> None:
-    said = "The rank correlation is Spearman's, of bound and exact constant over all audited points"
+    said = "The rank correlation is Spearman's, of bound and combined over all audited points"
     trained = [r for r in records if getattr(r, "epoch", 10) > 0]
     once = [r for r in records if getattr(r, "epoch", 10) == 10]
     beyond = " and epochs, not those of this epoch alone"
@@ -84,7 +84,9 @@ def test_names_are_not_read_as_markup_or_control_codes(records: Sequence[Record]
 
 
 def test_missing_figures_are_said_to_be_missing(records: Sequence[Record]) -> None:
-    bare = [r for r in records if isinstance(r, RunRecord) or getattr(r, "estimator", "") in ("affine_relu", "exact")]
+    bare = [
+        r for r in records if isinstance(r, RunRecord) or getattr(r, "estimator", "") in ("affine_relu", "combined")
+    ]
     text = comparison_text(compare(bare, "penalty"))
     assert "validation accuracy" not in text and "LP relaxation  " not in text, "of neither run"
     assert "radius" in text
@@ -94,7 +96,9 @@ def test_missing_figures_are_said_to_be_missing(records: Sequence[Record]) -> No
 
 def test_left_out_points_are_named(records: Sequence[Record]) -> None:
     cut = [
-        r for r in records if not (isinstance(r, AuditRecord) and (r.run, r.point, r.estimator) == ("twin", 2, "exact"))
+        r
+        for r in records
+        if not (isinstance(r, AuditRecord) and (r.run, r.point, r.estimator) == ("twin", 2, "combined"))
     ]
     text = comparison_text(compare(cut, "penalty"))
     assert "Left out, not audited in both runs: point 2." in text

@@ -45,14 +45,14 @@ def rescaled(constant: float, margin: float = 1.0, certified: bool | None = None
     for r in build():
         if isinstance(r, AuditRecord) and r.epoch == LAST:
             factor = constant if r.run == "penalty" else 1.0
-            size = {"exact": 5.0, "lp": 16.0}.get(r.estimator, 40.0) * 2.0**r.point * factor
-            ends = {"lower": size if r.estimator == "exact" else 0.0, "upper": size}
+            size = {"combined": 5.0, "lp": 16.0}.get(r.estimator, 40.0) * 2.0**r.point * factor
+            ends = {"lower": size if r.estimator == "combined" else 0.0, "upper": size}
             if r.estimator == "sampling":
                 ends = {"lower": 0.0, "upper": math.inf}
             assert r.margin is not None
             wide = 1.0 if certified is None else 5.0 if certified or r.run == "twin" or r.point else 1e-3
             more = margin if r.run == "penalty" else 1.0
-            kind = "exact" if r.estimator == "exact" else r.certificate
+            kind = "exact" if r.estimator == "combined" else r.certificate
             r = replace(r, **ends, certificate=kind, margin=r.margin * wide * factor * more)
         found.append(r)
     return found
@@ -69,8 +69,8 @@ def calibrated(records: Sequence[Record], factor: float | None, error: float = 0
 def test_every_figure_stands_in_its_block(tmp_path: Path) -> None:
     blocks = {b.name: {row.name for row in b.rows} for b in comparison_blocks(calibrated(build(), 1.0))}
     assert {"certified radius", "validation accuracy", "margin over constant (median)"} <= blocks[SCALE_FREE]
-    assert blocks[AS_THEY_ARE] == {"bound (affine_relu)", "LP relaxation", "exact [lower, upper]"}
-    assert blocks[OF_AUDIT] == {"certified exact", "tightness (bound / exact)", "rank correlation"}
+    assert blocks[AS_THEY_ARE] == {"bound (affine_relu)", "LP relaxation", "combined [lower, upper]"}
+    assert blocks[OF_AUDIT] == {"certified exact", "tightness (bound / combined)", "rank correlation"}
     loss = {b.name: {row.name for row in b.rows} for b in comparison_blocks(compare(regression(), "penalty"))}
     assert "val_loss" in loss[OF_AUDIT] and "val_loss" not in loss[AS_THEY_ARE]
     page = Page(write_report(build(), tmp_path / "r.html", "penalty").read_text(encoding="utf-8")).text
@@ -145,11 +145,11 @@ def test_the_ratio_of_calibrated_constants_is_their_movement() -> None:
     comparison = calibrated(records, 1.0)
     rows = {row.name: row for block in comparison_blocks(comparison) for row in block.rows}
     geometric = (0.5 * 0.5 * 1.5) ** (1 / 3)
-    assert float(rows["calibrated constant (T x exact)"].ratio) == pytest.approx(geometric, rel=1e-3)
-    assert float(rows["exact [lower, upper]"].ratio) == pytest.approx((2.5 + 5 + 30) / 35, rel=1e-3)
+    assert float(rows["calibrated constant (T x combined)"].ratio) == pytest.approx(geometric, rel=1e-3)
+    assert float(rows["combined [lower, upper]"].ratio) == pytest.approx((2.5 + 5 + 30) / 35, rel=1e-3)
     text = comparison_text(comparison)
     assert f"movement of the truth (E_reg / E_twin): {geometric:.4g}" in text
-    assert "The ratio beside 'calibrated constant (T x exact)' is its movement; those of bound" in text
+    assert "The ratio beside 'calibrated constant (T x combined)' is its movement; those of bound" in text
 
 
 def test_a_transfer_is_as_wide_as_t_leaves_it(tmp_path: Path) -> None:

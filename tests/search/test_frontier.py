@@ -28,6 +28,8 @@ def nodes(uppers: list[float], depth: int = 0) -> Nodes:
         vectors,
         wide + 5,
         wide + 6,
+        wide.unsqueeze(-2).expand(-1, 2, -1) + 7,
+        wide + 8,
     )
 
 

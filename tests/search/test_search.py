@@ -228,9 +228,9 @@ def test_every_leaf_of_the_tree_is_counted_by_what_closed_it(monkeypatch: pytest
     """Each split makes one leaf more, so a proved search has closed as many nodes as it split, and one a family."""
     split, branch = [0], branching.branch
 
-    def counted(network: FoldedNetwork, nodes: Nodes) -> Nodes:
+    def counted(network: FoldedNetwork, nodes: Nodes, cutoff: float) -> Nodes:
         split[0] += len(nodes)
-        return branch(network, nodes)
+        return branch(network, nodes, cutoff)
 
     monkeypatch.setattr(branching, "branch", counted)
     found, _, _ = run(Budget(math.inf))

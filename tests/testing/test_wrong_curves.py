@@ -24,10 +24,10 @@ STEEP = 1.5 * 1.25**-2.5
 class Root(Curve):
     """z / sqrt(1 + z^2)."""
 
-    bends = (Extreme(0.0, 1.0),)
+    inflections = (Extreme(0.0, 1.0),)
     kinds = ("convex", "concave")
-    peaks = (Extreme(-0.5, STEEP), Extreme(0.5, -STEEP))
-    flat, limits = (0.0, 0.0), (-1.0, 1.0)
+    curvature_extrema = (Extreme(-0.5, STEEP), Extreme(0.5, -STEEP))
+    asymptotic_slopes, limits = (0.0, 0.0), (-1.0, 1.0)
 
     def value(self, z: Tensor) -> Tensor:
         return z / torch.hypot(z, torch.ones_like(z))
@@ -38,10 +38,10 @@ class Root(Curve):
     def curvature(self, z: Tensor) -> Tensor:
         return -3.0 * z * torch.hypot(z, torch.ones_like(z)) ** -5
 
-    def value_in(self, z: Decimal, places: Any) -> Decimal:
+    def value_decimal(self, z: Decimal, places: Any) -> Decimal:
         return z / (1 + z * z).sqrt()
 
-    def slope_in(self, z: Decimal, places: Any) -> Decimal:
+    def slope_decimal(self, z: Decimal, places: Any) -> Decimal:
         return 1 / ((1 + z * z) * (1 + z * z).sqrt())
 
 
@@ -70,37 +70,58 @@ def test_those_of_lipreg_pass(curve: Curve) -> None:
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "kinds swapped": ({"kinds": ("concave", "convex")}, r"kinds: concave from -inf to 0, where its second derivative"),
-    "kinds too few": ({"kinds": ("convex",)}, r"1 kinds where its bends leave 2 pieces"),
-    "no bends": ({"bends": (), "kinds": ("convex",)}, r"kinds: convex from -inf to inf, where its second derivative"),
-    "a bend's value": ({"bends": (Extreme(0.0, 0.9),)}, r"bends: 0\.9 at 0\.0, beside which its derivative is 1"),
-    "a bend's place": ({"bends": (Extreme(1e-7, 1.0),)}, r"kinds: convex from -inf to 1e-07, where"),
-    "a bend nearly": (
-        {"bends": (Extreme(0.0, 1.0 + 1e-12),)},
-        r"bends: 1\.000000000001 at 0\.0, where its derivative is 1",
+    "kinds too few": ({"kinds": ("convex",)}, r"1 kinds where its inflections leave 2 pieces"),
+    "no inflections": (
+        {"inflections": (), "kinds": ("convex",)},
+        r"kinds: convex from -inf to inf, where its second derivative",
     ),
-    "no peaks": ({"peaks": ()}, r"peaks: none between -inf and inf, where its second derivative grows"),
-    "peaks": ({"peaks": (Extreme(-0.5, STEEP), Extreme(0.5, -0.5 * STEEP))}, r"peaks: -0\.42\d* at 0\.5"),
-    "peaks in another order": ({"peaks": Root.peaks[::-1]}, r"peaks are not in order"),
-    "a turn that is none": ({"turns": (Extreme(0.3, 0.7),)}, r"turns: 0\.7 at 0\.3, beside which its value is 0\.28"),
-    "limits": ({"limits": (-0.9, 0.9)}, r"limits at -1e\+300 is -0\.9, and value_in at -inf -1\.0"),
-    "no limits": ({"limits": (-1.0, math.inf)}, r"limits: inf at inf, where value_in at 1e\+300 is 1"),
-    "flat": ({"flat": (0.1, 0.1)}, r"flat at -1e\+300 is 0\.1, and slope_in at -inf 0\.0"),
+    "a bend's value": (
+        {"inflections": (Extreme(0.0, 0.9),)},
+        r"inflections: 0\.9 at 0\.0, beside which its derivative is 1",
+    ),
+    "a bend's place": ({"inflections": (Extreme(1e-7, 1.0),)}, r"kinds: convex from -inf to 1e-07, where"),
+    "a bend nearly": (
+        {"inflections": (Extreme(0.0, 1.0 + 1e-12),)},
+        r"inflections: 1\.000000000001 at 0\.0, where its derivative is 1",
+    ),
+    "no curvature extrema": (
+        {"curvature_extrema": ()},
+        r"curvature_extrema: none between -inf and inf, where its second derivative grows",
+    ),
+    "curvature_extrema": (
+        {"curvature_extrema": (Extreme(-0.5, STEEP), Extreme(0.5, -0.5 * STEEP))},
+        r"curvature_extrema: -0\.42\d* at 0\.5",
+    ),
+    "curvature extrema in another order": (
+        {"curvature_extrema": Root.curvature_extrema[::-1]},
+        r"curvature_extrema are not in order",
+    ),
+    "a turn that is none": (
+        {"extrema": (Extreme(0.3, 0.7),)},
+        r"extrema: 0\.7 at 0\.3, beside which its value is 0\.28",
+    ),
+    "limits": ({"limits": (-0.9, 0.9)}, r"limits at -1e\+300 is -0\.9, and value_decimal at -inf -1\.0"),
+    "no limits": ({"limits": (-1.0, math.inf)}, r"limits: inf at inf, where value_decimal at 1e\+300 is 1"),
+    "asymptotic_slopes": (
+        {"asymptotic_slopes": (0.1, 0.1)},
+        r"asymptotic_slopes at -1e\+300 is 0\.1, and slope_decimal at -inf 0\.0",
+    ),
     "curvature": (
         {"curvature": lambda self, z: -z * torch.hypot(z, torch.ones_like(z)) ** -5},
         r"curvature at .* difference of",
     ),
-    "value_in": ({"value_in": lambda self, z, places: z}, r"value at .*, and value_in -20\.0"),
-    "slope_in": (
-        {"slope_in": lambda self, z, places: Decimal(1)},
-        r"slope_in at .* is 1\.0, and a difference of value_in",
+    "value_decimal": ({"value_decimal": lambda self, z, places: z}, r"value at .*, and value_decimal -20\.0"),
+    "slope_decimal": (
+        {"slope_decimal": lambda self, z, places: Decimal(1)},
+        r"slope_decimal at .* is 1\.0, and a difference of value_decimal",
     ),
     "few places": (
-        {"value_in": lambda self, z, places: Decimal(float(z) / math.hypot(1.0, z))},
-        r"slope_in at .*, and a difference of value_in 0\.0",
+        {"value_decimal": lambda self, z, places: Decimal(float(z) / math.hypot(1.0, z))},
+        r"slope_decimal at .*, and a difference of value_decimal 0\.0",
     ),
     "overflow": (
         {"value": lambda self, z: z / (1.0 + z * z).sqrt()},
-        r"value at -1e\+300 is -0\.0, and value_in -1\.0",
+        r"value at -1e\+300 is -0\.0, and value_decimal -1\.0",
     ),
     "equality": ({"__eq__": object.__eq__, "__hash__": object.__hash__}, r"a copy is not equal to it"),
 }

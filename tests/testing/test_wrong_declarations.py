@@ -25,7 +25,7 @@ def bound_of(name: str, analysis: Analysis) -> Tensor:
 class SlopeAtTheCenter(BoundEstimator):
     """Right in bounded regions; the norm at the center over all of R^n."""
 
-    vector, everywhere = False, True
+    vector, unbounded_regions = False, True
 
     def bound(self, analysis: Analysis) -> Tensor:
         if not isinstance(analysis.placed.problem.region, WholeSpace):
@@ -39,7 +39,7 @@ class SlopeAtTheCenter(BoundEstimator):
 class RowSums(BoundEstimator):
     """Says that it weighs inputs, and does not look at their units."""
 
-    norms, vector, weighed = (float("inf"),), False, True
+    norms, vector, weighted = (float("inf"),), False, True
 
     def bound(self, analysis: Analysis) -> Tensor:
         graph, total = analysis.graph, torch.ones((), dtype=torch.float64)
@@ -150,7 +150,7 @@ class DrawsItsOwn(BoundEstimator):
 @pytest.mark.parametrize(
     ("wrong", "aspect", "says"),
     [
-        (SlopeAtTheCenter, "all of R^n", "everywhere = True: .*the upper end is below the constant"),
+        (SlopeAtTheCenter, "all of R^n", "unbounded_regions = True: .*the upper end is below the constant"),
         (RowSums, "aligned layers", "in units from 0.4 to 3 of .*the upper end is below the slope"),
         (IgnoresUnits, "one piece", "scale=.*the upper end is below the slope"),
         (Spins, "no budget", "without a second: it goes on for [0-9]+ calls"),

@@ -67,7 +67,7 @@ class ForgetsABranch(BoundEstimator):
 class IgnoresUnits(BoundEstimator):
     """Says that it weighs inputs, and measures all of them as they are."""
 
-    weighed = True
+    weighted = True
 
     def bound(self, analysis: Analysis) -> Tensor:
         plain = replace(analysis.placed.problem, scale=None, measured=None)

@@ -284,6 +284,24 @@ class Rewards(Penalty):
 
 
 @_frozen()
+class Falls(Penalty):
+    """For large values, which trainings begin with."""
+
+    def reduce(self, values: Tensor, seen: Seen) -> Tensor:
+        return (values / (1.0 + values.square() / 1e4)).mean()
+
+
+@dataclass
+class Changes(Penalty):
+    """Its options can be set once it is made."""
+
+    share: float = 0.5
+
+    def reduce(self, values: Tensor, seen: Seen) -> Tensor:
+        return self.share * values.mean()
+
+
+@_frozen()
 class InOrder(Penalty):
     """The first point counts twice."""
 
@@ -418,6 +436,8 @@ class Draws(Penalty):
     ("wrong", "says"),
     [
         (Rewards, "of larger bounds"),
+        (Falls, "times 1000: .* of larger bounds"),
+        (Changes, r"it can be changed once it is made; @dataclass\(frozen=True\) above its class"),
         (ReadsMargins, "without labels: InvalidInput: .*says reads_labels = True"),
         (ReadsLabels, "with(out| other) labels; a penalty that reads labels or margins says reads_labels = True"),
         (InDoubleMargins, r"what is seen is in torch.float64 here: seen.margins.to\(values.dtype\)"),

@@ -13,9 +13,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from lipreg.checking.cells import Gradient
+from lipreg.checking.cells import GradientIntervals
 from lipreg.checking.integers import Array
-from lipreg.checking.lines import Lines
+from lipreg.checking.lines import UnitLines
 from lipreg.checking.network import Node
 from lipreg.checking.parts import SplitCell
 from lipreg.checking.region import IntegerRegion
@@ -27,7 +27,7 @@ MORE = EPS * (1 + 2.0**-20)
 """Two roundings, one of a number that the first has made."""
 
 
-def _no_lines() -> Lines:
+def _no_lines() -> UnitLines:
     raise ValueError("units of no network")
 
 
@@ -51,7 +51,7 @@ class Units:
     levels: list[Array] = field(default_factory=list)
     count: int = 0
     decided: dict[int, int] = field(default_factory=dict)
-    lines: Callable[[], Lines] = field(default=_no_lines)
+    lines: Callable[[], UnitLines] = field(default=_no_lines)
 
     @property
     def first(self) -> int:
@@ -239,7 +239,7 @@ def roots(
     bounded: Any = _Bounded(FloatRegion.of(region), decided or {})
     output = walked(nodes, center, region.movable, bounded)
     units = bounded.units
-    units.lines = cache(partial(Lines.of, nodes, center, region, units.decided))
+    units.lines = cache(partial(UnitLines.of, nodes, center, region, units.decided))
     n, width = len(bounded.low), bounded.rows.mid.shape[1]
     outs = Balls.near(*functionals) @ padded(output, width)
     phase, strict = np.zeros(n, dtype=np.int8), np.zeros(n, dtype=bool)
@@ -247,7 +247,7 @@ def roots(
         yield Cell(units, phase, strict, bounded.rows, outs[row], bounded.low, bounded.high)
 
 
-def gradient(cell: Cell) -> Gradient:
+def gradient(cell: Cell) -> GradientIntervals:
     """Intervals of g, w and J, level by level from the output to the input; w lies between 0 and g."""
     first, n, free = cell.units.first, len(cell.phase), cell.unstable
     g_low, g_high, w_low, w_high = (np.zeros(n) for _ in range(4))
@@ -269,4 +269,4 @@ def gradient(cell: Cell) -> Gradient:
             g_low[level], g_high[level] = interval(first + level)
             w_low[level], w_high[level] = np.minimum(g_low[level], 0.0), np.maximum(g_high[level], 0.0)
     ends = cell.units.region.measured(*interval(np.arange(1, first)))
-    return Gradient(g_low, g_high, w_low, w_high, *ends)
+    return GradientIntervals(g_low, g_high, w_low, w_high, *ends)

@@ -13,7 +13,7 @@ from functools import partial
 
 import numpy as np
 
-from lipreg.checking.cells import Gradient
+from lipreg.checking.cells import GradientIntervals
 from lipreg.checking.emptiness import Kind, Term, own_terms
 from lipreg.checking.flat import flat_at
 from lipreg.checking.integers import Array
@@ -42,7 +42,7 @@ def steep(norm: int, cell: Cell, upper: Fraction) -> tuple[list[int], Callable[[
     return exceeding(norm, bounds, most), partial(dominates, norm, cell, bounds, most)
 
 
-def exceeding(norm: int, bounds: Gradient, most: float) -> list[int]:
+def exceeding(norm: int, bounds: GradientIntervals, most: float) -> list[int]:
     """The entries of J that intervals leave above a limit, as ``lipreg.checking.squares.exceeding``.
 
     Args:
@@ -58,7 +58,15 @@ def exceeding(norm: int, bounds: Gradient, most: float) -> list[int]:
 
 
 def empties(cell: Cell, terms: Sequence[Term]) -> bool:
-    """Whether multipliers show that no point is in a cell."""
+    """Whether multipliers show that no point is in a cell: by more than rounding, or in whole numbers.
+
+    So where a cell touches the region's side alone, in points at which a unit is 0 that is above 0 in it.
+    """
+    return empties_by_far(cell, terms) or cell.units.lines().empty(cell.phase, cell.strict, terms)
+
+
+def empties_by_far(cell: Cell, terms: Sequence[Term]) -> bool:
+    """Whether multipliers show that no point is in a cell, by more than what rounding takes."""
     return _below_zero(cell, terms, cell.phase)
 
 
@@ -74,7 +82,7 @@ def implies(cell: Cell, unit: int, side: int, terms: Sequence[Term]) -> bool:
     return implies_by_far(cell, unit, side, terms) or cell.units.lines().imply(cell.phase, unit, side, terms)
 
 
-def flattens(cell: Cell, units: Sequence[int]) -> bool:
+def has_empty_interior(cell: Cell, units: Sequence[int]) -> bool:
     """Whether decided units' sides leave a hyperplane alone, in whole numbers."""
     lines = cell.units.lines()
     rows = [lines.row(unit, cell.phase) * int(cell.phase[unit]) for unit in units]
@@ -140,7 +148,7 @@ def _add(balls: Balls, at: int, number: float) -> None:
     balls.rad[at] = (balls.rad[at] + 8 * EPS * (abs(number) + abs(balls.mid[at])) + FLOOR) * (1 + 8 * EPS)
 
 
-def dominates(norm: int, cell: Cell, bounds: Gradient, upper: float, square: Square) -> bool:
+def dominates(norm: int, cell: Cell, bounds: GradientIntervals, upper: float, square: Square) -> bool:
     """Whether lambda and the weights keep the gradient's norm, or with norm 0 one entry, at or below ``upper``.
 
     Args:
@@ -183,7 +191,7 @@ def _turned(balls: Balls) -> Balls:
     return Balls(balls.mid.T, balls.rad.T)
 
 
-def entries(norm: int, cell: Cell, bounds: Gradient, square: Square, upper: float) -> tuple[Balls, float]:
+def entries(norm: int, cell: Cell, bounds: GradientIntervals, square: Square, upper: float) -> tuple[Balls, float]:
     """The rows that are squared, as ``lipreg.checking.squares.entries``, and how much of the norm these may miss.
 
     Args:
@@ -203,13 +211,13 @@ def entries(norm: int, cell: Cell, bounds: Gradient, square: Square, upper: floa
     return (rows if norm else rows[square.entry : square.entry + 1]), 0.0
 
 
-def one_signed(bounds: Gradient, upper: float) -> Array:
+def one_signed(bounds: GradientIntervals, upper: float) -> Array:
     """Which entries of J lie on one side of 0, but for a little that may be rounding's, ``(m,)``."""
     near = SIGN * upper
     return (bounds.low >= -near) | (bounds.high <= near)
 
 
-def _grouped(rows: Balls, bounds: Gradient, own: Array) -> tuple[Balls, float]:
+def _grouped(rows: Balls, bounds: GradientIntervals, own: Array) -> tuple[Balls, float]:
     """The entries of J that do not count by themselves as one, then those that do; and what that misses."""
     plus = bounds.high >= -bounds.low
     missed = np.maximum(np.where(plus, -bounds.low, bounds.high), 0.0)[~own]

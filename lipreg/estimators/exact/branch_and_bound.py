@@ -11,7 +11,7 @@ from lipreg.bounds import Analysis, find_degeneracies
 from lipreg.budget import Budget
 from lipreg.estimators.base import EstimatorTask, lower_interval, register
 from lipreg.estimators.exact.by_outputs import WHY, by_outputs
-from lipreg.estimators.exact.by_pieces import by_search_and_pieces
+from lipreg.estimators.exact.by_pieces import UNSEEN, by_search_and_pieces
 from lipreg.estimators.exact.confirmation import by_search
 from lipreg.estimators.exact.exact_estimator import START_SHARE, ExactEstimator
 from lipreg.estimators.exact.point_search import PointSearch
@@ -25,11 +25,12 @@ from lipreg.linalg import has_formula
 from lipreg.linalg.operators import SIGNS, signed_side
 from lipreg.problem import APART_OUTPUTS, LocalLipschitz
 from lipreg.results import EXACT_TOLERANCE, CertifiedInterval, Status
+from lipreg.search import SearchOutcome
 from lipreg.search.base import TOLERANCE
 from lipreg.search.hunt import WitnessSearch, first_turn
 from lipreg.search.incumbent import HUNTED
 from lipreg.search.screen import PointEvaluator
-from lipreg.words import counted
+from lipreg.words import counted, sentences
 
 WITNESSES = 0.1
 """Share of a point's time for a hunt before anything else, where closed forms come before the search."""
@@ -48,7 +49,8 @@ class BranchAndBound(ExactEstimator):
     float64 with its rounding; the lower end is a point, re-evaluated on the network.
 
     In pointed scope nodes lie between two distances from the reference point too, and quotients are bounded in place of
-    gradients. For a whole output with q = 2 (and q = 1 beyond ``APART_OUTPUTS`` outputs) the result is an interval.
+    gradients. For a whole output with q = 2 (and q = 1 beyond ``APART_OUTPUTS`` outputs) the result is an interval, but
+    where at most two inputs can move.
 
     Networks with curves (tanh, GELU and others): the search splits boxes of inputs too, in regional scope and bounded
     regions, and its time grows with their number: with few inputs any gap is reached, with many hardly one. Where ReLUs
@@ -57,13 +59,13 @@ class BranchAndBound(ExactEstimator):
     The regional constant of linear pieces is exact for networks whose kinks are in general position (Jordan & Dimakis
     2020, Theorem 3), which holds with probability 1; otherwise the maximising pattern may have no interior, and the
     status is UNCONFIRMED. Where one or two inputs can move, linear pieces are enumerated after a first share of the time,
-    whatever position the kinks have.
+    whatever position the kinks have, in pointed scope too.
     """
 
     scopes = ("regional", "pointed")
     kinds = (Affine, Relu, MaxPool, Curved)
     norms = output_norms = (1.0, 2.0, math.inf)
-    everywhere = True
+    unbounded_regions = True
     source = "branch and bound on activation phases, with interval, semidefinite and Lagrangian bounds"
 
     def uncovered(self, problem: LocalLipschitz, graph: Graph | None = None) -> tuple[str, str] | None:
@@ -118,27 +120,45 @@ class BranchAndBound(ExactEstimator):
         search.require_folding()
         if search.local.placed.problem.scope == "pointed":
             return _pointed(search)
-        rounding = by_search_and_pieces(search)
-        relaxed = _relaxed_norm(search.apart)
+        words = by_search_and_pieces(search, lambda budget: _of_rounding(search, budget))
+        relaxed = "" if words == UNSEEN else _relaxed_norm(search.apart)
         result = search.conclude(Status.BOUNDED if relaxed else Status.UNCONFIRMED)
-        if result.status is not Status.UNCONFIRMED:
-            return replace(result, detail=f"{result.detail}. {relaxed}") if result.status is Status.BOUNDED else result
-        reason = find_degeneracies(search.local).sentence()
-        if rounding > EXACT_TOLERANCE * result.upper:
-            reason = f"Rounding in float64 may be {rounding:.3g}: weights cancel, or differ by many orders"
-        return replace(result, detail=f"{result.detail}. {reason}")
+        if result.status not in (Status.UNCONFIRMED, Status.BOUNDED):
+            return result
+        if not relaxed and words in ("", UNSEEN):
+            words = sentences(words, find_degeneracies(search.local).sentence())
+        return replace(result, detail=sentences(result.detail, relaxed or words))
+
+
+def _of_rounding(search: PointSearch, budget: Budget) -> str:
+    """Searches, and returns that rounding leaves something open, in words; empty where it does not."""
+    rounding = _search_of_phases(search, budget, "cell", "LP").rounding
+    if rounding <= EXACT_TOLERANCE * float(search.uppers.max()):
+        return ""
+    return f"Rounding in float64 may be {rounding:.3g}: weights cancel, or differ by many orders"
 
 
 def _pointed(search: PointSearch) -> CertifiedInterval:
     """The interval of a pointed search; it needs no general position: quotients are attained at degenerate kinks too."""
-    if search.families[0].signs and search.local.placed.rows.shape[1] > 1:
-        cells, words = by_outputs(search), f"{WHY}: an interval"
-    else:
-        outcome = by_search(search, search.remaining, "branch and bound", search.progress)
-        cells, words = outcome.cells, "" if outcome.left_out else "What is left is rounding over small distances"
-    search.detail = "" if search.left_out else f"{counted(cells, 'linear piece')} settled by programs"
+    words = by_search_and_pieces(search, lambda budget: _of_distances(search, budget))
     result = search.conclude(Status.BOUNDED)
     return replace(result, detail=f"{result.detail}. {words}") if result.status is Status.BOUNDED and words else result
+
+
+def _of_distances(search: PointSearch, budget: Budget) -> str:
+    """Searches, and returns what may leave something open, in words; empty where time does."""
+    if search.families[0].signs and search.local.placed.rows.shape[1] > 1:
+        cells, words = by_outputs(search, budget), f"{WHY}: an interval"
+        search.detail = "" if search.left_out else f"{counted(cells, 'linear piece')} settled by programs"
+        return words
+    outcome = _search_of_phases(search, budget, "linear piece", "programs")
+    return "" if outcome.left_out else "What is left is rounding over small distances"
+
+
+def _search_of_phases(search: PointSearch, budget: Budget, of: str, by: str) -> SearchOutcome:
+    outcome = by_search(search, budget, "branch and bound", search.progress)
+    search.detail = "" if outcome.left_out else f"{counted(outcome.cells, of)} settled by {by}"
+    return outcome
 
 
 def _relaxed_norm(analysis: Analysis) -> str:

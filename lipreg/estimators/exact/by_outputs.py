@@ -27,26 +27,30 @@ REGIONAL = 0.5
 """Share of the time for the regional constant."""
 
 
-def by_outputs(search: PointSearch) -> int:
+def by_outputs(search: PointSearch, budget: Budget) -> int:
     """Searches for the pointed constant of every output; enters the bounds and witnesses into the search of the whole.
 
     It reports no progress, which would be that of other questions.
 
+    Args:
+        search: the search of the whole, begun.
+        budget: of all of them together, started.
+
     Returns:
         The number of linear pieces that were settled by programs.
     """
-    local, placed = search.local, search.local.placed
+    local, placed, before = search.local, search.local.placed, search.nodes
     rows, q = placed.rows.shape[1], placed.problem.q
     assert q is not None
     start = min(float(search.uppers.max()), search.prior.upper)
     regional = local.for_question(replace(placed, problem=replace(placed.problem, scope="regional")))
     # it ends where the regional constant is seen to lie above what is proved already, and proves no more
-    over_region = _searched(search, regional, start, search.remaining.share(REGIONAL))
+    over_region = _searched(search, regional, start, budget.share(REGIONAL))
     search.tighten(over_region.upper, "branch and bound for the regional constant")
     scalar, ends, cells = replace(placed.problem, output=AllLogits(), q=None), [], 0
     for row in range(rows):
         question = local.for_question(replace(placed, problem=scalar, coefficients=placed.rows[:, row : row + 1]))
-        outcome = _searched(search, question, start, search.remaining.share(1 / (rows - row)))
+        outcome = _searched(search, question, start, budget.after(search.nodes - before).share(1 / (rows - row)))
         if outcome.status is not Status.PROVED:
             search.give_up(outcome.status, outcome.left_out)
         cells += outcome.cells

@@ -7,16 +7,16 @@ from abc import abstractmethod
 from lipreg.bounds import Analysis
 from lipreg.budget import Budget, OutOfBudget
 from lipreg.estimators.base import EstimatorTask, Watch, repeated
-from lipreg.estimators.cheap_bounds import not_begun, unsearched_interval, worth_a_look
 from lipreg.estimators.exact.point_search import PointSearch
 from lipreg.estimators.exact.remaining_time import spend_remaining_time
+from lipreg.estimators.looks import late_intervals
 from lipreg.estimators.relaxations.lp import ProgramEstimator
 from lipreg.estimators.settings import Settings
-from lipreg.estimators.witnesses.sampling import RandomPoints, Sampling
+from lipreg.estimators.witnesses.sampling import Sampling
 from lipreg.problem import LocalLipschitz
 from lipreg.results import Certificate, CertifiedInterval, Status
 from lipreg.search import SearchProgress
-from lipreg.search.outcome import unbegun
+from lipreg.search.outcome import not_begun_message
 
 START_TURNS = 2
 """Turns of the hunt for the first witness of a search, where there is no prior interval."""
@@ -28,7 +28,8 @@ class ExactEstimator(ProgramEstimator):
     """A search point by point; time that one point does not need goes to those after it, and then to those whose search
     ended for the time, or for want of time to begin (``remaining_time``).
 
-    When the time is over no further point is begun: it has its prior interval and bounds that cost next to nothing.
+    When the time is over no further point is begun: it has its prior interval and bounds that cost next to nothing, found
+    for many points together.
     """
 
     certificate = Certificate.BRACKET
@@ -42,8 +43,9 @@ class ExactEstimator(ProgramEstimator):
         for done, i in enumerate(firsts):
             share = work.budget.share(1 / (len(firsts) - done))
             over = share.stop_reason()
-            if over is not None and done and not worth_a_look(analysis, len(firsts) - done, work.budget):
-                intervals |= not_begun(analysis, firsts[done:], share, over, known)
+            if over is not None:  # the first point is looked at in any case
+                rest, least = firsts[done:], 0 if done else 1
+                intervals |= late_intervals(analysis, rest, work.budget, work.settings, over, known, least)
                 break
             intervals[i], search = self._point(work, analysis[i : i + 1], share, known.get(i))
             if search is not None and intervals[i].status is Status.TIME_LIMIT:
@@ -62,16 +64,15 @@ class ExactEstimator(ProgramEstimator):
         """The interval of a single point, and its search where there was time to begin one."""
         over, settings = budget.stop_reason(), work.settings
         if over is not None:
-            return unsearched_interval(
-                local, budget, over, prior or RandomPoints().intervals(local, budget, settings)[0]
-            ), None
+            start = {} if prior is None else {0: prior}
+            return late_intervals(local, [0], budget, settings, over, start, least=1)[0], None
         began, prior = budget.clock(), prior or self.start(local, budget, settings)
         search = PointSearch.begin(local, budget, settings, prior, work.progress)
         try:
             search.require_pieces()
             return self.search_point(search), search
         except OutOfBudget as over_budget:
-            search.give_up(over_budget.status, unbegun(over_budget))
+            search.give_up(over_budget.status, not_begun_message(over_budget))
             if work.progress is not None:
                 ends, families = (search.lower, float(search.uppers.max())), len(search.uppers)
                 work.progress(SearchProgress(*ends, families, 0, budget.clock() - began, over_budget.lacking))

@@ -18,8 +18,8 @@ from lipreg.estimators.settings import Settings
 from lipreg.estimators.witnesses.witness import best_witness
 from lipreg.folding import least_work, search_work
 from lipreg.milp import FunctionalFamily, Program, SolverOutcome, families, get_solver
+from lipreg.records.endings import NOT_BEGUN
 from lipreg.results import EXACT_TOLERANCE, Certificate, CertifiedInterval, Status, Witness
-from lipreg.search.outcome import NOT_BEGUN
 from lipreg.words import counted, sentences
 
 SETTLED = 3e-6

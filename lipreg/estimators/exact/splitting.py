@@ -17,6 +17,7 @@ from lipreg.estimators.first_forms import SHORT, barely_proved, first_forms, fir
 from lipreg.estimators.settings import Settings
 from lipreg.estimators.witnesses.sampling import RandomPoints, Sampling
 from lipreg.estimators.witnesses.witness import best_witness
+from lipreg.records.endings import NOT_BEGUN
 from lipreg.results import Certificate, CertifiedInterval, Status
 from lipreg.search.curved import split_inputs
 from lipreg.search.curved.composed import composed
@@ -24,7 +25,7 @@ from lipreg.search.curved.engine import splittable
 from lipreg.search.curved.kinks import without_jumps
 from lipreg.search.curved.steeper import LastCurves
 from lipreg.search.hunt import WitnessSearch
-from lipreg.search.outcome import NOT_BEGUN, unbegun
+from lipreg.search.outcome import not_begun_message
 from lipreg.search.screen import PointEvaluator
 from lipreg.words import counted, sentences, size
 
@@ -73,7 +74,7 @@ def _point(
     if over is not None:
         if start.witness is None:
             start = start.intersect(RandomPoints().intervals(local, budget, settings)[0])
-        return replace(start, status=over, detail=sentences(unbegun(), start.detail))
+        return replace(start, status=over, detail=sentences(not_begun_message(), start.detail))
     short = SHORT if SHORT in start.detail else ""
     if start.witness is None or start.witness.point == tuple(local.placed.region.center.flatten().tolist()):
         start = start.intersect(Sampling(TURNS).intervals(local, budget.share(HUNTED), settings)[0])

@@ -34,11 +34,11 @@ class AbsChain(BoundEstimator):
     the cancellation inside a layer that a spectral norm keeps.
     """
 
-    weighed = True
+    weighted = True
     kinds = (Affine, Relu, MaxPool, Curved)
     branches = True
-    everywhere = True
-    masked = True
+    unbounded_regions = True
+    reads_masks_only = True
     layer_norms = False
     by_rows = True
     source = "norm of the entrywise magnitudes of the chain rule"

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from lipreg.bounds import Analysis
-from lipreg.bounds.deviation import Deviations, deviation_count, deviations, deviations_memory
+from lipreg.bounds.deviation import Deviations, deviation_count, deviations, deviations_memory, deviations_work
 from lipreg.bounds.joint_deviation import joint_count, joint_deviations
 from lipreg.bounds.pass_cost import NUMBER_BYTES
-from lipreg.budget import Budget, OutOfBudget
+from lipreg.budget import UNLIMITED, Budget, OutOfBudget
 from lipreg.estimators.base import Estimator, EstimatorTask, register, upper_interval
-from lipreg.estimators.cheap_bounds import cheap_intervals, one_by_one
+from lipreg.estimators.cheap_bounds import cheap_intervals, least_form, one_by_one
 from lipreg.estimators.jacobians.jacobian_crown import JacobianCrown
 from lipreg.estimators.rounding import rounded_up
 from lipreg.graph import Affine, Curved, MaxPool, Relu
@@ -23,6 +24,9 @@ from lipreg.problem import PlacedProblem
 from lipreg.results import Certificate, CertifiedInterval, Status
 from lipreg.words import counted, sentences, size
 
+SHORT, SHARE = 1.0, 0.5
+"""Seconds of work up to which linear bounds on the Jacobian, which take longer, are not computed beside deviations; and the
+share of the time that they have."""
 CLOSER = 0.999
 """The factor below which one bound is smaller than another: else both are of the same deviations in another order."""
 
@@ -37,40 +41,74 @@ class Deviation(Estimator):
         |sum_u e_u b_u M_u|^2 = sum_uv e_u e_v b_u b_v M_u . M_v <= b |M M^T| b,
 
     which keeps the signs that rows of different units have in common. Costs a backward pass with a row for each unstable
-    unit, and holds a number for each pair of them: where these do not fit into the budget's memory, or the passes into its
-    time, it is the least of ``jacobian_crown`` and ``affine_relu``, and the result says so.
+    unit, and holds a number for each pair of them. The result is never above ``affine_relu`` and ``fastlip``, which take a
+    few passes, nor, where the work is long or these numbers do not fit into the budget's memory, above ``jacobian_crown`` in
+    half of the time: it has the name of the least, and says where there was no memory or time for the deviations.
     """
 
     certificate = Certificate.UPPER
-    weighed = True
+    weighted = True
     kinds = (Affine, Relu, MaxPool, Curved)
     branches = True
-    everywhere = True
+    unbounded_regions = True
     source = "centre and deviations of the chain rule over unstable units"
 
     def answer(self, work: EstimatorTask) -> list[CertifiedInterval]:
-        return one_by_one(work, lambda local, budget: deviation_end(local, budget)[1])
+        return one_by_one(work, self._point)
+
+    def _point(self, local: Analysis, budget: Budget) -> CertifiedInterval:
+        forms = deviation_forms(local, budget)
+        return forms.others if forms.own is None else least_form(forms.own, forms.others)
+
+
+@dataclass(frozen=True)
+class DeviationForms:
+    """What deviations prove at a single point, and what others prove there.
+
+    Attributes:
+        terms, own: the deviations and their interval; None where they are too many for the memory or the time.
+        others: the least bound of other closed forms; where there are no deviations it says so.
+    """
+
+    terms: Deviations | None
+    own: CertifiedInterval | None
+    others: CertifiedInterval
 
 
 @torch.no_grad()
-def deviation_end(local: Analysis, budget: Budget) -> tuple[Deviations | None, CertifiedInterval]:
-    """The deviations of a single point and their interval; None and the next best bound where they are too many."""
+def deviation_forms(local: Analysis, budget: Budget, further: Callable[[int], float] = lambda _: 0.0) -> DeviationForms:
+    """The deviations of a single point, beside the least of other closed forms.
+
+    Which are computed depends on the question alone, and each has its share of the time: more of it never makes the least
+    of them larger.
+
+    Args:
+        local: the analysis of the point.
+        budget: started.
+        further: the number of deviations, to the multiplications that the method takes beside writing them down, in units
+            of a convolution's.
+    """
+    (others,) = cheap_intervals(local, budget)
+    in_memory, work = _fits(local, budget.memory), deviations_work(local) + further(deviation_count(local))
+    if not in_memory or work > SHORT * UNLIMITED.pace:
+        time = replace(budget.share(SHARE if in_memory else 1.0), nodes=None)
+        (crown,) = JacobianCrown().intervals(local, time)
+        others = min(crown, others, key=lambda interval: interval.upper)
     terms, detail, status = written_down(local, budget)
     if terms is None:
-        return None, _next_best(local, budget, detail, status)
+        words = sentences(f"{detail}: the bound of {others.proof!r}", others.detail)
+        return DeviationForms(None, None, replace(others, status=status, detail=words))
     upper = rounded_up(local, deviation_bound(local.placed, terms))[0]
-    return terms, upper_interval(local, 0, upper, Deviation().named(local), status, detail)
+    return DeviationForms(terms, upper_interval(local, 0, upper, Deviation().named(local), status, detail), others)
 
 
 def written_down(local: Analysis, budget: Budget) -> tuple[Deviations | None, str, Status]:
     """The deviations of a single-point analysis, None where memory or time is short; how many they are, in words; and what
     was short, or BOUNDED."""
-    units, inputs, rows = deviation_count(local), local.placed.region.center.numel(), local.placed.rows.shape[1]
-    count_of_both = joint_count(local)
+    units, count_of_both = deviation_count(local), joint_count(local)
     pooled = " and members of pooling windows" if local.graph.pools() else ""
     detail = f"{counted(units, 'unstable unit')}{pooled}"
-    joint = NUMBER_BYTES * 2 * count_of_both * (units + count_of_both + inputs + rows)
-    if max(deviations_memory(units, inputs, rows), joint) > budget.memory:
+    if not _fits(local, budget.memory):
         return None, f"{detail}, too many to write down in {size(budget.memory)}", Status.MEMORY_LIMIT
     try:
         terms = deviations(local, budget)
@@ -86,12 +124,12 @@ def written_down(local: Analysis, budget: Budget) -> tuple[Deviations | None, st
     return terms, detail, Status.BOUNDED
 
 
-def _next_best(local: Analysis, budget: Budget, why: str, status: Status) -> CertifiedInterval:
-    """The least bound of other closed forms at a single point, in place of this one."""
-    (least,), (cheap,) = JacobianCrown().intervals(local, replace(budget, nodes=None)), cheap_intervals(local, budget)
-    least = min(least, cheap, key=lambda interval: interval.upper)
-    detail = sentences(f"{why}: the bound of {least.proof!r}", least.detail)
-    return replace(least, status=status, detail=detail)
+def _fits(local: Analysis, memory: int) -> bool:
+    """Whether the deviations of a single-point analysis, and those of two networks together, can be written down."""
+    units, inputs, rows = deviation_count(local), local.placed.region.center.numel(), local.placed.rows.shape[1]
+    count_of_both = joint_count(local)
+    joint = NUMBER_BYTES * 2 * count_of_both * (units + count_of_both + inputs + rows)
+    return max(deviations_memory(units, inputs, rows), joint) <= memory
 
 
 def deviation_bound(placed: PlacedProblem, terms: Deviations) -> Tensor:

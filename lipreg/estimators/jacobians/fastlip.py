@@ -35,13 +35,14 @@ class FastLip(BoundEstimator):
     Source: Weng et al. 2018 (Fast-Lip, section 3.4), with slope intervals so that both scopes are covered.
     """
 
-    weighed = True
+    weighted = True
     kinds = (Affine, Relu, MaxPool, Curved)
     branches = True
-    everywhere = True
-    masked = True
+    unbounded_regions = True
+    reads_masks_only = True
     layer_norms = False
     by_rows = True
+    few_passes = True
     source = "Weng et al. 2018 (Fast-Lip)"
 
     def bound(self, analysis: Analysis) -> Tensor:

@@ -38,11 +38,11 @@ class JacobianCrown(BoundEstimator):
     Source: Zhang, Zhang & Hsieh 2019 (RecurJac); Shi et al. 2022, with slope intervals so that both scopes are covered.
     """
 
-    weighed = True
+    weighted = True
     kinds = (Affine, Relu, MaxPool, Curved)
     branches = True
-    everywhere = True
-    masked = True
+    unbounded_regions = True
+    reads_masks_only = True
     layer_norms = False
     by_rows = True
     preactivations = "all"  # without CROWN's own lines it is little tighter than fastlip, and not much cheaper

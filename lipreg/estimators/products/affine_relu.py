@@ -42,12 +42,13 @@ class AffineRelu(BoundEstimator):
     """
 
     source = "Avant & Morgansen 2020, 2023"
-    weighed = True
+    weighted = True
     kinds = (Affine, Relu, MaxPool, Curved)
     branches = True
-    everywhere = True
+    unbounded_regions = True
     layered = True
-    masked = True
+    reads_masks_only = True
+    few_passes = True
 
     def bound(self, analysis: Analysis) -> Tensor:
         return layer_product(analysis, *_weights(analysis))[0]

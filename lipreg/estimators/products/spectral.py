@@ -32,12 +32,13 @@ class Spectral(BoundEstimator):
 
     source = "Szegedy et al. 2014; Virmaux & Scaman 2018 (AutoLip)"
 
-    weighed = True
+    weighted = True
     kinds = (Affine, Relu, MaxPool, Curved)
     branches = True
-    everywhere = True
+    unbounded_regions = True
     layered = True
-    masked = True
+    reads_masks_only = True
+    of_layers_alone = True
 
     def bound(self, analysis: Analysis) -> Tensor:
         return layer_product(analysis, *ones(analysis))[0].expand(analysis.placed.batch)

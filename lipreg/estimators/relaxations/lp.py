@@ -10,7 +10,7 @@ from typing import ClassVar
 from lipreg.bounds import Analysis, without_pools
 from lipreg.budget import Budget, OutOfBudget
 from lipreg.estimators.base import Estimator, EstimatorTask, cut_short, register, upper_interval
-from lipreg.estimators.cheap_bounds import one_by_one
+from lipreg.estimators.cheap_bounds import cheap_intervals, one_by_one
 from lipreg.estimators.jacobians.jacobian_crown import JacobianCrown
 from lipreg.estimators.rounding import ROUNDING
 from lipreg.estimators.settings import Settings
@@ -32,7 +32,7 @@ class ProgramEstimator(Estimator):
     scopes = ("regional",)
     norms = (1.0, math.inf)
     output_norms = (1.0, math.inf)
-    weighed = True
+    weighted = True
     kinds = (Affine, Relu, MaxPool)  # pools are written out as ReLUs first
     branches = True
     searches = True
@@ -56,8 +56,9 @@ class LinearProgram(ProgramEstimator):
     it, and its rows with binaries imply the upper side; ``lp_no_triangle`` is without. The bound is evaluated here from the
     solver's row multipliers by weak duality, rounded outward, so it holds whatever the solver returns. An l2 ball has
     tangents around it, more of them wherever the solver's point leaves it, for as long as that moves the bound. A network
-    whose linear forms do not fit into the budget's memory has no program: the result is the bound of ``jacobian_crown`` with
-    the status MEMORY_LIMIT, and the detail has the number of rows.
+    whose linear forms do not fit into the budget's memory has no program: the result is the least of ``jacobian_crown``,
+    ``affine_relu`` and ``fastlip``, above which it never is, with the status MEMORY_LIMIT, and the detail has the number of
+    rows.
 
     Attributes:
         triangle: whether the lower sides of the triangles are rows.
@@ -76,7 +77,9 @@ class LinearProgram(ProgramEstimator):
         """The bound at a single point; functionals without time have the bound of linear bounds on the Jacobian."""
         apart, _ = families(local)  # with max pools it has fewer units than without
         begins = budget.affords(least_work(apart), 0.5) and program_size(apart).memory <= budget.memory
+        (few_passes,) = cheap_intervals(local, budget)  # what stands for points without time, and so for all
         (start,) = JacobianCrown().intervals(local, budget.share(0.5) if begins else budget)
+        start = min(start, few_passes, key=lambda interval: interval.upper)
         cheap = start.upper
         bounds, status, detail = [], Status.BOUNDED, ""
         apart_local, sought = families(without_pools(local, budget))

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ import torch
 from lipreg.bounds import Analysis, PoolWeights, Slopes, norm_rounding, pool_shares
 from lipreg.budget import Budget
 from lipreg.estimators.base import Estimator, EstimatorTask, register, upper_interval
-from lipreg.estimators.cheap_bounds import one_by_one
+from lipreg.estimators.cheap_bounds import cheap_intervals, least_form, one_by_one
 from lipreg.estimators.products.spectral import Spectral
 from lipreg.estimators.rounding import rounded_up
 from lipreg.estimators.sdp.ascent import affordable, what_is_short
@@ -64,10 +64,15 @@ class LipSDP(Estimator):
     Several functionals are one program each; those that the multipliers of an earlier one already bound below its value are
     not solved. With more unstable units than time and memory allow, or than ``UNITS`` for a solver, a chain of layers is
     cut between layers and the blocks' bounds are multiplied, which is looser; beyond that, or with more than ``LARGEST`` in
-    one block, the product of norms is the bound, and the status is FAILED for a solver, else says what was short.
+    one block, the least of the product of norms, ``affine_relu`` and ``fastlip`` is the bound, and the status is FAILED for
+    a solver, else says what was short.
 
     Args:
         iterations: the limit on a solver's iterations.
+
+    Attributes:
+        local: whether the slopes are those of the region: then the result is never above ``affine_relu`` and ``fastlip``;
+            else these stand in where something ended it alone.
 
     Source: Fazlyab et al. 2019 (LipSDP-Neuron; their form with coupled multipliers is invalid, Pauli et al. 2021).
     """
@@ -75,13 +80,14 @@ class LipSDP(Estimator):
     certificate = Certificate.UPPER
     norms = (2.0,)
     output_norms = (2.0, float("inf"))
-    weighed = True
+    weighted = True
     kinds = (Affine, Relu, MaxPool, Curved)
     branches = True
-    everywhere = True
+    unbounded_regions = True
     searches = True
     solver_option = "sdp_solver"
     source = "Fazlyab et al. 2019 (LipSDP)"
+    local: ClassVar[bool] = True
 
     def __init__(self, iterations: int = ITERATIONS) -> None:
         self.iterations = iterations
@@ -100,9 +106,10 @@ class LipSDP(Estimator):
 
         @torch.no_grad()
         def answered(local: Analysis, own: Budget) -> CertifiedInterval:
-            return self._point(
-                local, Run(None if solver is None else partial(_solve, solver, self.iterations), own), solver
-            )
+            run = Run(None if solver is None else partial(_solve, solver, self.iterations), own)
+            (beside,) = cheap_intervals(local, own)  # before the time is spent
+            found = self._point(local, run, solver)
+            return least_form(found, beside) if self.local or found.status is not Status.BOUNDED else found
 
         return one_by_one(work, answered)
 
@@ -151,6 +158,8 @@ class GlobalLipSDP(LipSDP):
 
     Source: Fazlyab et al. 2019 (LipSDP-Neuron).
     """
+
+    local = False
 
     def slopes(self, local: Analysis) -> tuple[dict[int, Slopes], dict[int, PoolWeights]]:
         slopes, shares = {}, {}

@@ -43,7 +43,7 @@ def pattern(analysis: Analysis, numbers: Sequence[Numbers]) -> Pattern:
     for i, node in graph.curves():
         value, error = values[node.source]
         alike = -1 - len(node.shape)  # one dimension more for rows
-        curved[i] = numbers[node.source].image(node.curve.derivative).moved(lambda t, at=alike: t.unsqueeze(at))
+        curved[i] = numbers[node.source].applied(node.curve.derivative).reindexed(lambda t, at=alike: t.unsqueeze(at))
         kinks[i] = ~node.curve.smooth(value, error) & analysis.value_bounds[node.source].movable.unsqueeze(1)
     if graph.pools():
         rules = _PoolTies(numbers, slopes)
@@ -99,7 +99,7 @@ class _PoolTies(Forward[tuple[Tensor, Tensor]]):
 
     def max_pool(self, index: int, node: MaxPool, value: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         changing, labels = value
-        best, apart = _largest(self.numbers[node.source].moved(node.members))
+        best, apart = _largest(self.numbers[node.source].reindexed(node.members))
         dtype = self.slopes[index].dtype
         self.slopes[index] = torch.zeros(apart.shape, dtype=dtype).scatter_(-1, best, 1.0)
         changes, which = node.members(changing), node.members(labels)
@@ -115,7 +115,7 @@ def _largest(members: Numbers) -> tuple[Tensor, Tensor]:
     value, error = members.rounded()
     best, apart = value.argmax(-1, keepdim=True), torch.zeros_like(value, dtype=torch.bool)
     for last in (False, True):  # differences have digits that the values' roundings have not
-        top = members.moved(lambda t, at=best: t.gather(-1, at.expand(*t.shape[:-1], 1)))
+        top = members.reindexed(lambda t, at=best: t.gather(-1, at.expand(*t.shape[:-1], 1)))
         value, error = (top + -members).rounded()
         apart = value > error
         if last or not bool((value < 0).any()):

@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -19,19 +18,14 @@ from torch import Tensor
 from lipreg.bounds import Analysis
 from lipreg.bounds.pass_cost import pass_work
 from lipreg.budget import RATE, UNLIMITED, Budget
-from lipreg.estimators.witnesses.jacobians import jacobians
 from lipreg.estimators.witnesses.pattern import pattern
-from lipreg.estimators.witnesses.proved_norm import LEAST, operator_norm, vector_ends
+from lipreg.estimators.witnesses.proved_values import AGREEMENT, is_sharp, proved_value, values_at_once
 from lipreg.graph import node_size
-from lipreg.graph.accurate import first_digits, has_time, precisions
+from lipreg.graph.accurate import has_time
 from lipreg.linalg import Running, vector_norm
-from lipreg.linalg.floats import EPS, TINY, two_sum
+from lipreg.linalg.floats import TINY
 from lipreg.results import Witness
 
-AGREEMENT = 1e-9
-"""Relative difference up to which two numbers are the same for the choice of a witness."""
-SHARP = AGREEMENT / 2
-"""Relative width to which the value of a witness is computed: two machines that prove it agree."""
 BATCH_NUMBERS = 2**20
 """Numbers of all nodes' values, and of gradients at the largest node, of the points that are ranked together, within the
 budget's memory."""
@@ -156,34 +150,52 @@ def witnesses(
         promised = torch.full(x.shape[:2], torch.inf) if single else ranked(analysis, x, budget and budget.share(0.5))
         limit = budget or UNLIMITED
         later = replace(limit, deadline=max(limit.deadline or math.inf, limit.clock() + (first if lower <= 0 else 0.0)))
-        starting = lower <= 0 and analysis.placed.problem.scope == "regional"
         # of several points those that need digits are proved together, which takes hardly more than one
-        together = starting and (len(x) > 1 or bool(analysis.graph.curves()))
-        proof = limit if together or len(x) > 1 else later
-        best = x[torch.arange(len(x)), promised.argmax(1)]
-        shown = _slopes(analysis, best) if together else [math.inf] * len(x)
-        over = together and limit.stop_reason() is not None  # then what is proved already is not proved again
-        results: list[Witness | None] = [
-            (
-                Witness(tuple(best[i].flatten().tolist()), value)
-                if over
-                else _best(analysis[i : i + 1], x[i], promised[i], lower, limit, proof)
-            )
-            if value > 0
-            else None
-            for i, value in enumerate(shown)
-        ]
-        if together:
-            missing = [i for i, one in enumerate(results) if one is None and bool((promised[i] > -math.inf).any())]
-            for i, value in _in_digits(analysis, best, missing, later):
-                results[i] = Witness(tuple(best[i].flatten().tolist()), value)
-            if len(x) == 1 and results[0] is None and not single:
-                results[0] = _best(analysis, x[0], promised[0], lower, limit, later)
-        return results
+        if len(x) > 1 or (lower <= 0 and analysis.graph.curves() and analysis.placed.problem.scope == "regional"):
+            return _together(analysis, x, promised, lower, limit, later)
+        return [_best(analysis, x[0], promised[0], lower, limit, later)]
+
+
+def _together(
+    analysis: Analysis, x: Tensor, promised: Tensor, lower: float, limit: Budget, later: Budget
+) -> list[Witness | None]:
+    """The best of some points for each reference point: all in float64, and one by one where that leaves more to prove.
+
+    Once the budget has ended what float64 has proved stands.
+
+    Args:
+        analysis, x, lower: as for ``witnesses``.
+        promised: what the points promise, ``(batch, k or fewer)``.
+        limit: the budget.
+        later: the budget of the digits of first witnesses.
+    """
+    best = x[torch.arange(len(x)), promised.argmax(1)]
+    at_once, parts = most_points(analysis, limit), list[list[tuple[float, float]]]()
+    for first in range(0, len(x), at_once):
+        parts.append(values_at_once(analysis[first : first + at_once], best[first : first + at_once]))
+    results: list[Witness | None] = []
+    for i, (low, high) in enumerate(end for part in parts for end in part):
+        one = Witness(tuple(best[i].flatten().tolist()), low) if low > lower else None
+        if one is not None and not _nothing_left(low, high, promised[i]) and limit.stop_reason() is None:
+            one = _best(analysis[i : i + 1], x[i], promised[i], lower, limit, limit) or one
+        results.append(one)
+    missing = [i for i, one in enumerate(results) if one is None and bool((promised[i] > -math.inf).any())]
+    if lower <= 0:
+        for i, value in _in_digits(analysis, best, missing, later):
+            results[i] = Witness(tuple(best[i].flatten().tolist()), value)
+    if len(x) == 1 and results[0] is None and x.shape[1] > 1:
+        results[0] = _best(analysis, x[0], promised[0], lower, limit, later)
+    return results
+
+
+def _nothing_left(low: float, high: float, promised: Tensor) -> bool:
+    """Whether the best point's value is known well enough, and no other point promises more."""
+    second = promised.topk(2).values[-1] if len(promised) > 1 else -math.inf
+    return is_sharp(low, high) and float(second) <= low * (1.0 + AGREEMENT)
 
 
 def _in_digits(analysis: Analysis, x: Tensor, missing: list[int], budget: Budget) -> Iterator[tuple[int, float]]:
-    """The slopes that digits prove at the points x ``(batch, *shape)`` of these places, many together.
+    """The values that digits prove at the points x ``(batch, *shape)`` of these places, many together.
 
     As many as are judged to take ``SURE`` seconds in any case, the others while there is time.
     """
@@ -196,8 +208,8 @@ def _in_digits(analysis: Analysis, x: Tensor, missing: list[int], budget: Budget
     least = 1 if PASS * pass_work(nodes) / RATE <= SURE or has_time(budget, every + each) else 0
     for part in budget.paced(parts, len, least):
         span = slice(part[0], part[-1] + 1)
-        values = _slopes(analysis[span], x[span], digits=True)
-        yield from ((i, values[i - part[0]]) for i in part if values[i - part[0]] > 0)
+        values = values_at_once(analysis[span], x[span], digits=True)
+        yield from ((i, values[i - part[0]][0]) for i in part if values[i - part[0]][0] > 0)
 
 
 def _best(
@@ -213,68 +225,4 @@ def _best(
         value = proved_value(analysis, x[at], proof)
         if value > max(lower, 0.0 if best is None else best.attained):
             proof, best = budget, Witness(tuple(x[at].flatten().tolist()), value)
-    return best
-
-
-def proved_value(analysis: Analysis, x: Tensor, budget: Budget = UNLIMITED) -> float:
-    """A lower bound on the constant about a single reference point, proved by one point; 0 if none is.
-
-    It is the value of the point up to a relative ``SHARP``, or less where there is no time for more digits.
-
-    Args:
-        analysis: the analysis of the single reference point.
-        x: the point, ``(*shape)``.
-        budget: started.
-    """
-    if not bool(analysis.placed.region.contains(x.reshape(1, 1, *x.shape))):
-        return 0.0
-    value_at = _quotient if analysis.placed.problem.scope == "pointed" else _slope
-    return value_at(analysis, x, budget)
-
-
-def _slope(analysis: Analysis, x: Tensor, budget: Budget) -> float:
-    """The norm of the Jacobian at x, rounded down; 0 where x is not proved to be differentiable."""
-    placed, best = analysis.placed, 0.0
-    rows = placed.rows.to(analysis.graph.dtype).unsqueeze(1)
-    for _, jacobian in jacobians(analysis, x.reshape(1, 1, *x.shape), rows, budget):
-        gradient, error = (placed.weighed(end)[0, 0] for end in jacobian.rounded())
-        low, high = operator_norm(placed.problem, gradient, error)
-        best = max(best, low)
-        if low >= high * (1.0 - SHARP) or high < LEAST:
-            break
-    return best
-
-
-def _slopes(analysis: Analysis, x: Tensor, digits: bool = False) -> list[float]:
-    """``_slope`` of one point ``(batch, *shape)`` of each reference point, in float64 or in the first digits."""
-    graph, placed = analysis.graph, analysis.placed
-    start = partial(first_digits, graph) if digits else Running.of
-    seen = pattern(analysis, graph.evaluate(start(x.unsqueeze(1))))
-    rows = start(placed.rows.to(graph.dtype).unsqueeze(1))
-    value, error = (placed.weighed(end)[:, 0] for end in graph.differentiate(seen.slopes, rows).rounded())
-    proved = (seen.smooth & placed.region.contains(x.unsqueeze(1))).flatten().tolist()
-    ends = zip(proved, value, error, strict=True)
-    return [operator_norm(placed.problem, *ends_of_point)[0] if smooth else 0.0 for smooth, *ends_of_point in ends]
-
-
-def _quotient(analysis: Analysis, x: Tensor, budget: Budget) -> float:
-    """|c . (f(x) - f(x0))|_q / |x - x0|_p in the question's units, rounded down."""
-    graph, placed = analysis.graph, analysis.placed
-    center = placed.region.center[0]
-    step, step_error = two_sum(x, -center)
-    units = placed.counts[0].to(step)  # a division rounds once more, which the ends allow for
-    _, distance = vector_ends((step / units).flatten(), (step_error.abs() / units).flatten(), placed.problem.p)
-    if not 0 < distance < math.inf:
-        return 0.0
-    rows, outputs = placed.rows[0].to(graph.dtype), placed.rows.shape[-1]
-    best = 0.0
-    for start in precisions(graph, torch.stack([x, center]), budget):
-        output = graph.evaluate(start)[-1]
-        change = output.moved(lambda t: t[..., 0, :]) + -output.moved(lambda t: t[..., 1, :])
-        product = change.moved(lambda t: t.unsqueeze(-2)).times(rows)
-        ends = product.moved(lambda t: t.sum(-1), copies=outputs).rounded()
-        low, high = vector_ends(ends[0], ends[1], math.inf if placed.problem.q is None else placed.problem.q)
-        best = max(best, low / distance * (1.0 - 4 * EPS))
-        if low >= high * (1.0 - SHARP) or high < LEAST:
-            break
     return best

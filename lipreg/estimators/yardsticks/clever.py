@@ -75,7 +75,7 @@ class Clever(Estimator):
     """
 
     certificate = Certificate.ESTIMATE
-    weighed = True
+    weighted = True
     kinds = (Affine, Relu, MaxPool)
     branches = True
     source = "Weng et al. 2018 (CLEVER)"

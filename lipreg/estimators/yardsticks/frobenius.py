@@ -23,12 +23,12 @@ class Frobenius(BoundEstimator):
     """
 
     norms = (2.0,)
-    weighed = True
+    weighted = True
     kinds = (Affine, Relu, MaxPool)
     branches = True
-    everywhere = True
+    unbounded_regions = True
     layered = True
-    masked = True
+    reads_masks_only = True
     source = "norm inequality; Virmaux & Scaman 2018"
 
     def bound(self, analysis: Analysis) -> Tensor:

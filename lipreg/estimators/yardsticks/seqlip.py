@@ -44,9 +44,9 @@ class _LayerPairs(Estimator):
 
     norms = (2.0,)
     output_norms = (2.0, float("inf"))
-    weighed = True
+    weighted = True
     branches = True  # by the product of norms
-    everywhere = True
+    unbounded_regions = True
     searches = True
     source = "Virmaux & Scaman 2018 (SeqLip)"
 

@@ -211,17 +211,18 @@ class _WrittenOut(nn.Module):
         y = y + x / (1 + torch.exp(-x)) + (torch.exp(2 * x) - 1) / (torch.exp(2 * x) + 1)
         y = y + torch.log(1 + x.exp()) - (1 + torch.exp(2 * x)).log() / 2 + torch.log1p(torch.exp(x)) - x.exp().log1p()
         y = y + torch.special.log1p(torch.exp(x + 1)) + torch.log(torch.sigmoid(x)) + torch.logaddexp(x, y)
-        y = y + torch.where(x > 0, x, 0.7 * (torch.exp(x) - 1)) - torch.where(x > 0, 2 * x, torch.expm1(x))
-        y = y + x.where(x >= 0, x.expm1()) + F.relu(x) - 0.5 * F.relu(1 - torch.exp(x))
-        y = y + torch.where(x <= 0, torch.special.expm1(x / 2), x)
+        k = [x + 0.5 * i for i in range(10)]  # kinks in different places: of several in one each may take its own side
         y = (
             y
-            + x.clamp(min=0)
-            + (0.4 * (torch.exp_(x + 0) - 1)).clamp(max=0)
-            + torch.minimum((x + 1).exp_() - 1, x.new_zeros(5))
+            + torch.where(k[0] > 0, k[0], 0.7 * (torch.exp(k[0]) - 1))
+            - torch.where(k[1] > 0, 2 * k[1], torch.expm1(k[1]))
         )
+        y = y + x.where(x >= 0, x.expm1()) + F.relu(k[2]) - 0.5 * F.relu(1 - torch.exp(k[3]))
+        y = y + torch.where(k[4] <= 0, torch.special.expm1(k[4] / 2), k[4]) + k[5].clamp(min=0)
+        y = y + (0.4 * (torch.exp_(k[6] + 0) - 1)).clamp(max=0)
+        y = y + torch.minimum((k[7] + 0).exp_() - 1, x.new_zeros(5))
         y = y + torch.erfc(x) + x.erfc() * 2 - torch.special.erfc(x) + torch.special.ndtr(x) + torch.logaddexp(x, 0 * x)
-        y = y + (x.expm1()).clamp_max(0) - (1 - x.exp()).clamp_min(0)
+        y = y + (k[8].expm1()).clamp_max(0) - (1 - k[9].exp()).clamp_min(0)
         return self.b(torch.where(x > 20, x, torch.log1p(torch.exp(x))) + y)
 
 

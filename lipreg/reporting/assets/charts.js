@@ -53,7 +53,7 @@ function drawTrajectory(host, sides, unit) {
         };
         const named = (end, kind) => {
           const [last, place] = [course.at(-1), line(end, kind)];
-          if (last?.[end] > 0) names.push({ ...place, words: `${kind} ${kind === "exact" ? span(last) : outward(last[end], true, 4)}`, colour });
+          if (last?.[end] > 0) names.push({ ...place, words: `${kind} ${kind === "combined" ? span(last) : outward(last[end], true, 4)}`, colour });
         };
         const ends = course.filter((row) => row.upper > 0);
         const above = ends.map((row) => ({ x: across(row.epoch), y: up(row.upper) }));
@@ -61,10 +61,10 @@ function drawTrajectory(host, sides, unit) {
         if (ends.length) group.append(shape("path", { class: `band ${colour}`, d: path([...above, ...below.reverse()]) + "Z" }));
         named("bound", "bound");
         named("LP", "LP");
-        named("upper", "exact");
-        line("lower", "exact");
+        named("upper", "combined");
+        line("lower", "combined");
         for (const row of course)
-          for (const [end, kind] of Object.entries({ bound: "bound", lower: "exact", upper: "exact" }))
+          for (const [end, kind] of Object.entries({ bound: "bound", lower: "combined", upper: "combined" }))
             if (row[end] > 0) group.append(shape("circle", { class: `dot ${kind} ${colour}`, cx: across(row.epoch), cy: up(row[end]), r: 2.6 }));
       }
       if (!wide) return;
@@ -79,9 +79,9 @@ function drawTrajectory(host, sides, unit) {
       const row = course.find((r) => r.epoch === epoch);
       if (!row) return [];
       const who = sides.length > 1 ? `${role}: ` : "";
-      return [`${who}exact ${span(row)}`, `${who}bound ${outward(row.bound, true, 4)}` + (row.LP === null ? "" : `, LP ${outward(row.LP, true, 4)}`)];
+      return [`${who}combined ${span(row)}`, `${who}bound ${outward(row.bound, true, 4)}` + (row.LP === null ? "" : `, LP ${outward(row.LP, true, 4)}`)];
     })] }));
-    return { height: wide ? 500 : 340, right: wide ? 150 : 14, top: 22, x, y: { low, high, log: true, title: `Lipschitz constant, ${unit}` }, marks, tips, label: "Bound, LP relaxation and exact constant over training epochs" };
+    return { height: wide ? 500 : 340, right: wide ? 150 : 14, top: 22, x, y: { low, high, log: true, title: `Lipschitz constant, ${unit}` }, marks, tips, label: "Bound, LP relaxation and combined over training epochs" };
   });
 }
 
@@ -115,7 +115,7 @@ function drawMetric(host, sides, metric) {
     const errors = metric.share ? errorAxis(values) : null;
     const at = errors?.at ?? ((value) => value);
     const marks = (group, across, up) =>
-      sides.forEach((side) => group.append(shape("path", { class: `line exact ${ROLE[side.role]}`, d: path(side.metric.map((row) => ({ x: across(row.epoch), y: up(at(row.value)) }))) })));
+      sides.forEach((side) => group.append(shape("path", { class: `line combined ${ROLE[side.role]}`, d: path(side.metric.map((row) => ({ x: across(row.epoch), y: up(at(row.value)) }))) })));
     const tips = epochsOf(known).map((epoch) => ({ x: epoch, y: null, lines: [`after ${counted(epoch, "epoch")}`, ...sides.flatMap((side) => side.metric.filter((row) => row.epoch === epoch).map((row) => `${side.role}: ${measured(metric, row.value)}`))] }));
     return { height: 215, top: errors ? 22 : 12, x: epochAxis(ofTraining(sides), 5), y: errors?.y ?? { low: least - room, high: metric.share ? Math.min(1 + room / 2, most + room) : most + room, format: (v) => measured(metric, v) }, marks, tips, label: `${metric.title} over training epochs` };
   });
@@ -133,8 +133,8 @@ function drawMargins(host, sides, radius) {
         const [above, below] = ["marginUpper", "marginLower"].map((end) => known.map((row) => ({ x: across(row.epoch), y: up(row[end]) })));
         if (known.length) group.append(shape("path", { class: `band ${ROLE[role]}`, d: path([...above, ...[...below].reverse()]) + "Z" }));
         const lower = course.map((row) => ({ x: across(row.epoch), y: row.marginLower === null ? null : up(row.marginLower) }));
-        group.append(shape("path", { class: `line exact ${ROLE[role]}`, d: path(lower) }));
-        for (const { x: cx, y: cy } of lower) if (cy !== null) group.append(shape("circle", { class: `dot exact ${ROLE[role]}`, cx, cy, r: 2.6 }));
+        group.append(shape("path", { class: `line combined ${ROLE[role]}`, d: path(lower) }));
+        for (const { x: cx, y: cy } of lower) if (cy !== null) group.append(shape("circle", { class: `dot combined ${ROLE[role]}`, cx, cy, r: 2.6 }));
       }
     };
     const said = ({ marginLower, marginUpper }) => span({ lower: marginLower, upper: marginUpper }).replace("not proved", "no end known");
@@ -211,7 +211,7 @@ function drawScatter(host, sides, epoch, unit, show) {
         group.append(shape("line", { class: factor === 1 ? "diagonal" : "diagonal faint", x1: across(from), y1: up(from * factor), x2: across(to), y2: up(to * factor) }));
         const [px, py] = [across(to), up(to * factor)];
         const turn = (Math.atan2(py - up(from * factor), px - across(from)) * 180) / Math.PI;
-        const words = factor === 1 ? "bound = exact" : `${factor} times the exact constant`;
+        const words = factor === 1 ? "bound = combined" : `${factor} times combined`;
         if (px - across(from) > 190) group.append(shape("text", { class: "note", transform: `translate(${px} ${py}) rotate(${turn})`, x: -6, y: -6, "text-anchor": "end" }, words));
       }
       if (sides.length > 1)
@@ -226,8 +226,8 @@ function drawScatter(host, sides, epoch, unit, show) {
         }
       });
     };
-    const tips = sides.flatMap((side, i) => points[i].map((p) => ({ x: middle(p), y: p.bound, lines: [`point ${p.point}` + (p.label >= 0 ? `, class ${p.label}` : "") + (sides.length > 1 ? `, ${side.role}` : ""), `exact ${span(p)}, ${p.certificate}`, `bound ${outward(p.bound, true, 4)}, ${short(p.bound / p.upper, 3)} times`, "a click shows the point and its witness"], act: () => show(side.role, p.point) })));
-    return { height: height + 66, top: 22, x: { low: left, high: right, log: true, title: `exact constant, ${unit}` }, y: { low, high, log: true, title: `bound, ${unit}` }, marks, tips, label: "Bound against exact constant at each reference point" };
+    const tips = sides.flatMap((side, i) => points[i].map((p) => ({ x: middle(p), y: p.bound, lines: [`point ${p.point}` + (p.label >= 0 ? `, class ${p.label}` : "") + (sides.length > 1 ? `, ${side.role}` : ""), `combined ${span(p)}, ${p.certificate}`, `bound ${outward(p.bound, true, 4)}, ${short(p.bound / p.upper, 3)} times`, "a click shows the point and its witness"], act: () => show(side.role, p.point) })));
+    return { height: height + 66, top: 22, x: { low: left, high: right, log: true, title: `combined, ${unit}` }, y: { low, high, log: true, title: `bound, ${unit}` }, marks, tips, label: "Bound against combined at each reference point" };
   });
 }
 
@@ -271,7 +271,7 @@ function commonMetric(entries) {
   return title ? { title, share: entries.every(({ metric }) => metric?.title !== title || metric.share) } : null;
 }
 
-/** A metric over exact constant (view: sidesOf(entry), unit); a mark chooses its run. Which way is better is known of an accuracy alone. The axes hold all entries of `among`. */
+/** A metric over combined (view: sidesOf(entry), unit); a mark chooses its run. Which way is better is known of an accuracy alone. The axes hold all entries of `among`. */
 function drawPareto(host, entries, view, metric, chosen, choose, among = entries) {
   return plot(host, (width) => {
     const marked = (some) => (metric ? paretoMarks(some, view, metric) : []);
@@ -293,8 +293,8 @@ function drawPareto(host, entries, view, metric, chosen, choose, among = entries
         group.append(shape("circle", { class: `dot pick ${ROLE[d.role]}${d.entry === chosen() ? " chosen" : ""}`, cx: across(d.constant), cy: up(d.value), r: d.entry === chosen() ? 7 : 5 }));
       }
     };
-    const tips = dots.map((d) => ({ x: d.constant, y: d.value, lines: [d.entry.label + (d.role === "twin" ? ", twin" : ""), `exact ${span(d)}`, `${metric.title} ${measured(metric, d.value)}`], act: () => choose(d.entry) }));
-    return { height: Math.min(380, Math.max(300, width * 0.6)), top: 22, x: { low: left, high: right, log: true, title: `exact constant ${view.unit}` }, y: { low: least - room, high: metric.share ? Math.min(most + room, 1 + room / 2) : most + room, format: (v) => measured(metric, v), title: metric.title }, marks, tips, label: `${metric.title} against exact constant of all runs` };
+    const tips = dots.map((d) => ({ x: d.constant, y: d.value, lines: [d.entry.label + (d.role === "twin" ? ", twin" : ""), `combined ${span(d)}`, `${metric.title} ${measured(metric, d.value)}`], act: () => choose(d.entry) }));
+    return { height: Math.min(380, Math.max(300, width * 0.6)), top: 22, x: { low: left, high: right, log: true, title: `combined ${view.unit}` }, y: { low: least - room, high: metric.share ? Math.min(most + room, 1 + room / 2) : most + room, format: (v) => measured(metric, v), title: metric.title }, marks, tips, label: `${metric.title} against combined of all runs` };
   });
 }
 

@@ -68,16 +68,16 @@ function showOverview() {
     ...(metric?.share ? logged(SCALE_FREE) : []),
     cell(SCALE_FREE, "margin over constant", "margin", "Median over the points: how far away another class is, by the network's own constant"),
     cell(SCALE_FREE, "/ twin's", "marginRatio", "Margin over constant, over the twin's"),
-    cell(SCALE_FREE, "calibrated", "calibrated", "Mean exact constant times T; of regression in standard deviations"),
+    cell(SCALE_FREE, "calibrated", "calibrated", "Mean of combined times T; of regression in standard deviations"),
     cell(SCALE_FREE, "calibrated moved", "calibratedMoved", "Calibrated constant over the twin's; worse: accuracy or likelihood is, so that a smaller constant does not count"),
     cell(SCALE_FREE, "calibrated transfer", "calibratedTransfer", "Of the calibrated constants. 1: the truth moved with the bound; 0: the bound alone"),
-    cell(SCALE_FREE, "certified accuracy", "certifiedAccuracy", "Share of the points whose class the exact constant proves over the whole region"),
+    cell(SCALE_FREE, "certified accuracy", "certifiedAccuracy", "Share of the points whose class the combined interval proves over the whole region"),
     cell(SCALE_FREE, "by bound", "certifiedClosed", "The same by the best bound without a search"),
     cell(SCALE_FREE, "under attack", "attacked", "Share of the points for which a search by gradients found no other class"),
     cell(AS_THEY_ARE, "mean bound", "bound", "Upper end of the bound that the constant is compared with"),
-    cell(AS_THEY_ARE, "exact", "exact", "Mean certified interval of the exact constant"),
+    cell(AS_THEY_ARE, "combined", "combined", "Mean certified interval of the exact constant: what all estimators together prove"),
     cell(AS_THEY_ARE, "bound moved", "boundMoved", "Bound over the twin's bound"),
-    cell(AS_THEY_ARE, "truth moved", "truthMoved", "Exact constant over the twin's"),
+    cell(AS_THEY_ARE, "truth moved", "truthMoved", "Combined over the twin's"),
     cell(AS_THEY_ARE, "transfer", "transfer", "1: the truth moved with the bound; 0: the bound alone"),
     cell(OF_AUDIT, "intervals exact", "certified", "Share of the points whose interval is exact"),
     ...(metrics.length && !metric?.share ? logged(OF_AUDIT) : []),
@@ -127,7 +127,7 @@ const colours = (roles) => keyOf(swatches(roles));
 const rolesOf = (sides) => sides.map(({ role }) => role);
 
 /** The key of colours and of line styles, which say which quantity. */
-const key = (sides) => keyOf({ ...swatches(rolesOf(sides)), "sample bound": "bound", "sample LP": "LP relaxation", "sample exact": "exact, certified band" });
+const key = (sides) => keyOf({ ...swatches(rolesOf(sides)), "sample bound": "bound", "sample LP": "LP relaxation", "sample combined": "combined, certified band" });
 
 /** The list of runs, made anew only where it is another: it may be long. */
 function showChoice(number) {
@@ -220,7 +220,7 @@ function showRecords() {
     ...(several ? [{ name: "role", value: (r) => r.side.role, mark: (r) => ROLE[r.side.role], choose: true }] : []),
     number("epoch", { choose: true }),
     number("point", { choose: true }),
-    words("estimator", { choose: true, help: "'exact' is what all estimators together prove" }),
+    words("estimator", { choose: true, help: "'combined' is what all estimators together prove" }),
     number("lower", { words: (r) => outward(r.lower, false), help: "A witness attains it" }),
     number("upper", { words: (r) => outward(r.upper, true), help: "A proof holds for it" }),
     words("certificate", { choose: true, help: "What is proved" }),
@@ -238,7 +238,7 @@ function showRecords() {
       record: `${r.side.file}, run ${r.side.name}` + (r.resumed ? ", resumed" : ""),
     };
     const work = element("details", {}, element("summary", {}, "For developers"), terms({ how: r.detail || "n/a", engine: r.engine || "several" }));
-    return element("div", { class: "certificate" }, element("div", {}, terms(told), work), r.estimator === "exact" ? besideOf(r.row) : null);
+    return element("div", { class: "certificate" }, element("div", {}, terms(told), work), r.estimator === "combined" ? besideOf(r.row) : null);
   };
   const lastFirst = allRecords().sort((a, b) => b.epoch - a.epoch);
   makeTable(place("records-table"), columns, lastFirst, { caption: "audit records", detail });

@@ -1,9 +1,9 @@
-"""What an audit evaluates beside the constants: calibration and attacks, which a mere scaling of the outputs leaves."""
+"""The points that a training's audits calibrate the outputs with, and the calibration of the weights as they are now."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -11,7 +11,6 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from lipreg.auditing import Attack
 from lipreg.calibration import CalibrationPoints, among, keys
 from lipreg.callbacks.batches import as_steps_see_it, batch_to_inputs
 from lipreg.callbacks.reference_points import examples, first_loader, joined, validation_loaders
@@ -22,55 +21,45 @@ from lipreg.problem import LocalLipschitz
 from lipreg.records import CalibrationRecord
 
 
-@dataclass(frozen=True)
-class ScaleFree:
-    """The points that the outputs are calibrated with, and how another class is sought near the audited ones.
+def check_calibration(calibration: Which | Points | None, where: str) -> None:
+    """Refuses what is neither a number of points, nor points, nor None.
 
     Args:
-        calibration: how many points of the validation data the outputs are calibrated with at each audit (see
-            ``lipreg.calibration``): those that follow the audited ones in the order in which these were drawn, never an
-            audited one; their outputs are computed as training does, on its device. Points of your own, as (x, y) or a
-            ``Points``, where strengths are chosen by the validation data; None for no calibration.
-        attack: how a point of the region with another class is sought; None for not at all.
+        calibration: ``AuditLog.calibration``.
+        where: what was given it, for the error.
 
     Raises:
         InvalidInput: something else.
     """
+    if calibration is None:
+        return
+    points = Points.of(calibration, f"{where}.calibration")
+    if points.count is None and points.supplied_points is None:
+        accepted = "a number of points, (x, y), or None"
+        raise InvalidInput(f"calibration={points.which!r}", where=where, accepted=accepted)
 
-    calibration: Which | Points | None = 1000
-    attack: Attack | None = field(default_factory=Attack)
 
-    def __post_init__(self) -> None:
-        if self.calibration is not None:
-            points = Points.of(self.calibration, "ScaleFree.calibration")
-            if points.count is None and points.supplied_points is None:
-                accepted = "a number of points, (x, y), or None"
-                raise InvalidInput(f"calibration={points.which!r}", where="ScaleFree", accepted=accepted)
-        if not isinstance(self.attack, Attack | None):
-            raise InvalidInput(f"attack={self.attack!r}", where="ScaleFree", accepted="an Attack, or None")
+def training_calibration(
+    calibration: Which | Points | None, trainer: pl.Trainer, audited: Inputs, drawn: Points, problem: LocalLipschitz
+) -> CalibrationPoints | None:
+    """The points of a training's calibrations, on the CPU; None without calibration.
 
-    def points(
-        self, trainer: pl.Trainer, audited: Inputs, drawn: Points, problem: LocalLipschitz
-    ) -> CalibrationPoints | None:
-        """The points of a training's calibrations, on the CPU; None without calibration.
-
-        Args:
-            trainer: with the validation data.
-            audited: the reference points.
-            drawn: how those were drawn; its seed, its reading of batches and its ``ignore_index`` hold here too.
-            problem: the question.
-        """
-        if self.calibration is None:
-            return None
-        wanted = self.calibration
-        if not isinstance(wanted, Points):
-            wanted = replace(Points.of(wanted, "ScaleFree.calibration"), ignore_index=drawn.ignore_index)
-        wanted = wanted if wanted.seed is not None else replace(wanted, seed=drawn.seed)
-        read = wanted.batch_to_inputs or drawn.batch_to_inputs or batch_to_inputs
-        loaders = None if wanted.supplied_points is not None else validation_loaders(trainer)
-        return calibration_points(
-            loaders, wanted, partial(as_steps_see_it, trainer, "validate", read), audited, problem
-        )
+    Args:
+        calibration: ``AuditLog.calibration``.
+        trainer: with the validation data.
+        audited: the reference points.
+        drawn: how those were drawn; its seed, its reading of batches and its ``ignore_index`` hold here too.
+        problem: the question.
+    """
+    if calibration is None:
+        return None
+    wanted = calibration
+    if not isinstance(wanted, Points):
+        wanted = replace(Points.of(wanted, "AuditLog.calibration"), ignore_index=drawn.ignore_index)
+    wanted = wanted if wanted.seed is not None else replace(wanted, seed=drawn.seed)
+    read = wanted.batch_to_inputs or drawn.batch_to_inputs or batch_to_inputs
+    loaders = None if wanted.supplied_points is not None else validation_loaders(trainer)
+    return calibration_points(loaders, wanted, partial(as_steps_see_it, trainer, "validate", read), audited, problem)
 
 
 def calibration_points(

@@ -113,9 +113,8 @@ def usual_intervals(
             bracketed = all(i in looked_at or _has_both_ends(end) for i, end in enumerate(before, first))
             # the first point is bounded in any case; points for which one look each takes too long, all together below
             late = begun and not worth_a_look(analysis, len(starts) * size, budget)
-            if (
-                over is not None and begun and not (bracketed or late)
-            ):  # what a look gives, at all that are left together
+            if over is not None and begun and not (bracketed or late):
+                # what a look gives, at all that are left together
                 waiting = _unbracketed(intervals, starts[done:], size)
                 known_there = {i: intervals[i] for i in waiting}
                 found = late_intervals(analysis, waiting, budget, settings, over, known_there)

@@ -71,11 +71,8 @@ class NodePrograms:
         ends, phase = (nodes.d_lower.cpu().numpy(), nodes.d_upper.cpu().numpy()), nodes.phase.cpu().numpy()
         empty, points, strain = np.zeros(len(nodes), dtype=bool), (ends[0] + ends[1]) / 2, np.zeros(phase.shape)
         self._relaxation.budget = self.budget.share(SHARE)
-        at, displacement, cost = (
-            self._program.columns["a"],
-            self._program.columns["d"],
-            np.zeros_like(self._program.cost),
-        )
+        at, displacement = self._program.columns["a"], self._program.columns["d"]
+        cost = np.zeros_like(self._program.cost)
         for i in range(len(nodes)):
             lower, upper_ends = self._program.lower.copy(), self._program.upper.copy()
             lower[displacement], upper_ends[displacement] = ends[0][i], ends[1][i]

@@ -70,19 +70,21 @@ def whole_numbers(seed: int, *widths: int) -> nn.Sequential:
     return net
 
 
+def assert_written_and_held(seed: int, problem: LocalLipschitz) -> None:
+    """A certificate about such a network at 0 is written, and both modes and fractions give its upper end."""
+    net, x = whole_numbers(seed, 2, 4, 4, 2), torch.zeros(1, 2).double()
+    interval, file = certified(net, problem, x)
+    assert interval.upper > 0 and agrees(file.plain)
+    assert check(parse(file.plain)).upper == interval.upper == check(parse(file.plain), mode="rounded").upper
+
+
 @pytest.mark.parametrize("p", [1, 2, float("inf")])
 def test_lengths_of_whole_numbers_are_no_longer_than_radii_say(p: float) -> None:
     """Over a disc a form as (1, 2) counts by its length, which a whole number is far above."""
-    net, x = whole_numbers(6, 2, 4, 4, 2), torch.zeros(1, 2).double()
-    interval, file = certified(net, LocalLipschitz(L2Ball(0.5), Logit(0), p=p), x)
-    assert interval.upper > 0 and agrees(file.plain)
-    assert check(parse(file.plain)).upper == interval.upper == check(parse(file.plain), mode="rounded").upper
+    assert_written_and_held(6, LocalLipschitz(L2Ball(0.5), Logit(0), p=p))
 
 
 @pytest.mark.parametrize("p", [1, 2, float("inf")])
 def test_a_part_that_touches_the_regions_side_alone_is_empty_in_either_mode(p: float) -> None:
     """Two units add up to -1 - 2 d, which is 0 at d = -1/2, the end of the region, and below 0 in all of it."""
-    net, x = whole_numbers(4, 2, 4, 4, 2), torch.zeros(1, 2).double()
-    interval, file = certified(net, LocalLipschitz(LinfBall(0.5), Logit(0), p=p), x)
-    assert interval.upper > 0 and agrees(file.plain)
-    assert check(parse(file.plain)).upper == interval.upper == check(parse(file.plain), mode="rounded").upper
+    assert_written_and_held(4, LocalLipschitz(LinfBall(0.5), Logit(0), p=p))

@@ -44,10 +44,14 @@ train: intact $(VENV)/.runtime ## train: make train ARGS='experiment=... seed=0'
 test-all: export LIPREG_TESTS := all
 test-all: test ## make test with every combination of which make test takes a sample
 
-# Types are checked on one core while the tests are collected on others; what they say is printed last.
-test: lint ## make check, and the tests
+# Types are checked on one core beside lint and tests; what they say is printed last. In a new checkout one process collects the
+# tests first: it compiles what all of them import, which every test process would do for itself at the same time.
+test: env ## make check, and the tests
 	@mkdir -p build
 	@$(RUN) -m pyright > build/types.txt 2>&1 & types=$$!; \
+		{ test -d tests/__pycache__ || $(RUN) -m pytest -qq --collect-only; } > build/collected.txt 2>&1 & collected=$$!; \
+		$(MAKE) --no-print-directory lint || { kill $$types $$collected 2>/dev/null; exit 1; }; \
+		wait $$collected; \
 		OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS); tests=$$?; \
 		wait $$types; types=$$?; tail -n 200 build/types.txt; exit $$((tests ? tests : types))
 

@@ -1,6 +1,6 @@
 """The table of the experiments to begin with: python -m benchmarks.experiments_page DIR
 
-DIR holds the runs of ``python -m experiments.train experiment=NAME hydra.run.dir=DIR/NAME`` with each name of ``NAMES``;
+DIR holds the runs of ``python -m experiments.train experiment=NAME hydra.run.dir=DIR/NAME`` with every name of ``NAMES``;
 MNIST and CIFAR-10 lie in LIPREG_DATA (CONTRIBUTING.md). One row a run is written to benchmarks/results/experiments.json, and
 the table of docs/experiments.md from these; ``python -m benchmarks.experiments_page page`` makes the table again.
 """
@@ -49,7 +49,15 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 def main(arguments: list[str]) -> None:
     if arguments != ["page"]:
-        write_result("experiments", [row(Path(arguments[0]), name) for name in NAMES])
+        folder = Path(arguments[0])
+        missing = [name for name in NAMES if not (folder / name / "records.jsonl").is_file()]
+        if missing:
+            absent = ", ".join(str(folder / name) for name in missing)
+            runs = "; ".join(f"python -m experiments.train experiment={n} hydra.run.dir={folder / n}" for n in missing)
+            raise SystemExit(
+                f"The table needs all of {', '.join(NAMES)}. There is no records.jsonl in {absent}. Run {runs}"
+            )
+        write_result("experiments", [row(folder, name) for name in NAMES])
     write_tables(PAGE, {"experiments": table(read_result("experiments"))})
 
 

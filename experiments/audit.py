@@ -153,4 +153,4 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    start(main)
+    start(main, "audit_checkpoint")

@@ -61,19 +61,21 @@ def build(group: DictConfig, name: str, kind: type[Any] | tuple[type[Any], ...] 
     return made
 
 
-def check_keys(cfg: DictConfig, known: Sequence[str], name: str = "") -> None:
+def check_keys(cfg: DictConfig, known: Sequence[str], name: str = "", groups: Sequence[str] = ()) -> None:
     """Refuses keys that nothing reads. One that a value of the configuration refers to is read by that.
 
     Args:
         cfg: a part of a configuration.
         known: its keys.
         name: of the part; empty for the whole.
+        groups: which a key of the whole may have meant.
     """
+    taken = tuple(dict.fromkeys([*known, *groups]))
     plain = str(OmegaConf.to_container(cfg, resolve=False))
     for key in cfg:
         if key not in known and not re.search(r"\$\{" + re.escape(str(key)) + r"\b", plain):
             full = f"{name}.{key}" if name else str(key)
-            raise refused(f"nothing takes {full}={cfg[key]!r}", str(key), known, name or "configuration")
+            raise refused(f"nothing takes {full}={cfg[key]!r}", str(key), taken, name or "configuration")
 
 
 def check_like(cfg: DictConfig, name: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from hydra.errors import CompactHydraException, InstantiationException, MissingConfigException, OverrideParseException
@@ -16,7 +16,7 @@ from experiments.limits import LimitReached
 from lipreg.auditing.executors import CannotStart
 from lipreg.disks import FullDisk, full_disk, is_full
 from lipreg.errors import InvalidInput, LipregError
-from lipreg.options import suggestion
+from lipreg.spelling import suggestion
 
 FULL = "HYDRA_FULL_ERROR"
 """The environment variable with which Hydra, and these programs, show tracebacks."""
@@ -24,7 +24,7 @@ FULL = "HYDRA_FULL_ERROR"
 _NO_MEMORY = re.compile(r"cannot allocate|can't allocate|failed to map|not enough memory|out of memory", re.IGNORECASE)
 
 
-def mistake(error: BaseException, folder: Path | None = None) -> BaseException | None:
+def mistake(error: BaseException, folder: Path | None = None, groups: Sequence[str] = ()) -> BaseException | None:
     """What a user can mend about an error, as an exception whose text is one paragraph; None where it is a defect.
 
     Errors of lipreg are their own words. Said in the same form are: groups, keys and values of a configuration that nothing
@@ -34,6 +34,7 @@ def mistake(error: BaseException, folder: Path | None = None) -> BaseException |
     Args:
         error: what was raised.
         folder: in which it was worked, which is said where a library does not tell the file that had no room.
+        groups: of the program's configuration, which a key that is none may have meant.
     """
     found = _wrapped(error)
     full = [each for each in _chain(error) if isinstance(each, OSError) and is_full(each)]
@@ -48,7 +49,7 @@ def mistake(error: BaseException, folder: Path | None = None) -> BaseException |
     if isinstance(found, MisconfigurationException):
         return InvalidInput(_line(found), where="trainer")
     if isinstance(found, CompactHydraException | OmegaConfBaseException):
-        return _of_configuration(found)
+        return _of_configuration(found, groups)
     if isinstance(error, InstantiationException):
         return InvalidInput(f"{type(found).__name__}: {_line(found)}", where=_key_of(error))
     if isinstance(found, OSError) and found.strerror and found.errno is not None:
@@ -85,7 +86,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
             following += [each.__cause__, each.__context__]
 
 
-def _of_configuration(error: BaseException) -> InvalidInput:
+def _of_configuration(error: BaseException, groups: Sequence[str]) -> InvalidInput:
     """What Hydra or OmegaConf say of a command line or a file."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, option = error.missing_cfg_file.rpartition("/")
@@ -99,7 +100,12 @@ def _of_configuration(error: BaseException) -> InvalidInput:
     if isinstance(inner, ConfigAttributeError | ConfigKeyError) and inner.parent_node is not None:
         parent, key = inner.parent_node, str(inner.key)
         known = [str(name) for name in parent.keys() if not str(name).startswith("_")]  # noqa: SIM118 # a node of OmegaConf is no dict
+        if (inner.full_key or key) == key:  # of the whole, where groups can be named too
+            known = list(dict.fromkeys([*(name for name in known if name != "hydra"), *groups]))
         return refused(f"there is no {inner.full_key or key}", key, known, "configuration")
+    absent = re.search(r"config group '([^'\s]+)' does not exist", str(inner))
+    if absent is not None:
+        return refused(f"there is no group {absent[1]}", absent[1], groups, "configuration")
     if isinstance(inner, MissingMandatoryValue):
         key = inner.full_key or str(inner.key)
         return InvalidInput(f"{key} has no value", where="configuration", todo=f"Pass {key}=VALUE")

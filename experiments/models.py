@@ -22,11 +22,17 @@ class Trained(pl.LightningModule):
     Attributes:
         net: the network.
         loss: of outputs and targets.
+        takes: the shape of its inputs.
+        hidden: widths of its hidden layers, of a network of vectors.
+        outputs: how many it has.
     """
 
     net: nn.Module
     learning_rate: float
     loss: Callable[[Tensor, Tensor], Tensor]
+    takes: tuple[int, ...]
+    hidden: tuple[int, ...] = ()
+    outputs: int
 
     def forward(self, x: Tensor) -> Tensor:
         return self.net(x)
@@ -71,6 +77,7 @@ class Classifier(OfClasses):
         super().__init__()
         self.save_hyperparameters({"widths": list(widths), "learning_rate": learning_rate})
         self.net, self.learning_rate = layers(widths), learning_rate
+        self.takes, self.hidden, self.outputs = (widths[0],), tuple(widths[1:-1]), widths[-1]
 
 
 class ImageClassifier(OfClasses):
@@ -99,7 +106,14 @@ class ImageClassifier(OfClasses):
         super().__init__()
         told = {"network": network, "width": width, "classes": classes, "channels": channels, "size": size}
         self.save_hyperparameters({**told, "learning_rate": learning_rate})
+        for name, number in (("width", width), ("classes", classes), ("channels", channels), ("size", size)):
+            _check_positive(name, number, "ImageClassifier")
+        self.network, self.takes, self.outputs = network, (channels, size, size), classes
         if network in SMALL:
+            accepted = {"lenet": "at least 13", "cnn": "a multiple of 4"}[network]
+            if size < 13 if network == "lenet" else size % 4:
+                got = f"size={size} with network={network!r}"
+                raise InvalidInput(got, where="ImageClassifier", accepted=accepted)
             self.net = SMALL[network](width, classes, channels, size)
         elif network in COLOUR:
             if (channels, size) != (3, 32):
@@ -126,11 +140,26 @@ class Regressor(Trained):
         super().__init__()
         self.save_hyperparameters({"widths": list(widths), "learning_rate": learning_rate})
         self.net, self.learning_rate = layers(widths), learning_rate
+        self.takes, self.hidden, self.outputs = (widths[0],), tuple(widths[1:-1]), widths[-1]
 
 
 def layers(widths: Sequence[int]) -> nn.Sequential:
-    """Linear layers with ReLUs between them."""
+    """Linear layers with ReLUs between them.
+
+    Raises:
+        InvalidInput: fewer than two widths, or one that is none.
+    """
+    if len(widths) < 2:
+        accepted = "those of the input, of any hidden layers, and of the output, such as [64,32,32,10]"
+        raise InvalidInput(f"widths={list(widths)}", where="model", accepted=accepted)
+    for width in widths:
+        _check_positive("widths", width, "model")
     found: list[nn.Module] = []
     for before, after in pairwise(widths):
         found += [nn.Linear(before, after), nn.ReLU()]
     return nn.Sequential(*found[:-1])
+
+
+def _check_positive(name: str, number: int, where: str) -> None:
+    if number < 1:
+        raise InvalidInput(f"{name} of {number}", where=where, accepted="whole numbers of at least 1")

@@ -11,6 +11,7 @@ import pytorch_lightning as pl
 from omegaconf import DictConfig, OmegaConf
 
 from experiments.choices import build, check_keys
+from experiments.groups import groups_of
 from experiments.regularizers import Baseline
 from experiments.sweeps import cut
 from lipreg.callbacks import LipschitzAudit, LipschitzRegularizer
@@ -41,7 +42,7 @@ def check_values(cfg: DictConfig) -> None:
     Raises:
         InvalidInput: such a key; one without its value, a seed that is none, a training of no epochs.
     """
-    check_keys(cfg, KEYS)
+    check_keys(cfg, KEYS, groups=groups_of("train"))
     for key in sorted(OmegaConf.missing_keys(cfg)):
         raise InvalidInput(f"{key} has no value", where="configuration", todo=f"Pass {key}=VALUE")
     for name, known in VALUES.items():

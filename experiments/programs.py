@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
+from experiments.groups import groups_of, list_groups_of_lipreg
 from experiments.mistakes import FULL, mistake
 from experiments.termination import TERMINATED, Terminated, terminable
 
@@ -26,12 +27,17 @@ INTERRUPTED = 130
 """The exit code of a program that a Ctrl-C ended."""
 
 
-def start(program: Callable[[], object]) -> None:
+def start(program: Callable[[], object], name: str | None = None) -> None:
     """Runs a program that ``hydra.main`` has made: what is wrong with its command line is a paragraph, and exit code 1.
 
     With HYDRA_FULL_ERROR=1 in the environment it is a traceback. SIGTERM ends it as Ctrl-C does, and the processes of a
     sweep with it; the exit code is 143.
+
+    Args:
+        program: what is run.
+        name: of its configuration, whose groups are told where a key is none; None for one without groups.
     """
+    list_groups_of_lipreg()
     if os.environ.get(FULL) == "1":
         with terminable():
             program()
@@ -42,7 +48,7 @@ def start(program: Callable[[], object]) -> None:
         with terminable():
             program()
     except Exception as raised:
-        error = mistake(raised)
+        error = mistake(raised, groups=() if name is None else groups_of(name))
         if error is None:
             traceback.print_exc()
             raise SystemExit(1) from None

@@ -12,6 +12,7 @@ import pytorch_lightning as pl
 from omegaconf import DictConfig
 
 from experiments.choices import build
+from experiments.fitting import check_fit
 from experiments.mistakes import lacks_memory
 from experiments.parts import Parts, logger_of, parts
 from experiments.programs import LIGHTNING
@@ -56,15 +57,16 @@ def rehearse(cfg: DictConfig, problem: LocalLipschitz, folder: Path) -> None:
             quick = parts(cfg, problem, cfg.regularizer.weight, **asked, executor=None, every_n_epochs=_NEVER)
             callbacks = [quick.regularizer, quick.audit]
             trainer = build(cfg.trainer, "trainer", callbacks=callbacks, default_root_dir=scratch, **_ONE_BATCH)
-            _fit(trainer, quick)
+            _fit(trainer, quick, problem)
             made.audit.place.close()
         finally:
             for logger, level in zip(loggers, levels, strict=True):
                 logger.setLevel(level)
 
 
-def _fit(trainer: pl.Trainer, made: Parts) -> None:
+def _fit(trainer: pl.Trainer, made: Parts, problem: LocalLipschitz) -> None:
     try:
+        check_fit(made.data, made.model, problem)
         trainer.fit(made.model, datamodule=made.data)
     except LipregError:
         raise

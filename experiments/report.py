@@ -54,4 +54,4 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    start(main)
+    start(main, "report")

@@ -145,4 +145,4 @@ def main(cfg: DictConfig) -> float:
 
 
 if __name__ == "__main__":
-    start(main)
+    start(main, "train")

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, asdict, dataclass, fields, is_dataclass
 from typing import Any, ParamSpec, TypeVar
 
 from lipreg.errors import InvalidInput
 from lipreg.kinds import constructor_call, import_line
-from lipreg.options import Optioned, Registry, nearest_name
+from lipreg.numbers import SHOWN
+from lipreg.options import Optioned, Registry
+from lipreg.spelling import nearest_name, suggestion
+from lipreg.words import plain
 
 _Params = ParamSpec("_Params")
 _Result = TypeVar("_Result")
@@ -124,6 +128,82 @@ def moved_fields(
         return f"{argument}={kind.__name__}({', '.join(listed)})", "; ".join(lines)
 
     return Moved(names, argument, form)
+
+
+def check_object(
+    value: Any, kind: type[Any], argument: str, where: str, accepted: str, example: str, line: str
+) -> None:
+    """Refuses anything but an object of a kind, with a form that is taken: of a mapping's own options where they are its.
+
+    Args:
+        value: what was passed.
+        kind: the class of the object.
+        argument, where: its name, and what takes it.
+        accepted: all that is accepted, in words.
+        example: an object as it is written, for what has no options to show.
+        line: imports what the example is written with.
+
+    Raises:
+        InvalidInput: it is something else.
+    """
+    if not isinstance(value, kind):
+        todo = form_to_write(value, kind, argument, example, line)
+        raise InvalidInput(f"{argument}={plain(repr(value), SHOWN)}", where=where, accepted=accepted, todo=todo)
+
+
+def form_to_write(value: Any, kind: type[Any], argument: str, example: str, line: str) -> str:
+    """What to write for an argument that takes an object.
+
+    Args:
+        value, kind, argument, example, line: as for ``check_object``.
+    """
+    options = value if isinstance(value, Mapping) else {}
+    if "_target_" in options:
+        return "hydra.utils.instantiate makes the object of such settings"
+    names = [f.name for f in fields(kind) if f.init and f.compare] if is_dataclass(kind) else []
+    wrong = [name for name in options if name not in names] if names else []
+    if options and names and not wrong and not any(isinstance(part, Mapping) for part in options.values()):
+        example = f"{kind.__name__}({', '.join(f'{name}={shown(part)}' for name, part in options.items())})"
+    unknown = f"{kind.__name__} has no {wrong[0]!r}{suggestion(wrong[0], names)}. " if wrong else ""
+    return f"{unknown}Write {argument}={example} ({line})"
+
+
+def check_switches(where: str, **switches: object) -> None:
+    """Raises InvalidInput unless all of these arguments, by name, are True or False."""
+    for name, value in switches.items():
+        if not isinstance(value, bool):
+            raise InvalidInput(f"{name}={plain(repr(value), SHOWN)}", where=where, accepted="True or False")
+
+
+def check_functions(where: str, **functions: object) -> None:
+    """Raises InvalidInput unless all of these arguments, by name, are functions or None."""
+    for name, value in functions.items():
+        if value is not None and not callable(value):
+            todo = f"Write {name}=print, say"
+            got = f"{name}={plain(repr(value), SHOWN)}"
+            raise InvalidInput(got, where=where, accepted="a function of one argument, or None", todo=todo)
+
+
+_TEXTS = {"module": "net", "folder": "runs", "run": "seed 0", "twin": "without penalty", "name": "lipreg"}
+"""Texts that are taken, for errors."""
+
+
+def check_texts(where: str, **texts: object) -> None:
+    """Refuses empty texts and other objects; all but ``run`` and ``name`` may be None, ``folder`` and ``twin`` may be paths.
+
+    Args:
+        where: the class that was given them, for the error.
+        **texts: the arguments by name.
+
+    Raises:
+        InvalidInput: such a text.
+    """
+    for name, text in texts.items():
+        accepted = isinstance(text, str | os.PathLike) if name in ("folder", "twin") else isinstance(text, str) and text
+        if not accepted and not (text is None and name not in ("run", "name")):
+            accepted = "a text that is not empty" + ("" if name in ("run", "name") else ", or None")
+            todo = f"Write {name}={_TEXTS.get(name, name)!r}, say"
+            raise InvalidInput(f"{name}={text!r}", where=where, accepted=accepted, todo=todo)
 
 
 def _refusal(

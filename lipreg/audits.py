@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
+from lipreg.arguments import check_functions, check_switches
 from lipreg.auditing import COMBINED, AuditPlan, AuditProgress, PointAudit
 from lipreg.auditing import audit as audit_points
 from lipreg.auditing.budget_notes import budget_notes
@@ -22,6 +23,7 @@ from lipreg.budget import Budget
 from lipreg.certificates import Certificates, certificates_of
 from lipreg.errors import InvalidInput, RenamedAttribute
 from lipreg.estimators import Bound, Settings, frozen_analysis
+from lipreg.estimators.asked import tensors_of
 from lipreg.estimators.evaluate import Network, structure_of
 from lipreg.estimators.settings import DEFAULTS
 from lipreg.population import Sample
@@ -200,11 +202,17 @@ def audit(
         UnsupportedModel: the network has calls that are not lowered.
     """
     plan = AuditPlan(problem, estimators, Budget.of(budget, "audit"), settings)  # type: ignore[arg-type]
+    check_switches("audit", certificates=certificates, keep_points=keep_points)
+    check_functions("audit", on_progress=on_progress)
+    if not isinstance(name, str):
+        raise InvalidInput(f"name={name!r}", where="audit", accepted="a text", todo='Write name="network", say')
     if population is not None and (x is not None or y is not None):
         raise InvalidInput("points beside a population", where="audit", accepted="x and y, or population")
     drawn = None if population is None else Population.of(population)
     if drawn is None and x is None:
         raise InvalidInput("no points", where="audit", accepted="x, or population=Population(x, y)")
+    if drawn is None:
+        x, y = tensors_of(x, y, "audit")
     run = RunRecord(
         name,
         question=problem.describe(),

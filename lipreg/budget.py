@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
-from lipreg.arguments import spelled_arguments
+from lipreg.arguments import form_to_write, spelled_arguments
 from lipreg.errors import InvalidInput
 from lipreg.numbers import LONGEST, number, shown, whole_number
 from lipreg.results import Status
@@ -168,7 +168,8 @@ class Budget:
         seconds = number(cls.seconds if user_value is None else user_value)
         if seconds is None or not seconds >= 0:
             accepted = "seconds, a number of at least 0, or a Budget"
-            raise InvalidInput(f"budget={shown(user_value)}", where=where, accepted=accepted)
+            todo = form_to_write(user_value, cls, "budget", "Budget(seconds=60.0)", "from lipreg import Budget")
+            raise InvalidInput(f"budget={shown(user_value)}", where=where, accepted=accepted, todo=todo)
         return cls(seconds, nodes, gap=0.0 if gap is None else gap)
 
     def started(self) -> Budget:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lipreg.arguments import moved_arguments
+from lipreg.arguments import check_functions, check_switches, moved_arguments
 from lipreg.auditing.call_records import CallRecords
 from lipreg.auditing.executors import Executing
 from lipreg.auditing.moved import moved_workers
@@ -24,6 +24,7 @@ from lipreg.budget import Budget
 from lipreg.calibration import CalibrationPoints, among, keys
 from lipreg.errors import IncomparableResults, InvalidInput
 from lipreg.estimators import ESTIMATORS, Bound, Settings, get_estimator
+from lipreg.estimators.asked import tensors_of
 from lipreg.estimators.evaluate import Network, frozen_graph, structure_of
 from lipreg.estimators.settings import DEFAULTS
 from lipreg.graph import CapturedNetwork, Graph
@@ -137,16 +138,20 @@ def compare(
             before anything is searched.
         CrossingBounds: two proofs contradict each other.
     """
-    if len(names) != 2 or names[0] == names[1]:
-        raise InvalidInput(f"names={names!r}", where="compare", accepted="two different names")
+    texts = isinstance(names, tuple | list) and all(isinstance(name, str) for name in names)
+    if not texts or len(names) != 2 or names[0] == names[1]:
+        todo = 'Write names=("pruned", "whole"), say'
+        raise InvalidInput(f"names={names!r}", where="compare", accepted="two different names", todo=todo)
+    check_switches("compare", keep_points=keep_points)
+    check_functions("compare", on_progress=on_progress)
     upper = [name for name, kind in ESTIMATORS.offered().items() if kind.certificate is Certificate.UPPER]
     recipe = Bound.of(bound, "compare.bound", upper).certified
     if get_estimator(recipe.estimator).certificate is not Certificate.UPPER:
         raise InvalidInput(
             f"bound={recipe.estimator!r}", where="compare", accepted="an estimator that proves upper ends"
         )
-    methods = None if estimators is None else (*estimators, recipe)
-    plan = AuditPlan(problem, methods, Budget.of(budget, "compare"), settings).asking(recipe)  # type: ignore[arg-type]
+    plan = AuditPlan(problem, estimators, Budget.of(budget, "compare"), settings).asking(recipe)  # type: ignore[arg-type]
+    x, y = tensors_of(x, y, "compare")
     subjects = [structure_of(subject, x, y, "compare") for subject in (network, twin)]
     _check_same_functionals([_graph(subject, plan) for subject in subjects], problem, x, y)
     calibrating = None if calibration is None else _calibrating(calibration, x, problem)

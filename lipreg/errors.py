@@ -45,6 +45,10 @@ class UnsupportedModel(LipregError, NotImplementedError):
     """A torch module holds calls that are not lowered; the message lists all of them."""
 
 
+PLEASE_REPORT = "One of the two proofs is wrong. Please report this with the network and the reference point"
+"""What to do about two proofs of lipreg that contradict each other."""
+
+
 class CrossingBounds(LipregError, ArithmeticError):
     """A lower bound above an upper bound: a defect in an engine or a proof, never to be clipped away.
 
@@ -60,7 +64,7 @@ class CrossingBounds(LipregError, ArithmeticError):
         *,
         where: str = "",
         accepted: str = "",
-        todo: str = "One of the two proofs is wrong. Please report this with the network and the reference point",
+        todo: str = PLEASE_REPORT,
         between: tuple[object, ...] = (),
     ) -> None:
         self.between = between

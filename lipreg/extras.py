@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
+from lipreg.ctrl_c import delayed_ctrl_c
 from lipreg.errors import MissingExtra
 
 
@@ -24,7 +25,8 @@ def require(extra: str, package: str, where: str, otherwise: str = "") -> None:
             does not load, for want of memory or of a package of its own, has another cure.
     """
     try:
-        import_module(package)
+        with delayed_ctrl_c():
+            import_module(package)
     except ModuleNotFoundError as error:
         if error.name != package:
             raise

@@ -31,9 +31,15 @@ def are_classes(y: Any, batch: int) -> bool:
     return isinstance(y, Tensor) and y.shape == (batch,) and not (y.is_floating_point() or y.is_complex())
 
 
-def has_classes(x: Tensor, y: Any) -> bool:
-    """Whether targets ``y`` of the points ``x`` could be classes, of one of them at least."""
-    return are_classes(y, len(x)) and bool(labelled(y).any())
+def has_classes(x: Tensor, y: Any, count: int) -> bool:
+    """Whether targets are classes, of one of the points at least.
+
+    Args:
+        x: the points.
+        y: their targets, of any form.
+        count: how many outputs there are.
+    """
+    return any(label is not None for label in classes_if_any(y, len(x), count))
 
 
 def targets(y: Any, batch: int, where: str) -> Tensor:

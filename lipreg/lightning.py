@@ -16,11 +16,14 @@ from typing import TYPE_CHECKING, Any
 import pytorch_lightning
 from pytorch_lightning.utilities import model_helpers
 
+from lipreg.ctrl_c import delayed_ctrl_c
+
 
 def _packages() -> tuple[ModuleType, ...]:
     try:
         # 0.3 s beside the first one's 5: nearly all that it loads is loaded already
-        return pytorch_lightning, import_module("lightning.pytorch")
+        with delayed_ctrl_c():
+            return pytorch_lightning, import_module("lightning.pytorch")
     except Exception:  # it is not there, or cannot be imported as it is there: then nobody here uses it
         return (pytorch_lightning,)
 

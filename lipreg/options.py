@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.metadata
 import math
 import re
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, asdict, fields
 from functools import cached_property
 from typing import Any, TypeVar
 
+from lipreg.ctrl_c import pass_on_ctrl_c
 from lipreg.errors import InvalidInput
 from lipreg.kinds import check_kind, check_options, constructor_call, import_line
+from lipreg.spelling import suggestion, unknown
 
 
 class Named(ABC):
@@ -59,6 +60,7 @@ class Registry(dict[str, _Entry]):
         entry: makes an entry from a class and its name; by default the class itself, which then is a dataclass.
         base: what all classes are made of.
         written: how such a dataclass is declared.
+        home: the registry as it is imported, for messages.
     """
 
     def __init__(
@@ -68,8 +70,10 @@ class Registry(dict[str, _Entry]):
         *,
         base: type = object,
         written: str = "@dataclass(frozen=True)",
+        home: str = "",
     ) -> None:
         super().__init__()
+        self.home = home
         self.what, self._entry, self._base, self._written = what, entry or self._kind, base, written
         self._elsewhere: dict[str, str] = {}
         self._names: dict[type, str] = {}  # those under which classes were first registered
@@ -129,10 +133,10 @@ class Registry(dict[str, _Entry]):
         """The entry of that name.
 
         Raises:
-            InvalidInput: there is none; the message lists all.
+            InvalidInput: there is none; the message lists those that are nearest.
         """
         if not self.has(name):
-            raise unknown(name, self.what, self.all_names())
+            raise unknown(name, self.what, self.all_names(), self.home)
         return self[name]
 
     def has(self, name: object) -> bool:
@@ -149,6 +153,7 @@ class Registry(dict[str, _Entry]):
                 try:
                     entry.load()
                 except (Exception, SystemExit) as error:  # of somebody else's package, which may not be the one meant
+                    pass_on_ctrl_c(error)
                     warnings.warn(f"{entry.value}, declared for lipreg, cannot be imported: {error!r}", stacklevel=3)
         self._load(name)
         return name in self
@@ -241,29 +246,6 @@ def other_owner(before: Any, new: Any) -> str:
     """
     origins = [(thing.__module__, thing.__qualname__) for thing in (before, new) if thing is not None]
     return ".".join(origins[0]) if len(set(origins)) == 2 else ""
-
-
-def nearest_name(name: str, names: Iterable[str]) -> str:
-    """The one of some names that is nearest to what a user wrote; empty if none is near."""
-    return next(iter(difflib.get_close_matches(name, list(names), n=1)), "")
-
-
-def unknown(name: object, where: str, names: Iterable[str]) -> InvalidInput:
-    """The error about a name that is none of these, with the one that was probably meant.
-
-    Args:
-        name: what the user wrote.
-        where: the argument, in the message.
-        names: those that are accepted.
-    """
-    listed = sorted(names)
-    return InvalidInput(f"got {name!r}{suggestion(name, listed)}", where=where, accepted=", ".join(listed))
-
-
-def suggestion(name: object, names: Iterable[str]) -> str:
-    """A hint for messages, " (did you mean 'log'?)": the one of some names that is nearest; empty if none is near."""
-    near = nearest_name(name, names) if isinstance(name, str) else ""
-    return f" (did you mean {near!r}?)" if near else ""
 
 
 def check_number(value: Any, option: str, where: str, *, low: float | None = None, above: float | None = None) -> None:

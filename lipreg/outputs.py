@@ -239,9 +239,13 @@ class Combination(Output):
     weights: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        weights = torch.as_tensor(self.weights, dtype=torch.float64)
+        try:
+            weights = torch.as_tensor(self.weights, dtype=torch.float64)
+        except (TypeError, ValueError, RuntimeError):  # of other types, or of several lengths
+            weights = torch.empty(0, 0)
         if weights.dim() != 1 or not torch.isfinite(weights).all() or not weights.any():
-            raise InvalidInput(f"weights {self.weights}", where="Combination", accepted="finite numbers, not all 0")
+            accepted = "finite numbers, not all 0: (1.0, -1.0), say"
+            raise InvalidInput(f"weights {self.weights}", where="Combination", accepted=accepted)
         object.__setattr__(self, "weights", tuple(weights.tolist()))
 
     def phrase(self) -> str:
@@ -249,11 +253,8 @@ class Combination(Output):
 
     def rows(self, outputs: Tensor, labels: Tensor | None) -> Tensor:
         if len(self.weights) != outputs.shape[1]:
-            raise InvalidInput(
-                f"{len(self.weights)} weights for {outputs.shape[1]} outputs",
-                where="Combination",
-                accepted="one weight an output",
-            )
+            got = f"{len(self.weights)} weights for {outputs.shape[1]} outputs"
+            raise InvalidInput(got, where="Combination", accepted="one weight an output")
         weights = torch.tensor(self.weights, dtype=outputs.dtype, device=outputs.device)
         return weights.expand(outputs.shape[0], 1, -1)
 

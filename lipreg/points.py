@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lipreg.arguments import Moved, shown, spelled_arguments
+from lipreg.arguments import Moved, check_switches, form_to_write, shown, spelled_arguments
 from lipreg.errors import InvalidInput
 from lipreg.labels import IGNORE_INDEX, check_ignore_index
 from lipreg.population.between import check_confidence
@@ -61,9 +61,7 @@ class Points:
             got = f"points={self.which!r}" if plain else f"points of type {type(self.which).__name__}"
             accepted = '"all", a number of at least 1, or a fixed set: x or (x, y), tensors'
             raise InvalidInput(got, where=where, accepted=accepted)
-        for name in ("fixed", "keep"):
-            if not isinstance(getattr(self, name), bool):
-                raise InvalidInput(f"{name}={getattr(self, name)!r}", where=where, accepted="True or False")
+        check_switches(where, fixed=self.fixed, keep=self.keep)
         if self.fixed and self.count is None:
             raise InvalidInput(
                 "fixed=True without a number of points",
@@ -98,7 +96,9 @@ class Points:
         try:
             return cls(points)  # type: ignore[arg-type]
         except InvalidInput as error:
-            raise InvalidInput(error.got, where=where, accepted=f"{error.accepted}; or a Points") from None
+            line, among = "from lipreg import Points", f"{error.accepted}; or a Points"
+            todo = form_to_write(points, cls, "points", "Points(16)", line)
+            raise InvalidInput(error.got, where=where, accepted=among, todo=todo) from None
 
     @property
     def count(self) -> int | None:

@@ -20,6 +20,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
+from lipreg.arguments import check_object
 from lipreg.distances import check_measured, counts_of, described, phrase, positions_of, units_of
 from lipreg.errors import InvalidInput
 from lipreg.identity import Identity
@@ -75,12 +76,10 @@ class LocalLipschitz:
 
     def __post_init__(self) -> None:
         where = "LocalLipschitz"
-        if not isinstance(self.region, Region):
-            accepted = "LinfBall, L2Ball, L1Ball, Box, UnitCube, Polytope or WholeSpace"
-            raise InvalidInput(f"region={self.region!r}", where=where, accepted=accepted)
-        if not isinstance(self.output, Output):
-            accepted = "Logit, Margin, AllLogits, AllMargins, Combination or Vector instances"
-            raise InvalidInput(f"output={self.output!r}", where=where, accepted=accepted)
+        accepted = "LinfBall, L2Ball, L1Ball, Box, UnitCube, Polytope or WholeSpace"
+        check_object(self.region, Region, "region", where, accepted, "LinfBall(0.1)", "from lipreg import LinfBall")
+        accepted = "Logit, Margin, AllLogits, AllMargins, AllPairs, Combination or Vector instances"
+        check_object(self.output, Output, "output", where, accepted, "Logit(0)", "from lipreg import Logit")
         if self.scope not in get_args(Scope):
             raise InvalidInput(f"scope={self.scope!r}", where=where, accepted='"regional" or "pointed"')
         for name in ("p", "q") if self._copied else ():  # else it is another question's, named for this one

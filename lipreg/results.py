@@ -62,9 +62,9 @@ class Status(StrEnum):
             "valid, from methods that need less. Raise the budget's memory; the detail says what did not fit.",
             Status.GAP_LIMIT: "The interval is as narrow as was asked for. Ask for a smaller gap to narrow it further.",
             Status.INTERRUPTED: "Stopped from outside; the interval is valid as far as it had been proved.",
-            Status.UNCONFIRMED: "The upper end is proved, but no point was found that attains it: the maximising activation "
-            "pattern has no interior, or hardly any. The network may be degenerate (kinks not in general position); "
-            "lipreg.general_position names the units.",
+            Status.UNCONFIRMED: "The upper end is proved, but no point was found that attains it: rounding shows none, or "
+            "the maximising activation pattern has no interior, or hardly any. The detail says what is known. The network "
+            "may be degenerate (kinks not in general position); lipreg.general_position names the units.",
             Status.FAILED: "The solver gave no usable answer; the ends are the trivial ones. See the detail.",
         }[self]
 
@@ -196,6 +196,13 @@ class CertifiedInterval:
         self.check_comparable(other)
         low = self if self.lower >= other.lower else other
         high = self if self.upper <= other.upper else other
+        if low.lower > high.upper:
+            raise CrossingBounds(
+                f"lower {low.lower:.12g} exceeds upper {high.upper:.12g}: a witness attains the one, {high.proof} proves "
+                "the other" + "".join(f" ({part.detail})" for part in dict.fromkeys((low, high)) if part.detail),
+                where=f"intervals of {self.functional}",
+                between=(low, high),
+            )
         families = self.families or other.families
         if len(self.families) == len(other.families):
             families = tuple(map(min, self.families, other.families))

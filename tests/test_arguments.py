@@ -13,7 +13,7 @@ import lipreg
 from lipreg import Budget, LipschitzPenalty, Points, Settings
 from lipreg.auditing import Attack, Processes
 from lipreg.callbacks import AuditLog, Epochs, LipschitzAudit, LipschitzRegularizer
-from lipreg.errors import InvalidInput
+from lipreg.errors import InvalidInput, LipregError
 from lipreg.penalties import Hinge
 from lipreg.reporting.verdicts import HOW
 from tests.callbacks.cases import PROBLEM
@@ -144,6 +144,82 @@ def test_the_message_shows_what_to_write(make: Callable[..., Any], arguments: di
     names: dict[str, Any] = {"x": X, "y": Y, "read": read}
     exec(told_imports, names)
     assert make(**eval(f"dict({form})", names)).problem is PROBLEM, "what it says can be written"
+
+
+ANYTHING: list[Any] = [{"zzz": 1}, "zork", ["zork", 3], object(), Budget, -3.5, {"_target_": "lipreg.Budget"}]
+FORMS: list[tuple[Callable[..., Any], str, Any, str]] = [
+    (audit, "every_n_epochs", {"every": 5, "at_start": False}, "every_n_epochs=Epochs(every=5, at_start=False)"),
+    (audit, "every_n_epochs", {"evry": 5}, "every_n_epochs=Epochs(every=5)"),
+    (audit, "budget", {"seconds": 5, "gap": 0.1}, "budget=Budget(seconds=5, gap=0.1)"),
+    (audit, "budget", {"second": 5}, "budget=Budget(seconds=60.0)"),
+    (audit, "points", {"which": 4, "seed": 3}, "points=Points(which=4, seed=3)"),
+    (audit, "settings", {"seed": 3}, "settings=Settings(seed=3)"),
+    (audit, "settings", "seed", "settings=Settings(seed=1)"),
+    (audit, "log", ["audit"], 'log=AuditLog("audit")'),
+    (audit, "budget", Budget, "budget=Budget(seconds=60.0)"),
+    (audit, "estimators", "fastlip", "estimators=['fastlip']"),
+    (audit, "estimators", 3, "estimators=['fastlip', 'branch_and_bound']"),
+    (audit, "module", 3, "module='net'"),
+    (penalty, "points", {"which": 4}, "points=Points(which=4)"),
+    (penalty, "bound", ["affine_relu"], 'bound=Bound("affine_relu")'),
+    (regularizer, "log_bound", "yes", ""),
+    (regularizer, "module", {"net": 1}, "module='net'"),
+    (AuditLog, "attack", {"steps": 5}, "attack=Attack(steps=5)"),
+    (lipreg.LocalLipschitz, "region", {"radius": 0.1}, "region=LinfBall(0.1)"),
+    (lambda **given: lipreg.LocalLipschitz(lipreg.LinfBall(0.1), **given), "output", "logit", "output=Logit(0)"),
+]
+
+
+@pytest.mark.parametrize(("make", "argument", "value", "form"), FORMS)
+def test_another_kind_of_value_is_refused_with_a_form_that_can_be_written(
+    make: Callable[..., Any], argument: str, value: Any, form: str
+) -> None:
+    with pytest.raises(InvalidInput) as told:
+        make(**{argument: value})
+    assert told.value.accepted
+    before, _, written = told.value.todo.rpartition("Write ")
+    if form:
+        names: dict[str, Any] = {}
+        exec(written.removeprefix(form).removesuffix(", say").strip(" ()"), names)
+        assert written.startswith(form), told.value.todo
+        assert make(**eval(f"dict({form})", names)) is not None, "what it says can be written"
+    meant = {"evry": "every", "second": "seconds"}.get(next(iter(value))) if isinstance(value, dict) else None
+    assert (f"(did you mean {meant!r}?)" in before) == (meant is not None)
+
+
+DOORS: list[tuple[Callable[..., Any], dict[str, Any]]] = [
+    (lipreg.audit, {"x": X, "y": Y}),
+    (lipreg.certify, {"x": X, "y": Y}),
+    (lipreg.estimate, {"x": X, "y": Y}),
+    (lipreg.general_position, {"x": X, "y": Y}),
+    (lipreg.compare, {"twin": torch.nn.Linear(4, 3), "x": X, "y": Y}),
+    (lipreg.derivative_range, {"x": X, "y": Y}),
+    (LipschitzAudit, {}),
+    (LipschitzRegularizer, {}),
+    (LipschitzPenalty, {}),
+]
+TEXTS = {"run", "twin", "folder", "name", "module", "records", "log"}
+
+
+@pytest.mark.parametrize(("door", "given"), DOORS, ids=[door.__name__ for door, _ in DOORS])
+def test_whatever_is_passed_for_an_argument_is_refused_with_what_is_accepted(
+    door: Callable[..., Any], given: dict[str, Any]
+) -> None:
+    parameters = inspect.signature(door).parameters
+    usual: dict[str, Any] = {"problem": PROBLEM, **given}
+    usual |= {"network": torch.nn.Linear(4, 3)} if "network" in parameters else {}
+    for argument in [name for name in parameters if name != "where"]:  # of messages alone
+        for value in ANYTHING:
+            if (isinstance(value, str) and argument in TEXTS) or (value is Budget and "progress" in argument):
+                continue  # which is one
+            with pytest.raises(LipregError) as told:
+                door(**{**usual, argument: value})
+            assert told.value.accepted, (argument, value, told.value)
+
+
+def test_settings_of_hydra_are_told_what_makes_the_object() -> None:
+    with pytest.raises(InvalidInput, match=r"hydra\.utils\.instantiate makes the object of such settings"):
+        audit(budget={"_target_": "lipreg.Budget", "seconds": 5})
 
 
 def test_options_of_a_kind_that_is_not_known_are_shown_as_plain_data() -> None:

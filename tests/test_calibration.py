@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -204,3 +205,24 @@ def test_soft_labels_are_no_values_that_the_logits_come_near() -> None:
 
 def test_a_zero_is_a_zero_whatever_its_sign() -> None:
     assert among(torch.tensor([[-0.0, 1.0]]), set(keys(torch.tensor([[0.0, 1.0]])))).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.float64])
+@pytest.mark.parametrize("output", [Logit(0), Vector()])
+def test_whole_numbers_are_values_of_a_network_with_one_output(dtype: torch.dtype, output: Any) -> None:
+    generator = torch.Generator().manual_seed(10)
+    x = torch.randn(60, 2, generator=generator, dtype=torch.float64)
+    y = (3 * x[:, 0] - x[:, 1]).round()
+    problem = LocalLipschitz(LinfBall(0.1), output)
+    assert (y == -1).any()  # which is a value, and leaves no point out
+    found, floats = told(y[:, None], x, y.to(dtype), problem), told(y[:, None], x, y + 0.0, problem)
+    assert found.task == "values" and found.points == 60
+    assert found.factor == floats.factor is not None
+
+
+def test_whole_numbers_that_may_be_labels_without_a_class_are_not_guessed() -> None:
+    x, problem = torch.rand(40, 2, generator=torch.Generator().manual_seed(11)), LocalLipschitz(LinfBall(0.1), Logit(0))
+    y = torch.tensor([-1, 0, 1, 1]).repeat(10)
+    found = told(y[:, None].double(), x, y, problem)
+    assert found.factor is None and found.why.startswith("targets -1, 0, 1, which may be labels of a sigmoid or values")
+    assert told(y[:, None].double(), x, y.double(), problem).task == "values"

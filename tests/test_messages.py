@@ -14,9 +14,10 @@ from torch import nn
 import lipreg
 from lipreg.callbacks import LipschitzAudit, LipschitzRegularizer
 from lipreg.errors import InvalidInput, UnsupportedModel
-from lipreg.estimators import differentiable_names
+from lipreg.estimators import ESTIMATORS, differentiable_names
 from lipreg.penalties import get_penalty
 from lipreg.schedules import get_schedule
+from lipreg.testing import check_estimator
 from tests.callbacks.test_runs_of_trainings import audit, train
 
 PROBLEM = lipreg.LocalLipschitz(lipreg.LinfBall(0.1))
@@ -61,6 +62,17 @@ def test_a_name_like_no_other_gets_the_list_alone() -> None:
     with pytest.raises(InvalidInput) as told:
         get_penalty("quartic")
     assert "did you mean" not in str(told.value) and "hinge" in told.value.accepted
+
+
+def test_of_many_names_the_nearest_are_listed_and_it_is_said_where_all_are() -> None:
+    for wrong, nearest in (("no such name", ""), ("branch", "branch_and_bound"), ("lp_triangle", "lp_no_triangle")):
+        with pytest.raises(InvalidInput) as told:
+            check_estimator(wrong)
+        names, _, more = told.value.accepted.partition(" and ")
+        listed = names.split(", ")
+        assert listed[0].startswith(nearest) and set(listed) <= set(ESTIMATORS.all_names()) and len(listed) <= 8
+        assert more == f"{len(ESTIMATORS.all_names()) - len(listed)} more" and len(str(told.value)) < 300
+        assert told.value.todo == "lipreg.estimators.ESTIMATORS.all_names() has all of them"
 
 
 class Branches(nn.Module):

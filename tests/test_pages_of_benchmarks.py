@@ -134,7 +134,6 @@ def test_the_words_about_experiments_are_those_of_their_table() -> None:
         f"by a factor of {1 / number(lenet, bound)[0]:.0f}, the constant by {1 / number(lenet, calibrated)[0]:.1f}",
         "a factor of {:.1f} and {:.1f} wide".format(*wide),
         f"fall to {number(cifar, bound)[0]:.2f} ",
-        f"0.2 * {number('regression', 'constant')[0]:.2f} standard",
         f"fell by {100 * (1 - fell):.0f} %",
     ):
         assert words_of in words
@@ -164,3 +163,13 @@ def test_no_table_of_figures_is_without_a_mark() -> None:
         rows = [line for line in marked.splitlines() if line.lstrip().startswith("|")]
         told = [row for row in rows if sum(bool(figure.fullmatch(cell.strip())) for cell in row.split("|")) > 1]
         assert len(told) == (7 if page.name == "scale.md" else 0), (page.name, told[:2])
+
+
+def test_a_page_of_experiments_names_the_runs_that_are_missing(tmp_path: Path) -> None:
+    (tmp_path / "l2_digits").mkdir()
+    (tmp_path / "l2_digits" / "records.jsonl").touch()
+    with pytest.raises(SystemExit) as ended:
+        experiments_page.main([str(tmp_path)])
+    missing = set(experiments_page.NAMES) - {"l2_digits"}
+    assert all(f"experiment={name} hydra.run.dir={tmp_path / name}" in str(ended.value) for name in missing)
+    assert "experiment=l2_digits" not in str(ended.value)

@@ -96,6 +96,7 @@ def test_upper_bounds_are_above(reference: Reference, name: str, case: str, norm
 
 @each_norm
 @each_case
+@one_in(2)
 def test_fastlip_is_within_ten_times_the_constant(reference: Reference, case: str, norm: str) -> None:
     _, upper = results(reference, case, norm, Bound("fastlip", "all"))
     assert upper <= 10 * reference.exact[case][norm]
@@ -103,6 +104,7 @@ def test_fastlip_is_within_ten_times_the_constant(reference: Reference, case: st
 
 @each_norm
 @each_case
+@one_in(2)
 def test_jacobian_crown_is_close_and_never_above_fastlip(reference: Reference, case: str, norm: str) -> None:
     _, upper = results(reference, case, norm, "jacobian_crown")
     assert upper <= results(reference, case, norm, "fastlip")[1] * (1 + 1e-12)
@@ -149,7 +151,7 @@ def test_every_method_without_a_search_is_on_its_side(reference: Reference, scop
     for name, method in ESTIMATORS.items():
         if method.certificate is Certificate.BRACKET or method.uncovered(problem) is not None:
             continue
-        (found[name],) = method.intervals(analysis, Budget(0.5))
+        (found[name],) = method.intervals(analysis, Budget(600.0))  # which none of them spends
     assert {"jacobian_crown", "deviation", "random_points", "sampling", "clever"} <= set(found)
     assert ("lp_no_triangle" in found) == (scope == "regional" and norm != "2")
     functools.reduce(CertifiedInterval.intersect, found.values())  # raises where two contradict each other

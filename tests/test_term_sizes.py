@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from lipreg import LinfBall, LipschitzPenalty, LocalLipschitz
+from lipreg import L1Ball, L2Ball, LinfBall, LipschitzPenalty, LocalLipschitz, WholeSpace
 from lipreg.errors import InvalidInput
+from lipreg.training.sizes import FiniteTerms
 from tests.callbacks.cases import PROBLEM, Classifier, batches, fit, regularizer
 
 
@@ -69,3 +70,26 @@ def test_inputs_that_are_large_beside_their_region_warn_once() -> None:
     with pytest.warns(UserWarning, match=r"LipschitzRegularizer: inputs are as large as .* reaches 1e-06") as seen:
         fit(model, batches(2), regularizer(problem=small))
     assert len([w for w in seen if "reaches" in str(w.message)]) == 1
+
+
+def test_advice_on_terms_that_are_not_finite_says_what_is_known() -> None:
+    """All of R^n has no smaller region, and where the value is finite it is its gradient that is not."""
+    net = nn.Linear(2, 1)
+    weight = net.weight.sum()
+    for region, smaller in ((LinfBall(0.2), True), (WholeSpace(), False)):
+        with pytest.raises(InvalidInput, match="overflows") as refused:
+            FiniteTerms(region).check(weight * torch.inf, net, "here")
+        assert ("smaller region" in str(refused.value)) == smaller
+        with pytest.raises(InvalidInput, match=r"0, its gradient not finite.*or divides by 0") as refused:
+            FiniteTerms(region).check((weight - weight.detach()).abs().sqrt(), net, "here")
+        assert "smaller region" not in str(refused.value)
+
+
+def test_a_radius_beyond_the_number_type_is_refused() -> None:
+    net, x, y = nn.Linear(4, 3), torch.rand(2, 4), torch.tensor([0, 1])
+    for region in (LinfBall(1e200), L2Ball(1e200), L1Ball(1e200)):
+        problem = LocalLipschitz(region, p=region.norm)
+        with pytest.raises(InvalidInput, match=r"radius=1e\+200 with bounds in float32.*WholeSpace"):
+            LipschitzPenalty(net, problem)(x, y)
+        assert torch.isfinite(LipschitzPenalty(net.double(), problem)(x.double(), y))
+        net.float()

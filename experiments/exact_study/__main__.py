@@ -21,7 +21,7 @@ from rich.console import Console
 
 from experiments.choices import check_like
 from experiments.exact_study.choosing import Choice, Choosing, runs
-from experiments.exact_study.designs import DIGITS, PENALTIES, Design
+from experiments.exact_study.designs import DIGITS, MIXED, PENALTIES, Design
 from experiments.exact_study.questions import QUESTIONS
 from experiments.exact_study.rows import Job, Row, do
 from experiments.programs import said, start
@@ -57,7 +57,7 @@ class Course:
         """All of it: question by question, group by group of penalties; of a group first what is chosen, then its runs."""
         for question in questions:
             choosing, design = Choosing(question, self.need), QUESTIONS[question].design
-            for group in ([name for name in each if name in design.penalties] for each in groups):
+            for group in ([name for name in each if name in (*design.penalties, *design.searched)] for each in groups):
                 choices: dict[str, Choice] = {name: choosing.of(name) for name in group}
                 jobs = runs(question, choices, choosing.twin(), [seed for seed in seeds if seed < design.seeds])
                 left = sum(job not in self.rows for job in jobs)
@@ -102,7 +102,7 @@ def check(cfg: DictConfig) -> None:
     """Raises InvalidInput for questions and penalties that there are not."""
     for kind, asked, known in (
         ("question", cfg.questions, QUESTIONS),
-        ("penalty", [name for group in cfg.groups for name in group], PENALTIES),
+        ("penalty", [name for group in cfg.groups for name in group], (*PENALTIES, *MIXED)),
     ):
         for name in asked:
             if name not in known:

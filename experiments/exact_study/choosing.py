@@ -112,11 +112,12 @@ def short(strength: float) -> float:
 
 
 def runs(question: str, choices: dict[str, Choice], twin: Choice, seeds: Sequence[int]) -> list[Job]:
-    """The study's runs, seed by seed, so that what was cut short has whole seeds; the twin first."""
+    """The study's runs, seed by seed, so that what was cut short has whole seeds; twins first."""
     jobs: list[Job] = []
-    ladder = QUESTIONS[question].design.ladder
+    ladder, other = QUESTIONS[question].design.ladder, QUESTIONS[question].other_twins
+    lengths = [twin.epochs, *([other] if other not in (None, twin.epochs) else [])]
     for seed in seeds:
-        jobs.append(Job(question, "run", TWIN, 0.0, seed, twin.rate, twin.epochs))
+        jobs += [Job(question, "run", TWIN, 0.0, seed, twin.rate, epochs) for epochs in lengths]
         for name, choice in choices.items():
             jobs += [Job(question, "run", name, s, seed, choice.rate, choice.epochs) for s in choice.strengths(ladder)]
     return jobs

@@ -16,6 +16,8 @@ EARLY = "early_stopping"
 BOUNDS = ("affine_relu", "spectral", "abs_chain", "fastlip", "fastlip_wide")
 ESTIMATES = ("jacobian", "jacobian_frobenius", "gradient", "weight_decay", "pgd", "small_box", "witnesses")
 PENALTIES = (*BOUNDS, *ESTIMATES, "jacobian_fastlip", EARLY)
+MIXED = ("jacobian_fastlip_half", "jacobian_fastlip_wide")
+"""Other mixtures, that were looked for in the search for a penalty that is best in everything."""
 CLAIMS = 5
 """Seeds without which nothing is claimed."""
 
@@ -49,6 +51,7 @@ class Design:
         audit: images at which closed forms certify: all that are left, or a seed's own.
         network: makes one, with the initial weights of a seed.
         penalties: that are trained.
+        searched: that are trained by the same rule and told in a table of their own.
         ladder: strengths of the runs over the limit.
         points: that are audited, of each seed.
         seconds: CPU seconds of the exact engine at the points of a run, at each radius.
@@ -64,6 +67,7 @@ class Design:
     audit: int
     network: Callable[[int], nn.Sequential]
     penalties: tuple[str, ...]
+    searched: tuple[str, ...]
     ladder: tuple[float, ...]
     points: int
     seconds: float
@@ -110,6 +114,7 @@ DIGITS = Design(
     audit=97,
     network=lambda seed: mlp(seed, (64, 32, 32, 10)),
     penalties=PENALTIES,
+    searched=(),
     ladder=(1 / 9, 1 / 3, 1 / math.sqrt(3), 1.0, math.sqrt(3)),
     points=8,
     seconds=80.0,
@@ -134,6 +139,7 @@ MNIST = Design(
         "jacobian_fastlip",
         EARLY,
     ),
+    searched=(),
     ladder=(1 / 3, 1.0, math.sqrt(3)),
     points=8,
     seconds=60.0,
@@ -149,6 +155,7 @@ MNIST_CONV = Design(
     audit=4,
     network=small_conv,
     penalties=("affine_relu", "fastlip", "jacobian", "weight_decay"),
+    searched=(),
     ladder=(1 / 9, 1 / 3, 1.0),
     points=4,
     seconds=24.0,

@@ -59,13 +59,25 @@ def _dominates(read: Reading) -> str:
         lower = all(read.apart(name, other, "calibrated") == -1 for other in others)
         return lower and all(read.apart(name, other, "exact") == 1 for other in others)
 
+    def beaten(name: str) -> bool:
+        others = [other for other in read.names if other != name]
+        lower = any(read.apart(other, name, "calibrated") == -1 for other in others)
+        return lower or any(read.apart(other, name, "exact") == 1 for other in others)
+
     best = [name for name in read.names if dominates(name)]
+    unbeaten = [name for name in read.names if not beaten(name)]
     lowest = read.names[int(np.argmin(read.mean("calibrated")))]
     highest = [read.names[int(np.argmax(read.mean(figure)))] for figure in ("exact", "closest")]
     means = f" By means alone `{lowest}` is lowest, `{highest[0]}` certifies most by the exact constant, "
     means += f"`{highest[1]}` by `jacobian_crown`."
-    told = f"Refuted: {_listed(best)} dominates every other one." if best else "Stands: none dominates every other one."
-    return told + means
+    if best:
+        return f"Refuted: {_listed(best)} dominates every other one." + means
+    if unbeaten:
+        return (
+            f"Not refuted: none dominates every other one, but none is told apart as better than {_listed(unbeaten)}."
+            + means
+        )
+    return "Stands: none dominates every other one, and each is beaten in one of the two." + means
 
 
 def _beats_stopping(read: Reading) -> str:

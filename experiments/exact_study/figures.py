@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,8 +16,9 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from experiments.exact_study.choosing import LOST
 from experiments.exact_study.designs import PENALTIES
-from experiments.exact_study.lines import lines
-from experiments.exact_study.reading import REACHES, Reading, figures
+from experiments.exact_study.lines import Floats, lines
+from experiments.exact_study.questions import QUESTIONS
+from experiments.exact_study.reading import Reading, figures
 from experiments.exact_study.rows import Row
 from experiments.exact_study.terms import OWN_BOUNDS
 from lipreg.reporting.svg import GRID, INK
@@ -28,7 +30,15 @@ _COLOURS: dict[str, str] = dict(zip(PENALTIES, (*_OKABE_ITO, *_TOL_MUTED, "#7f7f
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h")
 _SHOWN = 0.05
 """Strengths that lose more accuracy are left out."""
-_CERTIFIED = dict(zip(REACHES, (("D", "exact"), ("s", "jacobian_crown"), ("x", "its own bound")), strict=True))
+_AROUND = 3.0
+"""An interval is drawn up to so many times below the least mean and above the largest; an arrow says where one goes on."""
+_CERTIFIED = {
+    "radius_exact": ("D", "exact"),
+    "radius_closest": ("s", "jacobian_crown"),
+    "radius_own": ("x", "its own bound, or affine_relu"),
+    "radius_better": ("+", "the better of jacobian_crown and its own"),
+}
+"""Marks of the methods that certify; the last one where p = 2, as elsewhere it is jacobian_crown."""
 
 
 def strengths(rows: Sequence[Row], question: str) -> Figure:
@@ -39,22 +49,30 @@ def strengths(rows: Sequence[Row], question: str) -> Figure:
     change = 100 * (runs.selection.mean(3) - twins.selection.mean(3)).mean(1)
     seeds = np.arange(len(runs.seeds))
     figure, panels = _panels(len(runs.radii), 3.6)
+    lost: dict[str, int] = {}
+    unknown: dict[str, int] = {}
     for ax, radius in zip(panels, runs.radii, strict=True):
         points = np.tile(np.arange(runs.margin.shape[3]), (len(seeds), 1))
         moved = figures(runs, twins, radius, seeds, points)["calibrated"].mean(1)
         for name, x, y in zip(runs.names, np.exp(moved), change, strict=True):
-            kept = y >= -100 * _SHOWN
+            kept = (y >= -100 * _SHOWN) & ~np.isnan(x)
+            lost[name], unknown[name] = int((y < -100 * _SHOWN).sum()), int((np.isnan(x) & (y >= -100 * _SHOWN)).sum())
             ax.plot(x[kept], y[kept], gid=name, **_style(name))
         ax.plot([1.0], [0.0], marker="*", color=INK, markersize=11)
         ax.axhline(-100 * LOST, color=INK, linewidth=0.8, linestyle=":")
         _log_axis(ax)
         _dressed(ax, f"radius {radius}", "calibrated constant / twin's", "accuracy, points above the twin's")
     note = f"Means over {len(seeds)} seeds; star: the twin; dotted: one point lost; solid: penalties that are bounds"
+    for why, counts in ((f"more than {100 * _SHOWN:.0f} points are lost", lost), ("T is undefined at a seed", unknown)):
+        if any(counts.values()):
+            missing = ", ".join(f"{count} of {name}" for name, count in counts.items() if count)
+            note += "\n" + textwrap.fill(f"Strengths not shown because {why}: {missing}", 130)
     return _with_legend(figure, runs.names, note)
 
 
-def at_equal_accuracy(read: Sequence[Reading]) -> Figure:
+def at_equal_accuracy(read: Sequence[Reading], question: str) -> Figure:
     """Margin over constant, calibrated constant and certified radius at one point lost, a row a penalty."""
+    certified = dict(list(_CERTIFIED.items())[: None if QUESTIONS[question].p == 2 else -1])
     figure, panels = _panels(3, 0.42 * len(read[0].names) + 1.8, width=2.6)
     order = np.argsort(read[-1].mean("margin"))
     colours = [_style(read[0].names[i])["color"] for i in order]
@@ -64,14 +82,17 @@ def at_equal_accuracy(read: Sequence[Reading]) -> Figure:
         for each, shift, filled in zip(read, (0.16, -0.16), (True, False), strict=False):
             mean, ends = np.exp(each.mean(name)), np.exp(each.interval(name))
             for row, (i, colour) in enumerate(zip(order, colours, strict=True)):
-                ax.plot(ends[i], [row + shift] * 2, color=colour, linewidth=1.3)
+                low, high = np.clip(ends[i], *_near(mean))
+                ax.plot([low, high], [row + shift] * 2, color=colour, linewidth=1.3)
+                if low > ends[i][0]:
+                    ax.plot(low, row + shift, marker="<", markersize=4, color=colour)
                 face = colour if filled else "white"
                 ax.plot(mean[i], row + shift, marker="o", markersize=5, color=colour, markerfacecolor=face)
         ax.axvline(1.0, color=INK, linewidth=0.8, linestyle=":")
         _log_axis(ax)
         _dressed(ax, told, "over the twin's", "")
     for row, (i, colour) in enumerate(zip(order, colours, strict=True)):
-        for (name, (marker, _)), shift in zip(_CERTIFIED.items(), (0.2, 0.0, -0.2), strict=True):
+        for (name, (marker, _)), shift in zip(certified.items(), (0.2, 0.0, -0.2, -0.2), strict=False):
             own: dict[str, Any] = {"marker": marker, "color": colour, "markerfacecolor": "white", "markersize": 6}
             panels[2].plot(read[-1].mean(name)[i], row + shift, **own)
     _dressed(panels[2], f"certified radius, up to {read[-1].radius}", "mean over points", "")
@@ -80,9 +101,13 @@ def at_equal_accuracy(read: Sequence[Reading]) -> Figure:
         ax.set_yticks(range(len(order)), [read[0].names[i] for i in order] if ax is panels[0] else [""] * len(order))
     radii = zip(read, (INK, "white"), strict=False)
     handles = [_mark("o", f"radius {each.radius}, 95 % of the paired bootstrap", face) for each, face in radii]
-    handles += [_mark(marker, label, "white") for marker, label in _CERTIFIED.values()]
+    handles += [_mark(marker, label, "white") for marker, label in certified.values()]
     figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=8, labelcolor=INK)
     return figure
+
+
+def _near(means: Floats) -> tuple[float, float]:
+    return float(np.nanmin(means)) / _AROUND, float(np.nanmax(means)) * _AROUND
 
 
 def _mark(marker: str, label: str, face: str) -> Line2D:

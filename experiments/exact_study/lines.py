@@ -67,16 +67,24 @@ class Lines:
     radii: dict[str, AtRadius]
 
 
-def run_rows(rows: Iterable[Row], question: str) -> dict[tuple[str, int], list[Row]]:
-    """The runs of a question by penalty and seed, in ascending strength."""
+def run_rows(rows: Iterable[Row], question: str, other_twins: bool = False) -> dict[tuple[str, int], list[Row]]:
+    """The runs of a question by penalty and seed, in ascending strength; of the twins those that the rule chose.
+
+    With ``other_twins`` these are the others, whose epochs the question names.
+    """
     found: dict[tuple[str, int], list[Row]] = {}
     for row in rows:
         if row["stage"] == "run" and row["question"] == question and "audits" in row:
             found.setdefault((row["penalty"], row["seed"]), []).append(row)
-    return {key: sorted(runs, key=lambda row: row["strength"]) for key, runs in found.items()}
+    epochs = QUESTIONS[question].other_twins
+    for key in [key for key in found if key[0] == TWIN]:
+        others = [row for row in found[key] if row["epochs"] == epochs]
+        chosen = [row for row in found[key] if row["epochs"] != epochs] or others  # or the rule chose the same
+        found[key] = others if other_twins else chosen
+    return {key: sorted(runs, key=lambda row: row["strength"]) for key, runs in found.items() if runs}
 
 
-def whole(rows: Iterable[Row], question: str) -> tuple[tuple[str, ...], tuple[int, ...]]:
+def whole(rows: Iterable[Row], question: str, names: Sequence[str] = ()) -> tuple[tuple[str, ...], tuple[int, ...]]:
     """The penalties and the seeds that are compared, every one of these penalties whole on every one of these seeds.
 
     All penalties that have all seeds of the study; where none has them yet, as many runs as can be.
@@ -86,7 +94,7 @@ def whole(rows: Iterable[Row], question: str) -> tuple[tuple[str, ...], tuple[in
     steps = len(design.ladder)
     having = {
         name: frozenset(seed for seed in twins if len(found.get((name, seed), ())) == steps)
-        for name in design.penalties
+        for name in names or design.penalties
     }
 
     def those(seeds: frozenset[int]) -> tuple[str, ...]:
@@ -99,12 +107,14 @@ def whole(rows: Iterable[Row], question: str) -> tuple[tuple[str, ...], tuple[in
     return those(best), tuple(sorted(best))
 
 
-def lines(rows: Sequence[Row], question: str) -> tuple[Lines, Lines] | None:
+def lines(
+    rows: Sequence[Row], question: str, other_twins: bool = False, names: Sequence[str] = ()
+) -> tuple[Lines, Lines] | None:
     """The runs, and their twins with axes of length 1; None where no seed is whole."""
-    names, seeds = whole(rows, question)
-    if not names:
+    names, seeds = whole(rows, question, names)
+    found = run_rows(rows, question, other_twins)
+    if not names or any((TWIN, seed) not in found for seed in seeds):
         return None
-    found = run_rows(rows, question)
     runs = [[found[name, seed] for seed in seeds] for name in names]
     twins = [[found[TWIN, seed] for seed in seeds]]
     twin_of = [twins[0][i][0] for i in range(len(seeds))]

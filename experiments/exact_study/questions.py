@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from experiments.exact_study.designs import DIGITS, MNIST, MNIST_CONV, Design
+from experiments.exact_study.designs import DIGITS, MIXED, MNIST, MNIST_CONV, Design
 from lipreg import AllMargins, L2Ball, LinfBall, LocalLipschitz
 
 
@@ -18,12 +18,14 @@ class Question:
         p: the norm of balls and of distances.
         radii: at which runs are audited; the first one is that of the penalties.
         design: of which data and network, and how much of it.
+        other_twins: epochs of twins by which everything is read once more.
     """
 
     name: str
     p: float
     radii: tuple[float, ...]
     design: Design = DIGITS
+    other_twins: int | None = None
 
     def problem(self, radius: float) -> LocalLipschitz:
         """The question at one radius."""
@@ -34,8 +36,8 @@ class Question:
 QUESTIONS = {
     each.name: each
     for each in (
-        Question("linf", math.inf, (0.05, 0.15)),
-        Question("l2", 2.0, (0.2, 0.6)),
+        Question("linf", math.inf, (0.05, 0.15), replace(DIGITS, searched=MIXED)),
+        Question("l2", 2.0, (0.2, 0.6), other_twins=320),
         Question("mnist", math.inf, (0.01, 0.04), MNIST),
         Question("mnist_conv", math.inf, (0.02, 0.08), MNIST_CONV),
     )

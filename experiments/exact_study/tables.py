@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from itertools import permutations
 
 import numpy as np
 
-from experiments.exact_study.designs import CLAIMS, DIGITS, PENALTIES, TWIN, Design
+from experiments.exact_study.best import best
+from experiments.exact_study.designs import CLAIMS, MIXED, PENALTIES, TWIN, Design
 from experiments.exact_study.expected import verdicts
-from experiments.exact_study.lines import run_rows
+from experiments.exact_study.lines import Floats, run_rows
 from experiments.exact_study.questions import QUESTIONS
 from experiments.exact_study.reading import CERTIFIED, HIGHER_IS_BETTER, REACHES, Reading, readings
 from experiments.exact_study.rows import Row, bounds_of, flags
+from experiments.exact_study.steps import prices
 from experiments.exact_study.terms import YARDSTICK
 from lipreg.words import written
 
-PRICES = Path(__file__).resolve().parents[2] / "benchmarks/results/penalty.json"
 PAIRED = ("margin", "calibrated", "calibrated transfer", "radius_closest")
 CALLED = {
     "margin": "margin over constant",
     "calibrated": "calibrated constant",
     "calibrated transfer": "calibrated transfer",
     "radius_closest": "certified radius by `jacobian_crown`",
+    "radius_better": "certified radius by the better closed form",
 }
 _PLACE = re.compile(r"<!-- study (\w+) (\w+) -->\n.*?<!-- end -->", re.DOTALL)
 _MISSING = "n/a"
@@ -53,9 +53,10 @@ def fill(page: str, rows: Sequence[Row], read: Mapping[str, Sequence[Reading]]) 
 
 def state(rows: Sequence[Row], question: str, read: Sequence[Reading]) -> str:
     """How much of the study is there."""
-    found = run_rows(rows, question)
-    done = sum(len(runs) for runs in found.values())
     design = QUESTIONS[question].design
+    names = (TWIN, *design.penalties)
+    found = {key: runs for key, runs in run_rows(rows, question).items() if key[0] in names}
+    done = sum(len(runs) for runs in found.values())
     planned = design.seeds * (1 + len(design.ladder) * len(design.penalties))
     told = f"{done} of {planned} runs are done"
     if not read:
@@ -78,11 +79,12 @@ def equal(rows: Sequence[Row], question: str, read: Sequence[Reading]) -> str:
     """Every penalty at one point of accuracy lost, a table a radius, sorted by the margin over the constant."""
     if not read:
         return "No seed is whole yet."
-    prices = json.loads(PRICES.read_text(encoding="utf-8"))["rows"]
-    return "\n\n".join(f"Radius {each.radius}:\n\n{_equal(each, question, prices)}" for each in read)
+    price = prices().get(question, {})
+    reaches = REACHES if QUESTIONS[question].p == 2 else REACHES[:3]  # for p = inf the closest form is the better one
+    return "\n\n".join(f"Radius {each.radius}:\n\n{_equal(each, reaches, price)}" for each in read)
 
 
-def _equal(read: Reading, question: str, prices: Sequence[Mapping[str, Any]]) -> str:
+def _equal(read: Reading, reaches: Sequence[str], price: Mapping[str, Sequence[float]]) -> str:
     heading = ["penalty", "strength", "held-out points lost", "margin over constant / twin's"]
     heading += ["calibrated constant / twin's", "error of T", "raw", "transfer", "calibrated"]
     heading += ["certified share", "certified radius", "step", "stopped by"]
@@ -90,7 +92,7 @@ def _equal(read: Reading, question: str, prices: Sequence[Mapping[str, Any]]) ->
     transfer, free = read.transfer()[0], read.transfer(calibrated=True)[0]
     for i in np.argsort(-read.mean("margin")):
         shares = " / ".join(f"{read.mean(name)[i]:.2f}" for name in CERTIFIED)
-        radii = " / ".join(f"{read.mean(name)[i]:.3f}" for name in REACHES)
+        radii = " / ".join(f"{read.mean(name)[i]:.3f}" for name in reaches)
         lines.append(
             (
                 _code(read.names[i]),
@@ -104,7 +106,7 @@ def _equal(read: Reading, question: str, prices: Sequence[Mapping[str, Any]]) ->
                 _plain(float(free[i])),
                 shares,
                 radii,
-                _price(read.names[i], question, prices),
+                f"{price[name][0]:.1f}" if (name := read.names[i]) in price else "",
                 read.places.limited[i],
             )
         )
@@ -115,7 +117,93 @@ def held(rows: Sequence[Row], question: str, read: Sequence[Reading]) -> str:
     """Margin over constant and calibrated constant where a point is lost on held-out data, in place of selection data."""
     if not read:
         return ""
-    other = readings(rows, question, read[0].draws["margin"].shape[1], by="held")
+    other = readings(rows, question, _draws(read), by="held")
+    whole = len(read[0].seeds) == QUESTIONS[question].design.seeds
+    return f"{_short(other)}\n\n{_otherwise(read, other)}" if whole else _short(other)
+
+
+def _otherwise(read: Sequence[Reading], other: Sequence[Reading]) -> str:
+    """Who is told apart in the calibrated constant by one of two readings alone."""
+    told = []
+    for one, two in zip(read, other, strict=True):
+        here, there = (
+            {pair for pair in permutations(each.names, 2) if each.apart(*pair, "calibrated") == -1}
+            for each in (one, two)
+        )
+        gone, new = (
+            ", ".join(f"{_code(a)} < {_code(b)}" for a, b in sorted(pairs)) or "none"
+            for pairs in (here - there, there - here)
+        )
+        told.append(f"- {one.radius}: of {len(here)} pairs that are told apart in the calibrated constant")
+        told[-1] += f" these are not so here: {gone}; told apart here alone: {new}."
+    return "\n".join(told)
+
+
+def leaders(rows: Sequence[Row], question: str, read: Sequence[Reading]) -> str:
+    """Every penalty beside the best one by means, in three figures: differences with their intervals and seeds."""
+    reach = "radius_better" if QUESTIONS[question].p == 2 else "radius_closest"
+    told = []
+    for each in read:
+        heading = ["penalty", "calibrated constant / lowest", "seeds", "margin over constant / highest", "seeds"]
+        lines: list[Sequence[str]] = [[*heading, "certified radius - furthest", "seeds"]]
+        best = {
+            name: each.names[int(np.nanargmax(_sign(name) * each.mean(name)))]
+            for name in ("calibrated", "margin", reach)
+        }
+        for i in np.argsort(each.mean("calibrated")):
+            line = [_code(each.names[i])]
+            for figure, first in best.items():
+                value, ends, seeds = each.difference(each.names[i], first, figure)
+                shown = f"{value:+.4f} [{ends[0]:+.4f}, {ends[1]:+.4f}]" if figure == reach else _interval(value, ends)
+                line += ["the best", ""] if each.names[i] == first else [shown, f"{seeds}"]
+            lines.append(line)
+        told.append(f"Radius {each.radius}:\n\n{markdown(lines)}")
+    return "\n\n".join(told)
+
+
+def _sign(figure: str) -> float:
+    return 1.0 if figure in HIGHER_IS_BETTER else -1.0
+
+
+def search(rows: Sequence[Row], question: str, read: Sequence[Reading]) -> str:
+    """Mixtures of two penalties beside the two: who is lowest, and who is certified furthest."""
+    design = QUESTIONS[question].design
+    names = ("jacobian", "jacobian_fastlip", *design.searched, "fastlip", "fastlip_wide")
+    found = readings(rows, question, _draws(read), names=names) if read else []
+    if not found or len(found[0].names) < len(names):
+        return "These runs are not there yet."
+    return leaders(rows, question, found)
+
+
+def longer(rows: Sequence[Row], question: str, read: Sequence[Reading]) -> str:
+    """The same against the question's other twins."""
+    other = readings(rows, question, _draws(read), other_twins=True) if read else []
+    return _short(other) if other else "These twins are not there yet."
+
+
+def chosen(rows: Sequence[Row], question: str, read: Sequence[Reading]) -> str:
+    """Every penalty at its best strength of those that lose at most a point, for each figure the best one of its own."""
+    found = best(rows, question, _draws(read)) if read else []
+    if not found:
+        return ""
+    heading = ["penalty"]
+    heading += [text for each in found for text in (f"{CALLED[each.figure]}, {each.radius}", "at")]
+    lines: list[Sequence[str]] = [heading]
+    for i in np.argsort(-np.nan_to_num(found[0].values, nan=-np.inf)):
+        line = [_code(found[0].names[i])]
+        for each in found:
+            ratio = _interval(float(each.values[i]), each.interval()[i])
+            line += [ratio, "" if math.isnan(each.strengths[i]) else written(float(each.strengths[i]))]
+        lines.append(line)
+    return markdown(lines)
+
+
+def _draws(read: Sequence[Reading]) -> int:
+    return read[0].draws["margin"].shape[1]
+
+
+def _short(other: Sequence[Reading]) -> str:
+    """Two figures at every radius, and what stopped a penalty."""
     figures = [(each, figure) for each in other for figure in ("margin", "calibrated")]
     lines: list[Sequence[str]] = [
         ("penalty", *(f"{CALLED[figure]}, {each.radius}" for each, figure in figures), "stopped by")
@@ -132,7 +220,8 @@ def pairs(rows: Sequence[Row], question: str, read: Sequence[Reading]) -> str:
         return "Nobody is told apart before all seeds are there."
     told = []
     for each in read:
-        for figure in PAIRED:
+        closed = ["radius_better"] if QUESTIONS[question].p == 2 else []
+        for figure in (*PAIRED, *closed):
             better = 1 if figure in HIGHER_IS_BETTER or "transfer" in figure else -1
             known = np.nan_to_num(sum(each.by_seed(figure)).mean(1) * better, nan=-np.inf)  # type: ignore[union-attr]
             order = [each.names[i] for i in np.argsort(-known)]
@@ -152,7 +241,7 @@ def choices(rows: Sequence[Row], question: str, read: Sequence[Reading]) -> str:
     found: dict[str, list[Row]] = {}
     for (name, _), own in run_rows(rows, question).items():
         found[name] = [*found.get(name, []), *own]
-    for name in (TWIN, *PENALTIES):
+    for name in (TWIN, *PENALTIES, *MIXED):
         if name in found:
             first = found[name][0]
             strengths = ", ".join(map(written, sorted({row["strength"] for row in found[name]})))
@@ -171,7 +260,7 @@ def strengths(rows: Sequence[Row], question: str, read: Sequence[Reading]) -> st
     for (name, _), own in run_rows(rows, question).items():
         for row in own:
             by.setdefault((name, row["strength"]), []).append(row)
-    order = (TWIN, *PENALTIES)
+    order = (TWIN, *PENALTIES, *MIXED)
     for name, strength in sorted(by, key=lambda key: (order.index(key[0]), key[1])):
         lines.append(_strength(name, strength, by[name, strength], radii, QUESTIONS[question].design))
     return markdown(lines)
@@ -182,7 +271,8 @@ def _strength(name: str, strength: float, own: Sequence[Row], radii: Sequence[st
     line = [_code(name), "" if name == TWIN else written(strength), f"{len(own)}"]
     line += [f"{100 * np.mean([row['accuracy'] for row in own]):.1f}"]
     line += [f"{100 * np.mean([flags(row['held'], design.held).mean() for row in own]):.1f}"]
-    line += [_number(float(np.exp(np.mean(np.log(factors))))) if factors else _MISSING]
+    factor = _number(float(np.exp(np.mean(np.log(factors))))) if factors else _MISSING
+    line += [factor if len(factors) in (0, len(own)) else f"{factor} ({len(factors)} of {len(own)})"]
     bound = YARDSTICK if name == TWIN else bounds_of(name)[-1]
     for radius in radii:
         audits = [row["audits"][radius] for row in own]
@@ -218,6 +308,10 @@ TABLES = {
     "equal": equal,
     "drawn": drawn,
     "held": held,
+    "longer": longer,
+    "chosen": chosen,
+    "leaders": leaders,
+    "search": search,
     "pairs": pairs,
     "choices": choices,
     "strengths": strengths,
@@ -233,23 +327,15 @@ def markdown(lines: Sequence[Sequence[str]]) -> str:
 
 
 def _ratio(read: Reading, figure: str, i: int) -> str:
-    value, (low, high) = math.exp(read.mean(figure)[i]), np.exp(read.interval(figure)[i])
+    return _interval(float(read.mean(figure)[i]), read.interval(figure)[i])
+
+
+def _interval(value: float, ends: Floats) -> str:
+    """Of logarithms."""
     if math.isnan(value):
         return _MISSING
-    return f"{_number(value)} [{_number(float(low))}, {_number(float(high))}]"
-
-
-def _price(name: str, question: str, prices: Sequence[Mapping[str, Any]]) -> str:
-    """The ratio of a step with all points to a plain one on the digits, in the question's norm where it reads one.
-
-    Of other networks than the benchmark's there is none.
-    """
-    if QUESTIONS[question].design is not DIGITS:
-        return ""
-    known = {"witnesses": "jacobian", "fastlip_wide": "fastlip"}.get(name, name)
-    norm = "inf" if question == "linf" else "2"
-    own = [p for p in prices if p["bound"] == known and p["network"].startswith("digits") and p["p"] in (norm, "-", "")]
-    return f"{own[0]['ratio']:.1f}" if own else ""
+    low, high = np.exp(ends)
+    return f"{_number(math.exp(value))} [{_number(float(low))}, {_number(float(high))}]"
 
 
 def _number(value: float) -> str:

@@ -16,12 +16,16 @@ Term = Callable[[Tensor, Tensor], Tensor]
 """Inputs and labels of a batch -> what is added to its loss."""
 WIDE = 0.15 / 0.05
 """How much larger the region of ``fastlip_wide`` is."""
-SHARE = 0.1
-"""Of ``fastlip``, beside ``jacobian``."""
+MIXTURES = {
+    "jacobian_fastlip": ("fastlip", 0.1),
+    "jacobian_fastlip_half": ("fastlip", 0.5),
+    "jacobian_fastlip_wide": ("fastlip_wide", 0.1),
+}
+"""Which bound stands beside ``jacobian``, and how much of it."""
 OWN_BOUNDS = {
     **{name: name for name in ("affine_relu", "spectral", "abs_chain", "fastlip")},
     "fastlip_wide": "fastlip",
-    "jacobian_fastlip": "fastlip",
+    **dict.fromkeys(MIXTURES, "fastlip"),
 }
 """The bound that a run lowers; all others are seen by ``YARDSTICK``."""
 YARDSTICK = "affine_relu"
@@ -29,7 +33,7 @@ YARDSTICK = "affine_relu"
 _NAMED: dict[str, dict[str, Any]] = {
     **{name: {"bound": name} for name in ("affine_relu", "spectral", "abs_chain", "fastlip", "fastlip_wide")},
     **{name: {"quantity": name} for name in ("jacobian", "jacobian_frobenius", "gradient", "weight_decay")},
-    "fastlip_wide": {"bound": "fastlip"},
+    "fastlip_wide": {"bound": "fastlip", "wide": True},
 }
 
 
@@ -46,8 +50,8 @@ def term(name: str, strength: float, net: nn.Module, question: Question, seed: i
     radius = question.radii[0]
     problem = question.problem(radius)
 
-    def penalty(weight: float, **what: Any) -> LipschitzPenalty:
-        asked = question.problem(radius * WIDE) if name == "fastlip_wide" else problem
+    def penalty(weight: float, wide: bool = False, **what: Any) -> LipschitzPenalty:
+        asked = question.problem(radius * WIDE) if wide else problem
         return LipschitzPenalty(net, asked, weight=weight, points=Points("all", seed=seed), **what)
 
     match name:
@@ -59,8 +63,9 @@ def term(name: str, strength: float, net: nn.Module, question: Question, seed: i
             return SmallBoxes(net, strength, question.p, seed)
         case "witnesses":
             return AtWitnesses(penalty(strength, quantity="jacobian"), net, problem)
-        case "jacobian_fastlip":
-            first, second = penalty(strength, quantity="jacobian"), penalty(SHARE * strength, bound="fastlip")
+        case _ if name in MIXTURES:
+            beside, share = MIXTURES[name]
+            first, second = penalty(strength, quantity="jacobian"), penalty(share * strength, **_NAMED[beside])
             return lambda x, y: first(x, y) + second(x, y)
         case _:
             return penalty(strength, **_NAMED[name])

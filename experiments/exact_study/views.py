@@ -40,7 +40,7 @@ def remake(
     for question, read in read_of.items():
         if read:
             made.append(save(strengths(rows, question), images / f"exact_study_{question}_strengths.svg"))
-            made.append(save(at_equal_accuracy(read), images / f"exact_study_{question}_equal.svg"))
+            made.append(save(at_equal_accuracy(read, question), images / f"exact_study_{question}_equal.svg"))
     return made
 
 

@@ -72,4 +72,4 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    start(main)
+    start(main, "penalties")

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize, one_hot
 
-from lipreg.arguments import spelled_arguments
+from lipreg.arguments import check_object, spelled_arguments
 from lipreg.bounds import Analysis
 from lipreg.budget import Budget
 from lipreg.graph import Graph
@@ -126,3 +126,9 @@ def _way(region: PlacedRegion, gradient: Tensor) -> Tensor:
     ):  # the largest entries share the radius; the l2 direction would be drawn back to next to nothing
         flat = torch.where(flat.abs() >= flat.abs().amax(-1, keepdim=True), flat.sign(), 0.5 * flat)
     return region.radius * flat.reshape(gradient.shape)
+
+
+def check_attack(attack: object, where: str) -> None:
+    """Raises InvalidInput, with a form that is taken, unless it is an ``Attack``."""
+    line = "from lipreg.auditing import Attack"
+    check_object(attack, Attack, "attack", where, "an Attack, or None for none", "Attack(steps=30, starts=4)", line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from lipreg.auditing.points import PointAudit
 from lipreg.auditing.run import AuditProgress
+from lipreg.errors import InvalidInput
 from lipreg.graph import CapturedNetwork, Graph
 from lipreg.problem import LocalLipschitz
 from lipreg.records import COMBINED, AuditRecord, PointRecord, Record, RecordFile, RunRecord, read_records
@@ -34,6 +36,9 @@ class CallRecords:
     """
 
     def __init__(self, path: str | Path | None, certificates: bool = False) -> None:
+        if not isinstance(path, str | os.PathLike | None):
+            todo = 'Write records="records.jsonl", say'
+            raise InvalidInput(f"records={path!r}", where="records", accepted="the path of a file, or None", todo=todo)
         self._together: dict[int, tuple[RunRecord, AuditRecord]] | None = {} if certificates else None
         self._file = None if path is None else RecordFile(path)
         self._begun: set[str] = set()

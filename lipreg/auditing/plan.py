@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from lipreg.auditing.attack import Attack
+from lipreg.arguments import check_switches
+from lipreg.auditing.attack import Attack, check_attack
 from lipreg.budget import Budget
 from lipreg.errors import InvalidInput
 from lipreg.estimators import ESTIMATORS, Bound, Estimator, Settings, get_estimator, usual_estimators
+from lipreg.estimators.asked import check_problem, check_settings
 from lipreg.estimators.settings import DEFAULTS
 from lipreg.estimators.usual import ENGINES_SHARE
 from lipreg.graph import Graph
@@ -69,14 +71,16 @@ class AuditPlan:
     certificates: bool = False
 
     def __post_init__(self) -> None:
-        if self.estimators is None and isinstance(self.problem, LocalLipschitz):
+        check_problem(self.problem, "audit")
+        if self.estimators is None:
             object.__setattr__(self, "usual", usual_estimators(self.problem))
             object.__setattr__(self, "estimators", self.usual)
         one = isinstance(self.estimators, str | Bound)
+        if not isinstance(self.estimators, str | Bound | Iterable) or isinstance(self.estimators, Mapping):
+            raise _no_list(self.estimators)
         _check_former([self.estimators] if one else self.estimators or ())
         if one or not self.estimators:
-            accepted = "a list of estimator names or of Bounds"
-            raise InvalidInput(f"estimators={self.estimators!r}", where="audit", accepted=accepted)
+            raise _no_list(self.estimators)
         recipes = dict.fromkeys(Bound.of(estimator, "estimators").certified for estimator in self.estimators)
         object.__setattr__(self, "estimators", tuple(recipes))
         if COMBINED in self.recipes:
@@ -86,12 +90,10 @@ class AuditPlan:
         if budget.seconds == math.inf:  # it is shared out
             raise InvalidInput(f"budget={budget.seconds!r}", where="audit", accepted="a finite number of seconds")
         object.__setattr__(self, "budget", budget)
-        if not isinstance(self.settings, Settings):
-            raise InvalidInput(f"settings={self.settings!r}", where="audit", accepted="Settings")
-        if not isinstance(self.attack, Attack | None):
-            raise InvalidInput(f"attack={self.attack!r}", where="audit", accepted="an Attack, or None for none")
-        if not isinstance(self.certificates, bool):
-            raise InvalidInput(f"certificates={self.certificates!r}", where="audit", accepted="True or False")
+        check_settings(self.settings, "audit")
+        if self.attack is not None:
+            check_attack(self.attack, "audit")
+        check_switches("audit", certificates=self.certificates)
         for label in self.recipes:
             self.method(label).check(self.problem)
 
@@ -145,6 +147,15 @@ class AuditPlan:
         return getattr(self.settings, self.method(estimator).solver_option)
 
 
+def _no_list(estimators: object) -> InvalidInput:
+    """The error about estimators that are no list of any, with one that is."""
+    named = (
+        [estimators] if isinstance(estimators, str) and ESTIMATORS.has(estimators) else ["fastlip", "branch_and_bound"]
+    )
+    accepted, todo = "a list of estimator names or of Bounds", f"Write estimators={named}"
+    return InvalidInput(f"estimators={estimators!r}", where="audit", accepted=accepted, todo=todo)
+
+
 def _check_former(estimators: Sequence[object]) -> None:
     """Refuses the name of what all estimators together prove, as it is and as it was, unless an estimator has it."""
     for name in estimators:
@@ -152,6 +163,6 @@ def _check_former(estimators: Sequence[object]) -> None:
             raise InvalidInput(
                 f"got {name!r}, which is no estimator: {COMBINED!r}, what all of them together prove, is in every audit",
                 where="estimators",
-                accepted=", ".join(sorted(ESTIMATORS.offered())),
+                accepted="names of estimators: lipreg.estimators.ESTIMATORS.all_names()",
                 todo=f"Leave {name!r} out; the search for the exact constant is 'branch_and_bound'",
             )

@@ -14,13 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lipreg.auditing.contradictions import contradiction
 from lipreg.auditing.joining import begins_earlier, joined_interval, together
 from lipreg.auditing.plan import AuditPlan
 from lipreg.bounds import Analysis
 from lipreg.budget import Budget
 from lipreg.certificates import PlainCertificate
 from lipreg.certificates.points import NOT_EXACT
-from lipreg.errors import RenamedAttribute
+from lipreg.errors import CrossingBounds, RenamedAttribute
 from lipreg.graph import Graph
 from lipreg.graph.accurate import margins
 from lipreg.labels import UNLABELLED, classes_if_any
@@ -88,18 +89,32 @@ class PointAudit:
             CrossingBounds: it contradicts what was proved before.
         """
         certificate = self.plan.method(name).certificate
-        intervals = {**self.intervals, name: joined_interval(self.intervals.get(name), interval, certificate)}
-        spent = {
-            **self.seconds,
-            name: self.seconds.get(name, 0.0) + seconds,
-            COMBINED: self.seconds[COMBINED] + seconds,
-        }
-        return replace(self, intervals=self._with_combined(intervals), seconds=spent)
+        spent = {each: self.seconds.get(each, 0.0) + seconds for each in (name, COMBINED)}
+        try:
+            joined = joined_interval(self.intervals.get(name), interval, certificate)
+            intervals = self._with_combined({**self.intervals, name: joined})
+        except CrossingBounds:
+            raise self._contradicted(name, interval) from None
+        return replace(self, intervals=intervals, seconds={**self.seconds, **spent})
 
-    def with_ends(self, interval: CertifiedInterval) -> PointAudit:
-        """The point with what another interval of it proves, whichever estimators proved it, for all of them together."""
-        proved = self.combined.intersect(interval)
+    def with_ends(self, interval: CertifiedInterval, name: str = COMBINED) -> PointAudit:
+        """The point with what another interval of it proves, for all estimators together.
+
+        Args:
+            interval: the other one.
+            name: the label of the estimator that proved it; ``COMBINED`` for all of them.
+
+        Raises:
+            CrossingBounds: it contradicts what was proved before.
+        """
+        try:
+            proved = self.combined.intersect(interval)
+        except CrossingBounds:
+            raise self._contradicted(name, interval) from None
         return replace(self, intervals={**self.intervals, COMBINED: proved}, resumed=self.resumed | {COMBINED})
+
+    def _contradicted(self, name: str, interval: CertifiedInterval) -> CrossingBounds:
+        return contradiction(self.point, [*self.intervals.items(), (name, interval)], self.plan.methods())
 
     def _with_combined(self, intervals: Mapping[str, CertifiedInterval]) -> dict[str, CertifiedInterval]:
         parts = {name: part for name, part in intervals.items() if name != COMBINED}
@@ -251,7 +266,7 @@ def begin(analysis: Analysis, y: Tensor | None, plan: AuditPlan, budget: Budget)
         budget: for the digits of margins; their signs are computed in any case.
     """
     placed, outputs = analysis.placed, (analysis.placed.batch, *analysis.graph.output.shape)
-    fingerprint = analysis.graph.fingerprint()
+    fingerprint = analysis.fingerprint
     labels = classes_if_any(y, *outputs)
     points, labelled = [], [i for i, label in enumerate(labels) if label is not None]
     targets = torch.tensor([labels[i] for i in labelled], dtype=torch.int64)

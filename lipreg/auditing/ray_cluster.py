@@ -11,6 +11,7 @@ from typing import Any
 
 from lipreg.auditing.executors import CannotStart
 from lipreg.auditing.process import worker_environment
+from lipreg.ctrl_c import delayed_ctrl_c
 from lipreg.errors import InvalidInput, MissingExtra
 
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"}
@@ -119,7 +120,8 @@ def _import_ray(starts_one: bool) -> Any:
     if starts_one and "ray" not in sys.modules:
         for name, value in LOOPBACK.items():
             os.environ.setdefault(name, value)
-    import ray
+    with delayed_ctrl_c():
+        import ray
 
     return ray
 

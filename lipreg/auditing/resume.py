@@ -111,7 +111,7 @@ class _Resuming:
             return
         _, interval = self._read(record)
         if interval is not None:
-            self.points[record.point] = point.with_ends(_of_earlier(interval))
+            self.points[record.point] = point.with_ends(_of_earlier(interval), record.estimator)
 
     def _read(self, record: AuditRecord) -> tuple[str, CertifiedInterval | None]:
         """Why a record is not used, and None; or its interval."""

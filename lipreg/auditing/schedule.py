@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from lipreg.auditing.blocks import SHARE, Blocks
+from lipreg.auditing.contradictions import while_running
 from lipreg.auditing.executors import CannotStart, Executor, Inline
 from lipreg.auditing.plan import proves_one_end
 from lipreg.auditing.points import PointAudit
@@ -202,8 +203,8 @@ class AuditScheduler:
     def _take_closed_forms(self, event: Event) -> None:
         task = event.task
         match event:
-            case Contradiction(error=error):
-                raise error
+            case Contradiction():
+                raise while_running(event, {}, self._assignment.estimators)
             case TaskAnswer(estimator=name, intervals=intervals, seconds=seconds):
                 for i, interval in enumerate(intervals, task.first):
                     self._points[i] = self._points[i].joined(name, interval, seconds / len(intervals))
@@ -227,8 +228,8 @@ class AuditScheduler:
         point = event.task.first
         try:
             match event:
-                case Contradiction(error=error):
-                    raise error
+                case Contradiction():
+                    raise while_running(event, self._points[point].intervals, self._assignment.estimators)
                 case TaskAnswer(estimator=name, intervals=(interval,), seconds=seconds):
                     self._points[point] = self._points[point].joined(name, interval, seconds)
                     self._unanswered[point].discard(name)

@@ -11,6 +11,7 @@ import torch
 
 from lipreg.auditing.plan import AuditPlan, shares
 from lipreg.bounds import Analysis, analyse
+from lipreg.ctrl_c import pass_on_ctrl_c
 from lipreg.errors import CrossingBounds
 from lipreg.estimators import Estimator
 from lipreg.results import CertifiedInterval, Status
@@ -111,10 +112,12 @@ class Contradiction:
     Attributes:
         task: the task.
         error: both proofs.
+        estimator: the label of the method that ran.
     """
 
     task: Task
     error: CrossingBounds
+    estimator: str = ""
 
 
 Event = TaskAnswer | TaskDone | TaskLost | Contradiction
@@ -132,7 +135,8 @@ def perform(assignment: Assignment, task: Task, stop: threading.Event) -> Iterat
         stop: ends the running search with what it has.
 
     Yields:
-        A ``TaskAnswer`` for each estimator as it comes; a ``TaskDone`` or a ``Contradiction`` last.
+        A ``TaskAnswer`` for each estimator as it comes, one that contradicts what was proved before too; a ``TaskDone`` or a
+        ``Contradiction`` last.
     """
     plan, local, proved = assignment.plan, assignment.analysis[task.first : task.end], task.proved
     budget = replace(plan.budget, seconds=task.seconds, stop=stop).started()
@@ -154,16 +158,21 @@ def perform(assignment: Assignment, task: Task, stop: threading.Event) -> Iterat
             intervals = tuple(assignment.estimators[name].intervals(local_analysis, part, plan.settings, start, watch))
             if len(intervals) != local.placed.batch:
                 raise ValueError(f"{len(intervals)} intervals for {local.placed.batch} points")
-            if proved is not None:
-                proved = proved.intersect(intervals[0])
         except CrossingBounds as error:
-            yield Contradiction(task, error)
+            yield Contradiction(task, error, name)
             return
         except Exception as error:  # a solver that fails must not sink the other points
+            pass_on_ctrl_c(error)
             detail = f"{name} failed: {type(error).__name__}: {error}"
             intervals = tuple(failure(local, i, detail) for i in range(local.placed.batch))
         took = budget.clock() - began, time.process_time() - cpu_began
         yield TaskAnswer(task, name, intervals, *took, last["lacking"] / share)
+        if proved is not None:
+            try:
+                proved = proved.intersect(intervals[0])
+            except CrossingBounds as error:
+                yield Contradiction(task, error, name)
+                return
     yield TaskDone(task)
 
 

@@ -91,6 +91,7 @@ def _work(channel: Connection, tasks: queue.SimpleQueue[tuple[Assignment, Task]]
 
 def run(serve: Callable[[Connection], None]) -> NoReturn:
     """Serves the parent and ends, without the interpreter's clean-up: a search may still be in compiled code."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which passes a stop on
     torch.set_num_threads(1)
     warnings.showwarning = _warned
     with contextlib.suppress(EOFError, OSError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Generic, TypeVar, TypeVarTuple
 from weakref import ref
 
@@ -36,6 +37,17 @@ class _Made(Generic[T]):
     seconds: float
 
 
+class _Fingerprint:
+    """The fingerprint of a graph, whose weights are all read for it, once for all analyses that share it."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+
+    @cached_property
+    def text(self) -> str:
+        return self._graph.fingerprint()
+
+
 def _whole(value: object) -> bool:
     return False
 
@@ -50,6 +62,7 @@ class Analysis:
         parts: finds the pre-activation bounds, and keeps them.
         points: which points of the parts' batch these are; None for all.
         masks: makes the masks that stand in place of pre-activation bounds, or None.
+        fingerprint: of the graph, shared with other analyses of it.
 
     Attributes:
         graph: live or frozen.
@@ -72,9 +85,11 @@ class Analysis:
         masks: Callable[[], Masks | None] = lambda: None,
         memory: int | None = None,
         methods: tuple[str, ...] = METHODS,
+        fingerprint: _Fingerprint | None = None,
     ) -> None:
         self.graph, self.placed, self.norms, self.outward, self.memory = graph, placed, norms, outward, memory
         self.methods, self.budget = methods, UNLIMITED
+        self._fingerprint = _Fingerprint(graph) if fingerprint is None else fingerprint
         self._parts, self._points, self._find_masks = parts, range(placed.batch) if points is None else points, masks
         self._derived: dict[tuple[Hashable, ...], _Made[Any]] = {}
 
@@ -86,6 +101,7 @@ class Analysis:
             "outward": self.outward,
             "memory": self.memory,
             "methods": self.methods,
+            "fingerprint": self._fingerprint,
             "preactivations": self.preactivations,
         }
 
@@ -194,7 +210,8 @@ class Analysis:
             return self
         points = self._points[index]
         arguments = (self.graph, self.placed[index], self._parts.norms(points), self.outward, self._parts, points)
-        return Analysis(*arguments, memory=self.memory, methods=self.methods).within(self.budget)
+        options = {"memory": self.memory, "methods": self.methods, "fingerprint": self._fingerprint}
+        return Analysis(*arguments, **options).within(self.budget)
 
     def for_question(self, placed: PlacedProblem) -> Analysis:
         """The analysis of another question about the same regions, which shares the bounds."""
@@ -207,15 +224,20 @@ class Analysis:
             return None if not same else find() if owner is None else owner.masks
 
         arguments = (self.norms, self.outward, self._parts, self._points, masks, self.memory, self.methods)
-        analysis = Analysis(self.graph, placed, *arguments).within(self.budget)
+        analysis = Analysis(self.graph, placed, *arguments, self._fingerprint).within(self.budget)
         if self.outward:  # without gradients, which may be off here
             shared = (_preactivations, *((_slopes, _shares) if same else ()))
             analysis._derived |= {(make,): self._derived[make,] for make in shared if (make,) in self._derived}
         return analysis
 
+    @property
+    def fingerprint(self) -> str:
+        """The fingerprint of the network."""
+        return self._fingerprint.text
+
     def subject(self, index: int) -> str:
         """A hash of the network and reference point ``index``: what a result is about."""
-        return subject_hash(self.memoised(_fingerprint), self._point(index))
+        return subject_hash(self.fingerprint, self._point(index))
 
     def reference(self, index: int) -> str:
         """A hash of reference point ``index`` alone: equal for audits of two networks at the same point."""
@@ -232,10 +254,6 @@ class Analysis:
 
 def _preactivations(analysis: Analysis) -> Preactivations:
     return analysis._parts[analysis._points]
-
-
-def _fingerprint(analysis: Analysis) -> str:
-    return analysis.graph.fingerprint()
 
 
 def _masks(analysis: Analysis) -> Masks | None:

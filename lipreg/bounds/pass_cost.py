@@ -78,10 +78,20 @@ def few_passes(graph: Graph, placed: PlacedProblem) -> float:
 
 
 def signs_work(placed: PlacedProblem) -> int:
-    """About how many multiplications the norm of a Jacobian takes besides, where all signs of its rows are tried."""
-    q, rows = placed.problem.q, 0 if placed.without_rows else placed.count
-    tried = q is not None and signed_side(placed.problem.p, q) == -2 and 0 < rows <= SIGNS
-    return SIGN_WORK * 2 ** (rows - 1) * prod(placed.region.shape) if tried else 0
+    """About how many multiplications the norm of a Jacobian takes besides, where all signs of its rows or columns are
+    tried."""
+    return SIGN_WORK * signed_sums(placed)
+
+
+def signed_sums(placed: PlacedProblem) -> int:
+    """How many numbers the signed sums of a Jacobian's rows or columns are, where its norm is the largest of them."""
+    p, q, rows = placed.problem.p, placed.problem.q, 0 if placed.without_rows else placed.count
+    side = None if q is None else signed_side(p, q)
+    if side is None:
+        return 0
+    columns = prod(placed.region.shape)
+    tried, others = (rows, columns) if side == -2 else (columns, rows)
+    return 2 ** (tried - 1) * others if 0 < tried <= SIGNS else 0
 
 
 def rows_at_once(graph: Graph, placed: PlacedProblem, memory: int) -> int:

@@ -79,16 +79,22 @@ def slope_bounds(z: ValueBounds, negative_slope: float, scope: Scope) -> Slopes:
         least, most = z.at
         # a quotient of computed differences, rounded away from the secant
         share = 0.0 if z.error is None else 4 * EPS
-        rising = (most < 0) & (upper > 0)  # the secant at u crosses the kink
-        span = torch.where(rising, upper - most, one)
-        high = (upper - negative_slope * most) / span * (1.0 + share)
-        high = torch.where(torch.isinf(upper), one, torch.minimum(high, one))  # far out it is the slope of that side
-        high = torch.where(rising, high, torch.where(most >= 0, one, flat))
-        falling = (lower < 0) & (least > 0)  # the secant at l crosses the kink
-        span = torch.where(falling, least - lower, one)
-        low = (least - negative_slope * lower) / span * (1.0 - share)
-        low = torch.where(torch.isinf(lower), flat, torch.maximum(low, flat))
-        low = torch.where(falling, low, torch.where(lower >= 0, one, flat))
+        # ends at infinity leave the quotients before they are formed: the gradient of inf / inf is none, whatever picks it
+        span = upper - most
+        rising = (most < 0) & (upper > 0) & torch.isfinite(span)  # the secant at u crosses the kink
+        high = (
+            (torch.where(rising, upper, one) - negative_slope * most) / torch.where(rising, span, one) * (1.0 + share)
+        )
+        beside = torch.where((most >= 0) | (upper > 0), one, flat)  # far out it is the slope of that side
+        high = torch.where(rising, torch.minimum(high, one), beside)
+        span = least - lower
+        falling = (lower < 0) & (least > 0) & torch.isfinite(span)  # the secant at l crosses the kink
+        low = (
+            (least - negative_slope * torch.where(falling, lower, zero))
+            / torch.where(falling, span, one)
+            * (1.0 - share)
+        )
+        low = torch.where(falling, torch.maximum(low, flat), torch.where(lower >= 0, one, flat))
         # where nothing lies above y (or below), one side of the kink is out of reach
         high = torch.where((most >= 0) & (upper <= 0), low, high)
     return Slopes(torch.where(z.movable, low, zero), torch.where(z.movable, high, zero))

@@ -67,8 +67,9 @@ def calibrate(
     """The factor by which a constant is multiplied, and how good the outputs are, from outputs at points and their targets.
 
     Points that stand there twice count once. Integer targets ``(points,)`` of a network with several outputs are classes.
-    Targets in {0, 1}, one for each output, are labels, each of a sigmoid. Other floating point targets, one for each output,
-    are values.
+    Targets in {0, 1}, one for each output, are labels, each of a sigmoid. Other targets, one for each output, are values,
+    whole numbers too, where the functional does not start from labels; but whole ones among -1, 0, 1 and ``ignore_index``
+    alone may be labels, some of them missing, so that integers of these have to be given as floats if they are values.
 
     Args:
         outputs: ``(points, ...)`` in float64.
@@ -102,10 +103,12 @@ def calibrate(
     targets = y.detach().to("cpu", torch.float64).reshape(outputs.shape)
     if bool(((targets == 0) | (targets == 1)).all()):
         return fitted(replace(blank, task="labels"), of_labels(outputs, targets))
-    if not y.is_floating_point() or problem.output.needs_labels:
-        return replace(
-            blank, why="the targets are neither classes of several outputs, nor 0 and 1, nor floating point values"
-        )
+    if problem.output.needs_labels:
+        return replace(blank, why="the targets are neither classes of several outputs nor 0 and 1")
+    if not y.is_floating_point() and bool(torch.isin(targets, torch.tensor([-1.0, 0.0, 1.0, ignore_index])).all()):
+        seen = ", ".join(f"{value:g}" for value in targets.unique().tolist())
+        either = f"targets {seen}, which may be labels of a sigmoid or values: give labels as 0 and 1, values as floats"
+        return replace(blank, why=either)
     return _of_values(replace(blank, task="values"), outputs, targets, x, problem)
 
 

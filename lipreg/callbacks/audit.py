@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -11,11 +12,11 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from lipreg.arguments import moved_arguments
+from lipreg.arguments import check_texts, moved_arguments
 from lipreg.auditing import AuditPlan, Executing, PointAudit
 from lipreg.budget import Budget
 from lipreg.calibration import CalibrationPoints
-from lipreg.callbacks.audit_arguments import AUDIT_ARGUMENTS, check_texts
+from lipreg.callbacks.audit_arguments import AUDIT_ARGUMENTS
 from lipreg.callbacks.audit_log import AuditLog
 from lipreg.callbacks.audit_runs import AuditRuns
 from lipreg.callbacks.averaging import averages, warn_if_replaced
@@ -33,9 +34,10 @@ from lipreg.callbacks.places import Place
 from lipreg.callbacks.reference_points import LabelsRead, supplied_points, validation_loaders, validation_points
 from lipreg.callbacks.run_identity import epoch_record, run_record, with_weight
 from lipreg.callbacks.snapshots import Snapshot
+from lipreg.callbacks.state_keys import StateKey
 from lipreg.callbacks.whole_data import whole_data
-from lipreg.errors import InvalidInput
 from lipreg.estimators import Bound, Settings, frozen_analysis
+from lipreg.estimators.asked import check_problem
 from lipreg.estimators.settings import DEFAULTS
 from lipreg.graph import CapturedNetwork, capture
 from lipreg.labels import has_classes
@@ -113,8 +115,7 @@ class LipschitzAudit(Callback):
     ) -> None:
         super().__init__()
         where = type(self).__name__
-        if not isinstance(problem, LocalLipschitz):
-            raise InvalidInput(f"problem={problem!r}", where=where, accepted="a LocalLipschitz")
+        check_problem(problem, where)
         recipes: Any = estimators  # None, too, which the plan replaces
         self.problem, self.audit_log = problem, AuditLog.of(log, where)
         beside: Any = {"attack": self.audit_log.attack, "certificates": self.audit_log.certificates}
@@ -131,7 +132,7 @@ class LipschitzAudit(Callback):
         self._points: Inputs | None = supplied_points(self.points, self._labels)
         self._calibrating: CalibrationPoints | None = None  # of the first process alone
         self._captured: CapturedNetwork | None = None
-        self._compared_bound = ComparedBound()
+        self._compared_bound, self._key = ComparedBound(), StateKey()
         self._metrics: dict[str, float] = {}
         self._epochs_done, self._audited, self._finished, self.run_id = 0, -1, -1, ""
         self._pending: list[Snapshot] = []
@@ -145,9 +146,10 @@ class LipschitzAudit(Callback):
     @property
     def state_key(self) -> str:
         count = 8 if self.points.count is None else self.points.count
-        return self._generate_state_key(
-            name=self.name, run=self.run, problem=str(self.problem.describe()), points=count
-        )
+        return self._key.of(self._keyed, name=self.name, run=self.run, problem=self.problem, points=count)
+
+    def _keyed(self, problem: Any, **own: Any) -> str:
+        return self._generate_state_key(name=own["name"], run=own["run"], problem=str(problem), points=own["points"])
 
     @property
     def dropped(self) -> list[int]:
@@ -180,11 +182,10 @@ class LipschitzAudit(Callback):
         self._calibrating = ranks.together(lambda: training_calibration(*beside) if ranks.is_first else None)
         # whatever can be wrong with network, points and question shows here, before the first step
         self._epochs_done = trainer.current_epoch
-        ranks.together(lambda: self._check(pl_module))
+        outputs = ranks.together(lambda: self._check(pl_module))
         there = {"twin": self.twin is not None, "calibrated": self.audit_log.calibration is not None}
-        check_monitors(
-            trainer, self, self._runs.metric_names(self.name, classes=has_classes(*self._reference()), **there)
-        )
+        there["classes"] = has_classes(*self._reference(), outputs)
+        check_monitors(trainer, self, self._runs.metric_names(self.name, **there))
         make_record = partial(
             run_record, trainer, self.run_id, self.run, self.problem, self.about, self.twin, self.audit_log.metric
         )
@@ -251,13 +252,13 @@ class LipschitzAudit(Callback):
         self._finished = self._audited
         self._pending = [Snapshot(**snapshot) for snapshot in state_dict.get("pending", [])]
 
-    def _check(self, pl_module: pl.LightningModule) -> None:
-        """Compares the captured graph with the network at the reference points and places the question there."""
+    def _check(self, pl_module: pl.LightningModule) -> int:
+        """Compares the captured graph with the network at the reference points, and places the question; counts outputs."""
         network, (x, y) = find_network(pl_module, self.module), self._reference()
         self._captured = capture(network, x, running_statistics=True)
-        self.place.check(
-            frozen_analysis(self._captured, self.problem, x, y, estimators=self._runs.covering).graph, (x, y)
-        )
+        graph = frozen_analysis(self._captured, self.problem, x, y, estimators=self._runs.covering).graph
+        self.place.check(graph, (x, y))
+        return math.prod(graph.output.shape)
 
     def _take_up(self, trainer: pl.Trainer) -> None:
         """Goes on with the audits that ran in the background when the resumed checkpoint was saved."""

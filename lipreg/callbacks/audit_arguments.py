@@ -1,8 +1,7 @@
-"""How arguments of earlier versions that are now parts of others are written, and the check of those that are texts."""
+"""How arguments of earlier versions that are now parts of others are written."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +10,6 @@ from lipreg.auditing.moved import moved_workers
 from lipreg.budget import Budget
 from lipreg.callbacks.audit_log import AuditLog
 from lipreg.callbacks.epochs import Epochs
-from lipreg.errors import InvalidInput
 from lipreg.estimators import Settings
 from lipreg.points import moved_points
 
@@ -41,19 +39,3 @@ AUDIT_ARGUMENTS = (
     _moved_log("name", "progress", "metric", "certificates"),
 )
 """The arguments that ``LipschitzAudit`` had in earlier versions."""
-
-
-def check_texts(where: str, **texts: object) -> None:
-    """Refuses empty texts and other objects; all but ``run`` may be None, ``folder`` and ``twin`` may be paths.
-
-    Args:
-        where: the class that was given them, for the error.
-        **texts: the arguments by name.
-
-    Raises:
-        InvalidInput: such a text.
-    """
-    for name, text in texts.items():
-        accepted = isinstance(text, str | os.PathLike) if name in ("folder", "twin") else isinstance(text, str) and text
-        if not accepted and not (text is None and name != "run"):
-            raise InvalidInput(f"{name}={text!r}", where=where, accepted="a text that is not empty")

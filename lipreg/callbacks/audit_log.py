@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
-from lipreg.arguments import moved_fields, spelled_arguments
+from lipreg.arguments import check_switches, moved_fields, spelled_arguments
 from lipreg.auditing import Attack
+from lipreg.auditing.attack import check_attack
 from lipreg.callbacks.calibrating import check_calibration
 from lipreg.errors import InvalidInput
-from lipreg.options import unknown
 from lipreg.points import Points, Which
+from lipreg.spelling import unknown
 from lipreg.transfer.metric import check_metric
 
 
@@ -47,11 +48,9 @@ class AuditLog:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
             raise InvalidInput(f"name={self.name!r}", where="AuditLog", accepted="a text that is not empty")
-        for name in ("progress", "certificates"):
-            if not isinstance(getattr(self, name), bool):
-                raise InvalidInput(f"{name}={getattr(self, name)!r}", where="AuditLog", accepted="True or False")
-        if not isinstance(self.attack, Attack | None):
-            raise InvalidInput(f"attack={self.attack!r}", where="AuditLog", accepted="an Attack, or None")
+        check_switches("AuditLog", progress=self.progress, certificates=self.certificates)
+        if self.attack is not None:
+            check_attack(self.attack, "AuditLog")
         check_calibration(self.calibration, "AuditLog")
         check_metric(self.metric, "AuditLog")
 
@@ -65,12 +64,13 @@ class AuditLog:
         if isinstance(log, cls):
             return log
         if not isinstance(log, str) or not log:
-            accepted, todo = "a name that is not empty, or an AuditLog", ""
+            line = "from lipreg.callbacks import AuditLog"
+            accepted, todo = "a name that is not empty, or an AuditLog", f'Write log=AuditLog("audit") ({line})'
             if isinstance(log, Mapping) and log:  # its options, as plain data
                 names = [f.name for f in fields(cls)]
                 if wrong := [name for name in log if name not in names]:
                     raise unknown(wrong[0], "AuditLog", names)
-                form, line = moved_fields("log", cls, tuple(names), "from lipreg.callbacks import AuditLog").form(log)
+                form, line = moved_fields("log", cls, tuple(names), line).form(log)
                 todo = f"Write {form} ({line})"
             raise InvalidInput(f"log={log!r}", where=where, accepted=accepted, todo=todo)
         return cls(log)

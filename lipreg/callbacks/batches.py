@@ -114,3 +114,14 @@ def find_network(pl_module: nn.Module, name: str | None) -> nn.Module:
             )
         module = below
     return module
+
+
+def batches_of(trainer: pl.Trainer) -> int | None:
+    """The number of all training batches by the trainer's limits; None without a limit."""
+    limits = []
+    if trainer.max_epochs is not None and trainer.max_epochs > 0:
+        limits.append(trainer.max_epochs * trainer.num_training_batches)
+    if trainer.max_steps > 0:
+        limits.append(trainer.max_steps * trainer.accumulate_grad_batches)
+    fewest = min(limits, default=float("inf"))
+    return None if fewest == float("inf") else int(fewest)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lipreg.arguments import spelled_arguments
+from lipreg.arguments import form_to_write, spelled_arguments
 from lipreg.errors import InvalidInput
 from lipreg.options import check_count
 
@@ -51,5 +51,10 @@ class Epochs:
         """
         if isinstance(epochs, cls):
             return epochs
-        check_count(epochs, "every_n_epochs", where)
+        try:
+            check_count(epochs, "every_n_epochs", where)
+        except InvalidInput as error:
+            line = "from lipreg.callbacks import Epochs"
+            todo = form_to_write(epochs, cls, "every_n_epochs", "Epochs(every=5)", line)
+            raise InvalidInput(error.got, where=where, accepted=f"{error.accepted}, or an Epochs", todo=todo) from None
         return cls(epochs)  # type: ignore[arg-type]

@@ -18,8 +18,8 @@ import pytorch_lightning as pl
 from lipreg.callbacks.metrics import CALIBRATED, SCALE_FREE
 from lipreg.callbacks.places import Place
 from lipreg.errors import InvalidInput
-from lipreg.options import nearest_name
 from lipreg.records import current_metric
+from lipreg.spelling import nearest_name
 
 
 class MonitoredAudit(Protocol):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import warnings
 
-from lipreg.options import nearest_name
 from lipreg.records import EpochRecord, Record
+from lipreg.spelling import nearest_name
 
 
 class LoggedNames:

@@ -14,12 +14,13 @@ import pytorch_lightning as pl
 from pytorch_lightning.utilities import CombinedLoader
 from torch import Tensor
 
-from lipreg.arguments import moved_arguments, moved_options
-from lipreg.callbacks.batches import as_steps_see_it, batch_to_inputs, find_network
+from lipreg.arguments import check_switches, check_texts, moved_arguments, moved_options
+from lipreg.callbacks.batches import as_steps_see_it, batch_to_inputs, batches_of, find_network
 from lipreg.callbacks.error_context import ErrorContext
 from lipreg.callbacks.measures import EpochSums, StepClock
 from lipreg.callbacks.processes import mean_over_processes, total_over_processes
 from lipreg.callbacks.reference_points import LabelsRead, draw_reference_points
+from lipreg.callbacks.state_keys import StateKey
 from lipreg.callbacks.training_step import add_to_loss, check_loss_is_used, warn_if_untrained
 from lipreg.errors import InvalidInput
 from lipreg.estimators import Bound
@@ -106,8 +107,8 @@ class LipschitzRegularizer(Callback):
     ) -> None:
         super().__init__()
         where = type(self).__name__
-        if not isinstance(name, str) or not name:
-            raise InvalidInput(f"name={name!r}", where=where, accepted="a text that is not empty")
+        check_texts(where, name=name, module=module)
+        check_switches(where, log_bound=log_bound)
         self.points = Points.of(points, where)
         self.term = LipschitzPenalty(
             None,
@@ -126,7 +127,7 @@ class LipschitzRegularizer(Callback):
         self.name, self.log_bound = name, log_bound
         self._take_off: Callable[[], None] | None = None
         self._sums, self._clock = EpochSums(self.term), StepClock()
-        self._batch_idx, self._batches = 0, None
+        self._batch_idx, self._batches, self._key = 0, None, StateKey()
         self._compared = False  # the first term with the loss
 
     @property
@@ -172,7 +173,7 @@ class LipschitzRegularizer(Callback):
         self._check_network(pl_module)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._batches = _batches_of(trainer)
+        self._batches = batches_of(trainer)
         if self.weight > 0 or self.term.weight_pending:
             warn_if_untrained(trainer, find_network(pl_module, self.module))
         if self.points.fixed and self.term.points.fixed is None:
@@ -218,10 +219,11 @@ class LipschitzRegularizer(Callback):
     def state_key(self) -> str:
         """The key of this callback's state by its settings; the weight may change between a checkpoint and its use."""
         settings: dict[str, Any] = {
-            "problem": self.problem.describe(),
-            "bound": self.bound.describe(),
-            "penalty": self.term.penalty.describe(),
-            "schedule": self.term.schedule.describe(),
+            "name": self.name,
+            "problem": self.problem,
+            "bound": self.bound,
+            "penalty": self.term.penalty,
+            "schedule": self.term.schedule,
             "points": "given" if self.points.supplied_points is not None else self.points.which,
             "fixed_points": self.points.fixed,
             "every": self.term.every,
@@ -229,9 +231,12 @@ class LipschitzRegularizer(Callback):
             "seed": self.points.seed or 0,
         }
         if not self.lowers_bound:
-            settings["quantity"] = self.term.quantity.describe()
+            settings["quantity"] = self.term.quantity
+        return self._key.of(self._digested, **settings)
+
+    def _digested(self, name: str, **settings: Any) -> str:
         digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
-        return self._generate_state_key(name=self.name, settings=digest)
+        return self._generate_state_key(name=name, settings=digest)
 
     def state_dict(self) -> dict[str, Any]:
         return self.term.state_dict()
@@ -287,14 +292,3 @@ class LipschitzRegularizer(Callback):
             self._take_off()
         self._take_off = None
         self.term.release()
-
-
-def _batches_of(trainer: pl.Trainer) -> int | None:
-    """The number of all training batches by the trainer's limits; None without a limit."""
-    limits = []
-    if trainer.max_epochs is not None and trainer.max_epochs > 0:
-        limits.append(trainer.max_epochs * trainer.num_training_batches)
-    if trainer.max_steps > 0:
-        limits.append(trainer.max_steps * trainer.accumulate_grad_batches)
-    fewest = min(limits, default=float("inf"))
-    return None if fewest == float("inf") else int(fewest)

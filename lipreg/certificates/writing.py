@@ -196,7 +196,8 @@ def _lower(
             return 0.0
         if reaches(question.norm, gradient, Fraction(interval.lower)):
             if not question.region.holds(point):
-                raise NoCertificate("a witness that lies outside of the region", where="certificate")
+                beyond = question.region.beyond(point)
+                raise NoCertificate(f"a witness that lies outside of the region, by {beyond:.3g}", where="certificate")
             plain["lower"] = {"row": at, "point": encoding.numbers(point)}
             plain["claim"]["lower"] = _fraction(interval.lower)
             return interval.lower

@@ -59,6 +59,17 @@ class BallInBox:
             return sum(v * v for v in apart) <= self.radius**2
         return self.norm == 0 or sum(apart) <= self.radius
 
+    def beyond(self, point: Array) -> float:
+        """How far a point ``(n,)`` lies outside: beyond an end, at the coordinate where that is most, or the sphere."""
+        x = [Fraction(float(v)) for v in point]
+        ends = max(max(low - v, v - high) for low, v, high in zip(self.lower, x, self.upper, strict=True))
+        apart = [abs(v - Fraction(float(c))) for v, c in zip(x, self.center, strict=True)]
+        far = sum(apart) - self.radius if self.norm == 1 else Fraction(0)
+        if self.norm == 2:  # |d| - r = (|d|^2 - r^2) / (|d| + r)
+            squares = sum(v * v for v in apart)
+            far = (squares - self.radius**2) / (Fraction(math.sqrt(squares)) + self.radius)
+        return float(max(ends, far, Fraction(0)))
+
     def placed(self) -> IntegerRegion:
         """The displacements of the movable coordinates, in whole numbers."""
         movable, middle = self.movable, [Fraction(float(x)) for x in self.center]

@@ -168,7 +168,7 @@ def _check_lower(certificate: WrittenCertificate, rows: tuple[Array, int]) -> No
     if not 0 <= row < len(rows[0]):
         raise Refused(f"row {row} of {len(rows[0])}", "lower")
     if not question.region.holds(point):
-        raise Refused("the witness lies outside of the region", "lower")
+        raise Refused(f"the witness lies outside of the region, by {question.region.beyond(point):.3g}", "lower")
     gradient_there = measured(certificate.nodes, point, question.region.placed(), (rows[0][row], rows[1]))
     if not reaches(question.norm, gradient_there, certificate.lower):
         raise Refused("the gradient at the witness is smaller than the lower end", "lower")

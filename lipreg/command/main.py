@@ -12,6 +12,7 @@ from typing import TextIO
 
 from lipreg.command import flags
 from lipreg.command.check import paths
+from lipreg.ctrl_c import is_ctrl_c
 from lipreg.words import capitalised
 
 MISTAKE, DEFECT, INTERRUPTED = 1, 3, 130
@@ -53,6 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.close()
         return 0
     except Exception as error:
+        if is_ctrl_c(error):
+            print("Interrupted.", file=sys.stderr)
+            return INTERRUPTED
         if options.debug:
             traceback.print_exc()
         return _report_error(error)

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lipreg.ctrl_c import pass_on_ctrl_c
 from lipreg.errors import InvalidInput, LipregError
 from lipreg.loading import load_points, make_named
 from lipreg.loading.points import first_points
@@ -130,4 +131,5 @@ def validation_loader(data: Any) -> Any:
     except LipregError:
         raise
     except Exception as error:  # of any kind: somebody's code runs
+        pass_on_ctrl_c(error)
         raise InvalidInput(f"{type(data).__name__} raises {of_code(error)}", where=_WHERE) from error

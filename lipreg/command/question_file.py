@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from lipreg.errors import InvalidInput
-from lipreg.options import nearest_name
 from lipreg.problem import LocalLipschitz
+from lipreg.spelling import nearest_name
 from lipreg.words import of_system
 
 _WHERE = "question"
@@ -125,7 +125,7 @@ def _instance(content: Any, path: str) -> Any:
     if module == "lipreg" or module.startswith("lipreg."):
         try:
             kind = getattr(importlib.import_module(module), attribute, None)
-        except ImportError:
+        except ModuleNotFoundError:
             kind = None
     if not isinstance(kind, type):
         got = f"{_TARGET}: {name}" if name else f"a mapping without {_TARGET}"

@@ -11,6 +11,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from lipreg.arguments import check_functions
 from lipreg.bounds import Analysis, analyse
 from lipreg.budget import Budget
 from lipreg.derivatives.answers import DerivativeRanges
@@ -27,6 +28,7 @@ from lipreg.derivatives.questions import (
 from lipreg.derivatives.range_search import PROGRAM, SEARCH, RangeOptions, narrow_all
 from lipreg.errors import InvalidInput
 from lipreg.estimators import get_estimator
+from lipreg.estimators.asked import check_settings
 from lipreg.estimators.base import Watch
 from lipreg.estimators.evaluate import Network, frozen_analysis
 from lipreg.estimators.settings import DEFAULTS, Settings
@@ -94,8 +96,8 @@ def derivative_range(
         UnsupportedRequest: a problem of pointed scope, or one that the engine does not cover.
     """
     call_budget, selected_settings = Budget.of(budget, WHERE).started(), DEFAULTS if settings is None else settings
-    if not isinstance(selected_settings, Settings):
-        raise InvalidInput(f"settings={settings!r}", where=WHERE, accepted="Settings(...)")
+    check_settings(selected_settings, WHERE)
+    check_functions(WHERE, progress=progress)
     if until not in get_args(Until):
         raise InvalidInput(f"until={until!r}", where=WHERE, accepted=" or ".join(map(repr, get_args(Until))))
     engine = SEARCH if estimator is None else estimator

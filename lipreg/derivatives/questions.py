@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lipreg.errors import InvalidInput, UnsupportedRequest
+from lipreg.estimators.asked import check_problem
 from lipreg.outputs import AllLogits, Combination, Logit, Margin, Output
 from lipreg.problem import LocalLipschitz
 
@@ -30,8 +31,7 @@ def derivative_question(
         InvalidInput: no problem, output or inputs.
         UnsupportedRequest: the problem is one of pointed scope.
     """
-    if not isinstance(problem, LocalLipschitz):
-        raise InvalidInput(f"problem={problem!r}", where=WHERE, accepted="LocalLipschitz(region, ...)")
+    check_problem(problem, WHERE)
     if problem.scope != "regional":
         todo = "Quotients against the reference point are bounded by certify"
         raise UnsupportedRequest(

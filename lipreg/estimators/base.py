@@ -11,11 +11,12 @@ import torch
 
 from lipreg.bounds import Analysis
 from lipreg.budget import Budget
-from lipreg.errors import InvalidInput, UnsupportedRequest
+from lipreg.errors import CrossingBounds, InvalidInput, UnsupportedRequest
 from lipreg.estimators.naming import cut_name, recipe_name
 from lipreg.estimators.own_norms import name_in, nearest_norm, question_in
 from lipreg.estimators.rounding import ROUNDING
 from lipreg.estimators.settings import DEFAULTS, Settings
+from lipreg.estimators.whose import within
 from lipreg.graph import Affine, Curved, Graph, Node, Relu
 from lipreg.linalg import norm_name
 from lipreg.options import Named, Registry, instance
@@ -191,10 +192,14 @@ class Estimator(Named):
             UnsupportedRequest: question or network are outside what the method covers.
             IncomparableResults: a known interval is of another network, point or question.
             InvalidInput: ``known`` is not one interval for each point.
+            CrossingBounds: what it proves contradicts itself, or what is known.
         """
         self.check(analysis.placed.problem, analysis.graph)
         check_known(analysis, known)
-        return self.answer(EstimatorTask(analysis, budget.started(), settings, known, progress))
+        try:
+            return self.answer(EstimatorTask(analysis, budget.started(), settings, known, progress))
+        except CrossingBounds as error:
+            raise within(self, error, len(known) > 0) from None
 
     @abstractmethod
     def answer(self, work: EstimatorTask) -> list[CertifiedInterval]:
@@ -203,6 +208,10 @@ class Estimator(Named):
 
 def check_known(analysis: Analysis, known: PriorIntervals) -> None:
     """Raises InvalidInput or IncomparableResults unless there is an interval of each point's question, or none at all."""
+    if not isinstance(known, Sequence):
+        raise InvalidInput(
+            f"known={known!r}", where="known", accepted="a CertifiedInterval for each point, or none at all"
+        )
     if not len(known):
         return
     batch = analysis.placed.batch
@@ -286,6 +295,6 @@ def _listed(kinds: Sequence[type[Node]]) -> str:
     return f"{', '.join(others)} and {last}" if others else last
 
 
-ESTIMATORS: Registry[Estimator] = Registry("estimator", instance, base=Estimator)
+ESTIMATORS: Registry[Estimator] = Registry("estimator", instance, base=Estimator, home="lipreg.estimators.ESTIMATORS")
 """The estimators by name, as instances with their default options."""
 register = ESTIMATORS.register

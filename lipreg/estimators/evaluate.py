@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lipreg.arguments import check_functions
 from lipreg.bounds import Analysis, GeneralPosition, analyse, find_degeneracies, without_pools
 from lipreg.budget import Budget
 from lipreg.errors import InvalidInput, UnsupportedRequest
+from lipreg.estimators.asked import check_problem, check_settings, tensors_of
 from lipreg.estimators.base import ESTIMATORS, Estimator, PriorIntervals, Watch
 from lipreg.estimators.bound_estimator import BoundEstimator
 from lipreg.estimators.norm_equivalence import get_estimator
@@ -20,7 +20,7 @@ from lipreg.estimators.own_norms import IN_NORM
 from lipreg.estimators.recipe import Bound
 from lipreg.estimators.settings import DEFAULTS, Settings
 from lipreg.estimators.usual import usual_intervals
-from lipreg.graph import CapturedNetwork, Graph, capture, check_hooks, check_question
+from lipreg.graph import CapturedNetwork, Graph, capture, check_hooks, check_question, traced
 from lipreg.linalg import PowerIteration
 from lipreg.outputs import reads_no_values
 from lipreg.problem import LocalLipschitz
@@ -63,6 +63,8 @@ def estimate(
         UnsupportedRequest: the estimator is not differentiable or does not cover question and network.
         InvalidInput: the bound is beyond what the network's dtype, float16, can hold.
     """
+    check_problem(problem, "estimate")
+    x, y = tensors_of(x, y, "estimate")
     recipe = Bound.of(bound, "bound", differentiable_names())
     estimator = differentiable_bound(recipe.estimator)
     estimator.check(problem)
@@ -109,8 +111,9 @@ def certify(
         UnsupportedRequest: the estimator does not cover question and network; raised before any bound is computed.
     """
     limit, choices = Budget.of(budget, "certify").started(), DEFAULTS if settings is None else settings
-    if not isinstance(choices, Settings):
-        raise InvalidInput(f"settings={settings!r}", where="certify", accepted="Settings(...)")
+    check_problem(problem, "certify")
+    check_settings(choices, "certify")
+    check_functions("certify", progress=progress)
     if estimator is None:
         return usual_intervals(frozen_analysis(network, problem, x, y, budget=limit), limit, choices, known, progress)
     recipe = Bound.of(estimator, "estimator")
@@ -139,6 +142,7 @@ def general_position(
         network, problem, x, y, budget: as for ``certify``; the bounds that show which units are unstable take half of the
             budget at most.
     """
+    check_problem(problem, "general_position")
     limit = Budget.of(budget, "general_position").started()
     analysis = frozen_analysis(network, problem, x, y, where="general_position", budget=limit)
     points = range(analysis.placed.batch)
@@ -208,8 +212,8 @@ def frozen_analysis(
         InvalidInput: x and y are no reference points and labels, or the network is a live graph.
         UnsupportedRequest: one of the estimators does not cover question and network.
     """
-    x, y = _tensor(x), _tensor(y)
-    structure, module = structure_of(network, x, y, where), None
+    x, y = tensors_of(x, y, where)
+    structure, module = structure_of(network, x, y, where, traced), None
     if isinstance(structure, Graph):
         graph = structure
         if graph.dtype != torch.float64 or graph.output.bias.requires_grad:
@@ -231,12 +235,13 @@ def frozen_analysis(
         return analyse(graph, placed, preactivations, budget=share, once=once)
 
 
-def _tensor(value: Any) -> Any:
-    """A tensor of the numbers in an array of numpy; anything else as it is."""
-    return torch.from_numpy(value) if isinstance(value, np.ndarray) and value.dtype != object else value
-
-
-def structure_of(network: Network, x: Tensor, y: Tensor | None, where: str) -> CapturedNetwork | Graph:
+def structure_of(
+    network: Network,
+    x: Tensor,
+    y: Tensor | None,
+    where: str,
+    reader: Callable[..., CapturedNetwork] = capture,
+) -> CapturedNetwork | Graph:
     """The network as a graph or a captured module; a module is captured.
 
     Args:
@@ -244,18 +249,14 @@ def structure_of(network: Network, x: Tensor, y: Tensor | None, where: str) -> C
         x: reference points ``(batch, *shape)``.
         y: labels ``(batch,)``, or None.
         where: the caller's name in error messages.
+        reader: ``capture``, or ``traced`` where a graph is made at once.
 
     Raises:
         InvalidInput: x and y are no reference points and labels.
     """
-    if not isinstance(x, Tensor) or not (y is None or isinstance(y, Tensor)):
-        raise InvalidInput(
-            f"x and y of type {type(x).__name__} and {type(y).__name__}",
-            where=where,
-            accepted="tensors, or arrays of numpy",
-        )
+    x, y = tensors_of(x, y, where)
     check_reference_points(x, where)
-    return network if isinstance(network, CapturedNetwork | Graph) else capture(network, x)
+    return network if isinstance(network, CapturedNetwork | Graph) else reader(network, x)
 
 
 def frozen_graph(structure: CapturedNetwork | Graph) -> Graph:
@@ -287,6 +288,6 @@ def differentiable_names() -> list[str]:
 def _live(network: Network, x: Tensor) -> Graph:
     if isinstance(network, Graph):
         return network
-    captured = network if isinstance(network, CapturedNetwork) else capture(network, x)
+    captured = network if isinstance(network, CapturedNetwork) else traced(network, x)
     captured.check(x)
     return captured.live()

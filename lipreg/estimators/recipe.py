@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from lipreg.arguments import form_to_write
 from lipreg.bounds import METHODS, OPTIONAL_METHODS, ROW_MEMORY
 from lipreg.errors import InvalidInput
 from lipreg.estimators.base import ESTIMATORS
@@ -13,8 +14,8 @@ from lipreg.estimators.naming import ALL, recipe_name
 from lipreg.estimators.norm_equivalence import get_estimator
 from lipreg.estimators.own_norms import IN_NORM
 from lipreg.numbers import whole_number
-from lipreg.options import unknown
 from lipreg.runs import certified_description
+from lipreg.spelling import unknown
 
 SpectralNorms = Literal["estimate", "exact"]
 
@@ -59,8 +60,10 @@ class Bound:
         methods = default if self.preactivations is None else self.preactivations
         if methods != ALL:
             accepted = f'"{ALL}", or a list of some of {", ".join((*METHODS, *OPTIONAL_METHODS))}'
-            if isinstance(methods, str) or not methods or set(methods) - {*METHODS, *OPTIONAL_METHODS}:
-                raise InvalidInput(f"preactivations={methods!r}", where="Bound", accepted=accepted)
+            known = {*METHODS, *OPTIONAL_METHODS}
+            if not isinstance(methods, Sequence) or isinstance(methods, str) or not methods or set(methods) - known:
+                todo = 'Write preactivations=["ball", "interval"], say'
+                raise InvalidInput(f"preactivations={methods!r}", where="Bound", accepted=accepted, todo=todo)
             methods = tuple(method for method in (*METHODS, *OPTIONAL_METHODS) if method in methods)
         object.__setattr__(self, "preactivations", methods)
         object.__setattr__(self, "label", recipe_name(self.estimator, methods, default))
@@ -95,14 +98,17 @@ class Bound:
             return bound
         name = bound.get("estimator") if isinstance(bound, Mapping) else bound
         if among is not None and isinstance(name, str) and not ESTIMATORS.has(name.partition(IN_NORM)[0]):
-            raise unknown(name, where, among)
+            raise unknown(name, where, among, ESTIMATORS.home)
         if isinstance(bound, Mapping) and "estimator" in bound:
             try:
                 return cls(**bound)
             except TypeError as error:
                 raise InvalidInput(f"{dict(bound)!r}: {error}", where=where, accepted="the fields of Bound") from None
         if not isinstance(bound, str):
-            raise InvalidInput(f"{bound!r}", where=where, accepted="an estimator's name or a Bound")
+            todo = form_to_write(
+                bound, cls, where.rpartition(".")[2], 'Bound("affine_relu")', "from lipreg import Bound"
+            )
+            raise InvalidInput(f"{bound!r}", where=where, accepted="an estimator's name or a Bound", todo=todo)
         return cls(bound)
 
     @property

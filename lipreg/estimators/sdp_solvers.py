@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
 
+from lipreg.ctrl_c import delayed_ctrl_c
 from lipreg.errors import InvalidInput
 
 
 def check_sdp_solver(name: str) -> None:
     """Raises InvalidInput unless cvxpy can hand semidefinite programs to that solver here."""
-    import cvxpy as cp
-    from cvxpy.constraints.psd import PSD, SvecPSD
-    from cvxpy.reductions.solvers.defines import SOLVER_MAP_CONIC
+    with delayed_ctrl_c():  # it tries the solvers that there are
+        import cvxpy as cp
+        from cvxpy.constraints.psd import PSD, SvecPSD
+        from cvxpy.reductions.solvers.defines import SOLVER_MAP_CONIC
 
     interfaces = {solver: SOLVER_MAP_CONIC.get(solver) for solver in cp.installed_solvers()}
     accepted = [

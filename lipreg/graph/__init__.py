@@ -2,7 +2,7 @@
 
 from lipreg.graph.agreement import check_agreement, check_hooks
 from lipreg.graph.beside import beside_inputs
-from lipreg.graph.capture import CapturedNetwork, capture
+from lipreg.graph.capture import CapturedNetwork, capture, traced
 from lipreg.graph.chain import ReluChain, chain_of, fixed_chain
 from lipreg.graph.context import Context
 from lipreg.graph.copying import Copying
@@ -60,6 +60,7 @@ __all__ = [
     "read_nodes",
     "same_kind",
     "same_parts",
+    "traced",
     "untouched_random_state",
     "unwrap",
 ]

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as torch_modules
 
 from lipreg.curves import Softplus
-from lipreg.errors import InvalidInput, LipregError, UnsupportedModel
-from lipreg.graph.module_state import computes_weights, evaluation_mode, in_double, qualified_name, untouched
+from lipreg.errors import InvalidInput, LipregError
+from lipreg.graph.module_state import computes_weights, in_double, qualified_name
 from lipreg.graph.network import Graph
 from lipreg.graph.nodes import Curved
+from lipreg.graph.own_outputs import UnsteadyNetwork, own_outputs
 from lipreg.graph.random_state import no_network, untouched_random_state
 from lipreg.graph.rounded import Rounded
 
@@ -21,10 +21,6 @@ BESIDE, AWAY = 16, (0.1, 1.0, 10.0)
 """How many points a graph is also compared around, at most, and how far from them, in units of their size, at least 1."""
 TRIES = 4
 """Random roundings of a graph, by which the effect of rounding on its outputs is judged."""
-
-
-class UnsteadyNetwork(UnsupportedModel):
-    """A forward that gives the same points other outputs when it is called again."""
 
 
 def check_agreement(
@@ -55,10 +51,30 @@ def check_agreement(
             forwards. Or the weights hold NaN.
         UnsupportedModel: the module cannot be run at x alone.
     """
+    with untouched_random_state() as random:
+        try:
+            _compare(graph, module, x, frozen, set(casts), double)
+        except LipregError:
+            if not random.drawn():
+                raise
+    if random.drawn():
+        raise no_network(graph.name)
+
+
+def _compare(
+    graph: Graph,
+    module: nn.Module,
+    x: Tensor,
+    frozen: Callable[[], Graph] | None,
+    casts: set[torch.dtype],
+    double: bool,
+) -> None:
+    """``check_agreement`` but for the random states."""
     unseen = bool(_unseen(module))
     own = {p.dtype for p in (x, *module.parameters()) if p.is_floating_point()}
-    ways = [_Way(graph, module, frozen, own, set(casts), unseen)]
-    if double and not ways[0].casts:
+    ways = [_Way(graph, module, frozen, own, casts, unseen)]
+    # buffers count as well here: with all of it in float64 the second way would be the first
+    if double and not casts and own | {b.dtype for b in module.buffers() if b.is_floating_point()} != {torch.float64}:
         way = _Way(graph, module, frozen, {torch.float64}, set(), unseen, double=True)
         if way.outputs(x) is not None:  # hooks, which may count or log, run in one way alone
             ways = [way] if unseen else [*ways, way]
@@ -112,10 +128,10 @@ class _Way:
         again = not self.unseen  # hooks, which may count or log, are not called twice
         with torch.no_grad():
             if not self.double:
-                return _own_outputs(self.module, x, self.graph.name, again)
+                return own_outputs(self.module, x, self.graph.name, again)
             try:
                 with in_double(self.module):
-                    outputs = _own_outputs(self.module, x.double(), self.graph.name, again)
+                    outputs = own_outputs(self.module, x.double(), self.graph.name, again)
             except UnsteadyNetwork:
                 raise
             except LipregError:
@@ -170,11 +186,11 @@ class _Way:
     def _compare_finite(self, points: Tensor, returned: Tensor, values: Sequence[Tensor]) -> None:
         own = returned.to(values[-1].device, values[-1].dtype).reshape(values[-1].shape)
         finite = torch.isfinite(own).flatten(1).all(1) & torch.isfinite(values[-1]).flatten(1).all(1)
-        if finite.any():
-            values = [value[finite] for value in values]
-            self._within_rounding(
-                points[finite], own[finite], values, returned.dtype, " beside the points that were given"
-            )
+        if not finite.any():
+            return
+        if not finite.all():
+            points, own, values = points[finite], own[finite], [value[finite] for value in values]
+        self._within_rounding(points, own, values, returned.dtype, " beside the points that were given")
 
     def _within_rounding(
         self, x: Tensor, own: Tensor, values: Sequence[Tensor], returned: torch.dtype, where: str
@@ -260,35 +276,3 @@ def _unseen(module: nn.Module) -> list[str]:
             places.append(f"{at}: a forward of its own, {qualified_name(part.__dict__['forward'])}")
     every = {**torch_modules._global_forward_pre_hooks, **torch_modules._global_forward_hooks}
     return places + [f"all modules: forward hook {qualified_name(hook)}" for hook in every.values()]
-
-
-def _own_outputs(module: nn.Module, x: Tensor, name: str, again: bool) -> Tensor:
-    """What a module returns at x, of which it makes sure by a second call where it is to be called ``again``."""
-    parts = list(module.modules())
-    compiled = any(part._compiled_call_impl is not None or "_orig_mod" in part._modules for part in parts)
-    # a compiled module would be compiled again for evaluation; the compiler takes seconds to import
-    eager = torch.compiler.set_stance("force_eager") if compiled else nullcontext()
-    with untouched_random_state() as drawn, untouched(parts), evaluation_mode(module), eager:
-        try:
-            outputs = module(x.clone()).detach().clone()  # a forward may write into what it is given
-            # in the state that the first call has left
-            second = module(x.clone()).detach() if again else outputs
-        except InvalidInput:  # an error of lipreg, whose message names the fault of the network or of the points
-            raise
-        except Exception as error:
-            raise UnsupportedModel(
-                f"its own forward cannot be run to compare the graph with it: {type(error).__name__}: {error}",
-                where=name,
-                accepted="a network that takes the inputs alone",
-            ) from error
-        if drawn():
-            raise no_network(name)
-    same = not again or torch.equal(outputs.nan_to_num(), second.nan_to_num())
-    if not same and not torch.allclose(outputs, second, rtol=1e-4, atol=1e-6):
-        raise UnsteadyNetwork(
-            "its forward gives the same points other outputs when it is called again, at evaluation too",
-            where=name,
-            accepted="a network with one output for each input, whatever was asked of it before",
-            todo="Counters, caches and generators of random numbers may stay where they do not reach the output",
-        )
-    return outputs

@@ -17,7 +17,7 @@ from lipreg.graph import lowerings  # noqa: F401  (fills the registry)
 from lipreg.graph.agreement import check_agreement
 from lipreg.graph.batch_size import BatchSize
 from lipreg.graph.batches import OF_STEPS, BatchGroups, Stacked
-from lipreg.graph.calls import ANSWERED, CONSTANT, NamedFields, alike, casts, read
+from lipreg.graph.calls import CONSTANT, NamedFields, alike, casts, read
 from lipreg.graph.context import Context
 from lipreg.graph.lowerings.by_rows import lowered
 from lipreg.graph.module_state import computed_weights, evaluation_mode, in_double
@@ -193,7 +193,7 @@ class CapturedNetwork:
                         if isinstance(value, Part) and value.at is None:
                             value = replace(value, at=(node, callee(node, self.module)))
                         values[node] = value
-            _check_answer(node, values.get(node), problems)
+            problems.check_answer(node, values.get(node))
         several = not isinstance(output, Symbol | Stacked | BatchGroups)
         if several and any(isinstance(part, Symbol) for part in leaves(output)):  # which a Select may make readable
             raise problems.no_tensor(output, self.module)
@@ -269,6 +269,20 @@ def capture(
             ALL of them are named, with their module paths.
         InvalidInput: the example has no batch axis, or not the width that the first layer takes.
     """
+    captured = traced(module, example, running_statistics)
+    with torch.no_grad():
+        captured.live()
+    return captured
+
+
+def traced(
+    module: nn.Module | torch.export.ExportedProgram, example: Tensor, running_statistics: bool = False
+) -> CapturedNetwork:
+    """``capture`` for those who ask for a graph at once: only then calls that are not covered are refused.
+
+    Args:
+        module, example, running_statistics: those of ``capture``, which raises the same.
+    """
     if isinstance(module, torch.export.ExportedProgram):
         module = of_program(module)
     if not isinstance(module, nn.Module):
@@ -281,18 +295,4 @@ def capture(
         )
     module, shape = unwrap(module), tuple(example.shape[1:])
     check_readable(module)
-    captured = CapturedNetwork(module, trace(module, shape), shape, running_statistics)
-    with torch.no_grad():
-        captured.live()
-    return captured
-
-
-def _check_answer(node: torch.fx.Node, value: Any, problems: Problems) -> None:
-    """Notes a call whose result has another shape than Python code has read while it was traced."""
-    answered = node.meta.get(ANSWERED)
-    if answered is None or not isinstance(value, Symbol | BatchGroups | Tensor):
-        return
-    shape = tuple(value.shape) if isinstance(value, Tensor) else (None, *value.shape)
-    if shape != answered:
-        why = f"it has shape {shape} where its forward went on with {answered}; None is the number of points"
-        problems.add(node, str(node.target), Refusal("settings", why))
+    return CapturedNetwork(module, trace(module, shape), shape, running_statistics)

@@ -12,7 +12,7 @@ from zlib import crc32
 import torch
 from torch import Tensor, nn
 
-_PLAIN = (bool, int, float, str, type(None))
+_KEPT = (Tensor, bool, int, float, str, type(None))
 _NOTES = ("training", "num_batches_tracked")
 
 
@@ -36,12 +36,14 @@ class ModuleState:
     def _now(self) -> dict[str, Any]:
         if self._name is not None:
             return {self._name: _mark(_own(self._module).get(self._name))}
-        state: dict[str, Any] = {}
-        for path, part in self._module.named_modules():
-            for name, value in _own(part).items():
-                if name not in _NOTES and (isinstance(value, Tensor) or _plain(value)):
-                    state[f"{path}.{name}" if path else name] = _mark(value)
-        return state
+        return {
+            f"{path}.{name}" if path else name: _mark(value)
+            for path, part in self._module.named_modules()
+            for own in (part.__dict__, part._parameters, part._buffers)
+            for name, value in own.items()
+            # most attributes of a module are tables of hooks
+            if type(value) is not dict and _kept(value) and name not in _NOTES
+        }
 
 
 def _own(module: nn.Module) -> dict[str, Any]:
@@ -49,8 +51,12 @@ def _own(module: nn.Module) -> dict[str, Any]:
     return {**module.__dict__, **module._parameters, **module._buffers}
 
 
+def _kept(value: Any) -> bool:
+    return isinstance(value, _KEPT) or (isinstance(value, tuple) and all(map(_plain, value)))
+
+
 def _plain(value: Any) -> bool:
-    return isinstance(value, _PLAIN) or (isinstance(value, tuple) and all(map(_plain, value)))
+    return isinstance(value, _KEPT[1:]) or (isinstance(value, tuple) and all(map(_plain, value)))
 
 
 def _mark(value: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,24 +14,42 @@ from torch import Tensor
 from lipreg.errors import UnsupportedModel
 
 
-@contextmanager
-def untouched_random_state() -> Iterator[Callable[[], bool]]:
-    """Restores the global random states of Python, numpy and torch (CPU and, where started, CUDA) after the block.
+class RandomState:
+    """The global random states of Python, of numpy, and of torch (CPU and, where started, CUDA), as they are now.
 
-    Yields:
-        A function that says, inside the block, whether something has drawn from them since it began.
+    To read or to set numpy's takes longer than a pass through a small network, so neither is done without need.
     """
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
-    before = _states(devices)
-    try:
-        yield lambda: not _same(before, _states(devices))
-    finally:
-        python, legacy, (cpu, *cuda) = before
+
+    def __init__(self) -> None:
+        self._devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+        self._before = _states(self._devices)
+        self._drawn: bool | None = None
+
+    def drawn(self) -> bool:
+        """Whether something has drawn from them since; after ``restore``, whether it had by then."""
+        return not _same(self._before, _states(self._devices)) if self._drawn is None else self._drawn
+
+    def restore(self) -> None:
+        """Sets them to what they were."""
+        self._drawn = self.drawn()
+        if not self._drawn:
+            return
+        python, legacy, (cpu, *cuda) = self._before
         random.setstate(python)
         np.random.set_state(legacy)
         torch.random.set_rng_state(cpu)
-        for device, state in zip(devices, cuda, strict=True):
+        for device, state in zip(self._devices, cuda, strict=True):
             torch.cuda.set_rng_state(state, device)
+
+
+@contextmanager
+def untouched_random_state() -> Iterator[RandomState]:
+    """Restores the global random states after the block, and yields what says whether the block has drawn from them."""
+    state = RandomState()
+    try:
+        yield state
+    finally:
+        state.restore()
 
 
 def no_network(name: str) -> UnsupportedModel:

@@ -13,8 +13,8 @@ from torch.nn.parameter import is_lazy
 
 from lipreg.errors import UnsupportedModel
 from lipreg.graph.batch_size import BatchSize
-from lipreg.graph.batches import Stacked
-from lipreg.graph.calls import LINE, NamedFields
+from lipreg.graph.batches import BatchGroups, Stacked
+from lipreg.graph.calls import ANSWERED, LINE, NamedFields
 from lipreg.graph.code_lines import line_within
 from lipreg.graph.registry import Refusal
 from lipreg.graph.selected import Select
@@ -100,6 +100,16 @@ class Problems:
     def is_refused(self, node: torch.fx.Node) -> None:
         """Takes note that no more than the shape is known of a call's result."""
         self._after_refusal.add(node)
+
+    def check_answer(self, node: torch.fx.Node, value: Any) -> None:
+        """Notes a call whose result has another shape than Python code has read while it was traced."""
+        answered = node.meta.get(ANSWERED)
+        if answered is None or not isinstance(value, Symbol | BatchGroups | Tensor):
+            return
+        shape = tuple(value.shape) if isinstance(value, Tensor) else (None, *value.shape)
+        if shape != answered:
+            why = f"it has shape {shape} where its forward went on with {answered}; None is the number of points"
+            self.add(node, str(node.target), Refusal("settings", why))
 
     def check(self) -> None:
         """Raises UnsupportedModel where a call was refused, with all reasons."""

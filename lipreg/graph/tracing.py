@@ -66,13 +66,13 @@ def _traced(module: nn.Module, tracer: _Tracer, input_shape: Shape) -> torch.fx.
         with warnings.catch_warnings(), evaluation_mode(module), torch.enable_grad():
             warnings.simplefilter("ignore")
             parts = list(module.modules())
-            with recorded(module, tracer), untouched(parts), _as_written(), untouched_random_state() as drawn:
+            with recorded(module, tracer), untouched(parts), _as_written(), untouched_random_state() as random:
                 graph = tracer.trace(module)
                 if tracer.refused is not None:  # an except clause of the forward has caught it
                     raise tracer.refused
-                if drawn():
-                    raise no_network(type(module).__name__)
                 _keep_constants(graph, module, own)
+            if random.drawn():
+                raise no_network(type(module).__name__)
             tracer.check_held()
             check_input_is_one(graph, type(module).__name__)
             graph = without_writes(graph, module, input_shape)

@@ -64,6 +64,8 @@ def operator_norm(matrix: Tensor, p: float, q: float) -> Tensor:
     side = signed_side(p, q)
     if side is None or matrix.shape[side] > SIGNS:
         return attained_norm(matrix, p, q)
+    if bool((matrix >= 0).all()):  # magnitudes, as of bounds: the signs are all the same
+        return vector_norm(matrix.sum(-2), dual_norm(p)) if side == -2 else vector_norm(matrix.sum(-1), q)
     return best_signs(matrix, dual_norm(p))[0] if side == -2 else best_signs(matrix.mT, q)[0]
 
 

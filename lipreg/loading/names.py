@@ -7,9 +7,10 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
+from lipreg.ctrl_c import pass_on_ctrl_c
 from lipreg.errors import InvalidInput, LipregError
 from lipreg.loading.reasons import of_code
-from lipreg.options import nearest_name
+from lipreg.spelling import nearest_name
 from lipreg.words import capitalised
 
 _BY_FLAG = "arguments={...}, or --arguments '{...}' in a shell"
@@ -56,6 +57,7 @@ def named(name: str, *, where: str, accepted: str) -> Any:
         todo = "Run from the folder that holds it, or put that folder on PYTHONPATH"
         raise InvalidInput(f"there is no module {error.name!r}", where=where, accepted=accepted, todo=todo) from None
     except (Exception, SystemExit) as error:  # of any kind: a user's code runs
+        pass_on_ctrl_c(error)
         raise InvalidInput(f"{place} cannot be imported: {of_code(error)}", where=where) from error
     for part in attribute.split("."):
         if not hasattr(value, part):
@@ -108,6 +110,7 @@ def made(
     except LipregError:
         raise
     except (Exception, SystemExit) as error:  # of any kind: a user's code runs
+        pass_on_ctrl_c(error)
         shown = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
         mapped = ", ".join(key for key, value in arguments.items() if isinstance(value, Mapping))
         plain = f"; {mapped} came as plain data, a dictionary" if mapped else ""

@@ -11,7 +11,7 @@ from torch import nn
 from lipreg.errors import InvalidInput
 from lipreg.loading.names import made, named
 from lipreg.loading.weights import Saved, load_into, read_weights
-from lipreg.options import nearest_name
+from lipreg.spelling import nearest_name
 
 _WHERE = "model"
 _ACCEPTED = "package.module:Class, package.module:factory, or a file that ends in .onnx or .pt2"

@@ -76,9 +76,9 @@ class RowSet:
 
 def _solver_of(matrix: np.ndarray, levels: np.ndarray, least: np.ndarray, cost: np.ndarray) -> highspy.Highs | None:
     """A solver that has max cost . v with matrix v + levels >= 0, least <= v <= 1; None where it does not take it."""
-    import highspy
-
     solver = silent_solver()
+    import highspy  # loaded by now, whatever came in between
+
     for name, value in _OPTIONS.items():
         solver.setOptionValue(name, value)
     count, variables = matrix.shape

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lipreg.budget import Budget
+from lipreg.ctrl_c import delayed_ctrl_c
 from lipreg.milp.program import Program
 from lipreg.milp.solvers import LONGEST, Found, Options, Solver, register_solver
 from lipreg.results import Status
@@ -94,9 +95,9 @@ def loaded(program: Program, budget: Budget, options: Options) -> highspy.Highs:
     Raises:
         ValueError: HiGHS refused an option or the program.
     """
-    import highspy
-
     solver = silent_solver()
+    import highspy  # loaded by now, whatever came in between
+
     values: dict[str, Any] = {
         "output_flag": False,
         "threads": options.threads,
@@ -122,9 +123,10 @@ def loaded(program: Program, budget: Budget, options: Options) -> highspy.Highs:
 
 def silent_solver() -> highspy.Highs:
     """A new solver. The banner that HiGHS prints from 1.16 on, with the first one of a process, is kept off stdout."""
-    import highspy
+    with delayed_ctrl_c():
+        import highspy
 
-    _silence_banner()
+        _silence_banner()
     return highspy.Highs()
 
 

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from lipreg.budget import AnyOf, Budget
+from lipreg.ctrl_c import delayed_ctrl_c, pass_on_ctrl_c
 from lipreg.errors import MissingExtra
 from lipreg.milp.program import Program, SolverOutcome
 from lipreg.options import Named, Registry, instance
@@ -130,8 +131,10 @@ class Solver(Named):
         budget, ctrl_c = budget.started(), threading.Event()
         began = budget.clock()
         try:
-            engine = self.version()
+            with delayed_ctrl_c():  # the first one imports the package
+                engine = self.version()
         except Exception as error:  # a package that is installed and cannot be loaded
+            pass_on_ctrl_c(error)
             return SolverOutcome(Status.FAILED, detail=f"{self.name}: {type(error).__name__}: {error}")
 
         def early_outcome(status: Status, word: str, bound: float = math.inf) -> SolverOutcome:
@@ -157,7 +160,8 @@ class Solver(Named):
         limits = replace(limits, deadline=began + min(max(budget.seconds_left, 1e-3), LONGEST))
         try:
             answer = _in_own_thread(lambda: self.run(scaled.program, limits, options), ctrl_c)
-        except Exception as error:  # an engine that fails is a result; Ctrl-C is no Exception
+        except Exception as error:  # an engine that fails is a result
+            pass_on_ctrl_c(error)
             return early_outcome(Status.FAILED, f"{type(error).__name__}: {error}", bound=trivial)
         unread = _unread(answer, len(program.cost))
         if unread:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lipreg.budget import Budget
+from lipreg.ctrl_c import delayed_ctrl_c
 
 if TYPE_CHECKING:
     import scipy.sparse as sp
@@ -80,8 +81,9 @@ def steepest(piece: Piece, budget: Budget) -> Multipliers | None:
         piece: the program.
         budget: started, of which it takes at most ``SECONDS``.
     """
-    import clarabel
-    import scipy.sparse as sp
+    with delayed_ctrl_c():
+        import clarabel
+        import scipy.sparse as sp
 
     engine: Any = clarabel  # compiled, without types
     rows, size = _Rows(len(piece.form)), len(piece.form)

@@ -21,6 +21,7 @@ from lipreg.linalg.floats import add_above, add_below, cast_above, cast_below, i
 from lipreg.regions.ball_in_box import support_above
 from lipreg.regions.draws import draws
 from lipreg.regions.halfspaces import Halfspaces
+from lipreg.regions.spheres import within
 
 
 @dataclass(frozen=True)
@@ -219,17 +220,15 @@ class PlacedRegion:
         return radius * (2.0 - inflation(0, radius))
 
     def contains(self, x: Tensor) -> Tensor:
-        """Whether the floats x ``(batch, k, *shape)`` lie in the real X, ``(batch, k)`` bool.
-
-        Exactly so for boxes, polytopes and balls of one movable coordinate; of other l1 and l2 balls a point within rounding
-        of the sphere may be left out. A point outside never counts as one of X.
-        """
+        """Whether the floats x ``(batch, k, *shape)`` lie in the real X, ``(batch, k)`` bool, exactly."""
         lowest, highest = (end.unsqueeze(1) for end in self.ends)
         inside = ((x >= lowest) & (x <= highest)).flatten(2).all(-1)
         if self.halfspaces is not None:
             inside = self.halfspaces.contains(x.flatten(2), inside)
-        along_one = self.movable.flatten(1).sum(1, keepdim=True) <= 1  # then the box's ends are those of the ball
-        return inside if self.radius == math.inf else inside & (along_one | (self._size(x) <= self.radius))
+        if self.radius == math.inf:
+            return inside
+        above = torch.where(inside, self._size(x), torch.inf)
+        return within(x.flatten(2), self.center.flatten(1), self.norm, self.radius, above)
 
     def _size(self, x: Tensor) -> Tensor:
         """An upper bound on |x - center| in the ball's norm, ``(batch, k)``."""

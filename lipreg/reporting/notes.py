@@ -12,7 +12,7 @@ from lipreg.reporting.wording import epochs, nearest, which_weights
 from lipreg.transfer import Comparison, RunFigures
 from lipreg.transfer.radius import radius_in_units, radius_meaning
 from lipreg.transfer.sides import CUT_STATUSES
-from lipreg.words import counted, listed, plain, shortened, written
+from lipreg.words import capitalised, counted, listed, plain, shortened, written
 
 WHICH = (
     "Divide all logits of a network by 100, and it decides as before: scale-free figures stay what they are, while bound, "
@@ -74,7 +74,20 @@ def notes(comparison: Comparison) -> list[str]:
 
 
 def calibration_notes(calibrations: dict[str, CalibrationRecord | None]) -> list[str]:
-    """The notes on what T is, or in which standard deviations constants are, by role; none where no factor is defined."""
+    """The notes on what T is, or in which standard deviations constants are, by role; why it is undefined, where it is."""
+    undefined = {role: why for role, record in calibrations.items() if (why := why_undefined(record))}
+    return _defined_calibrations(calibrations) + [f"{capitalised(why)} ({role})." for role, why in undefined.items()]
+
+
+def why_undefined(record: CalibrationRecord | None) -> str:
+    """What is undefined where T is, and why, in words; empty where it is defined, or no record tells."""
+    if record is None or record.factor is not None or not record.why:
+        return ""
+    what = "constants in standard deviations are" if record.task == VALUES else "T is"
+    return f"{what} undefined: {plain(record.why, 200)}"
+
+
+def _defined_calibrations(calibrations: dict[str, CalibrationRecord | None]) -> list[str]:
     defined = {
         role: record for role, record in calibrations.items() if record is not None and record.factor is not None
     }
@@ -86,7 +99,7 @@ def calibration_notes(calibrations: dict[str, CalibrationRecord | None]) -> list
         scales = nearest(record.input_scale), nearest(record.target_scale)
         return [
             f"In standard deviations: times {scales[0]}, the norm of those of the inputs, over {scales[1]}, that of the "
-            f"targets, over {over}."
+            f"targets, over {over}: a step of 1 is as long as one of a deviation in every input at once."
         ]
     factors = ", ".join(
         f"{nearest(r.factor)} ({role}; standard error {r.error:.1%}, NLL {nearest(r.loss)})"

@@ -10,6 +10,7 @@ from lipreg.plain import alike, distinct, frozen
 from lipreg.records import AuditRecord, NewerRun, ProgressCallback
 from lipreg.reporting.checked import checked_words
 from lipreg.reporting.facets import facets
+from lipreg.reporting.notes import why_undefined
 from lipreg.reporting.penalised import bound_description
 from lipreg.reporting.rows import VALUES, region_radius, task
 from lipreg.reporting.runs import Entry
@@ -229,9 +230,9 @@ def _means(figures: RunFigures) -> dict[str, Any]:
     sizes = {"bound": figures.bound, "LP": figures.lp, "lower": figures.combined.lower, "upper": figures.combined.upper}
     margin = figures.margin_over_constant
     sizes |= {"marginLower": margin and margin.lower, "marginUpper": margin and margin.upper}
-    factor = None if figures.calibration is None else figures.calibration.factor
-    finite_sizes = {name: finite(size) for name, size in sizes.items()}
-    return {"epoch": figures.epoch, **finite_sizes, "metric": figures.metric, "factor": factor}
+    told, known = figures.calibration, {name: finite(size) for name, size in sizes.items()}
+    known |= {"metric": figures.metric, "factor": None if told is None else told.factor}
+    return {"epoch": figures.epoch, **known, "why": why_undefined(told)}
 
 
 def _point(p: PointFigures) -> dict[str, Any]:

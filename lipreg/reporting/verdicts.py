@@ -6,6 +6,7 @@ import math
 
 from lipreg.reporting.rows import VALUES, task
 from lipreg.reporting.wording import between, distance, epochs, nearest, percent_between, share_between
+from lipreg.results import Status
 from lipreg.transfer import CalibratedMovement, Comparison, Interval, Movement
 from lipreg.transfer.incomplete import listed_epochs
 from lipreg.words import shortened_apart
@@ -20,6 +21,12 @@ _SIZE = (
 _NO_RECORD = "no record tells"  # begins the note of what was not calibrated
 _SHORT = {"regularised": "reg", "network": "network"}
 """Subscripts of the constants of the first of two, by what it is called."""
+BUDGET = "A larger audit budget narrows the interval"
+SEARCH = (
+    "No method ran out of time: what narrows the interval is a search that ends, such as those of the usual estimators "
+    "(audit=exact in the programs)"
+)
+"""What would narrow a certified interval."""
 _UNDEFINED_T = "its factor T"  # what ``CalibratedMovement.worse`` and its note both tell
 
 
@@ -75,7 +82,7 @@ def verdict(comparison: Comparison) -> str:
         worse = [what for what in moved.worse if not what.startswith(_UNDEFINED_T)]
         addition = f" The network is worse: {'; '.join(worse)}." if worse else ""
         if raw.combined is None:
-            return f"{transfer_verdict(raw)}{addition}"
+            return f"{transfer_verdict(raw, _narrower(comparison))}{addition}"
         ratio, how = comparison.margin_ratio, f" ({HOW})" if moved.movement.note.startswith(_NO_RECORD) else ""
         head = f"Movement {_unit(comparison)}" if _unit(comparison) else "Calibrated movement"
         head = f"{head} is undefined, as {moved.movement.note}{how}.{addition}"
@@ -89,7 +96,7 @@ def verdict(comparison: Comparison) -> str:
             f" The margin over constant, which needs no T, is {between(ratio)} of the twin's." if _says(ratio) else ""
         )
         units = "which dividing all outputs moves too" if of_classes(comparison) else "in units of inputs and outputs"
-        return f"{head} The constants as they are, {units}: {transfer_verdict(raw)}"
+        return f"{head} The constants as they are, {units}: {transfer_verdict(raw, _narrower(comparison))}"
     core = _calibrated(comparison, widened)
     if not moved.worse:
         return core
@@ -99,11 +106,16 @@ def verdict(comparison: Comparison) -> str:
     return f"A smaller constant does not count here, because the network is worse: {worse}. {core}"
 
 
-def transfer_verdict(movement: Movement) -> str:
-    """The verdict by the transfer interval of the constants as they are, in a sentence."""
+def transfer_verdict(movement: Movement, narrower: str = SEARCH) -> str:
+    """The verdict by the transfer interval of the constants as they are, in a sentence.
+
+    Args:
+        movement: the movement.
+        narrower: what would narrow its interval.
+    """
     if movement.transfer is None or movement.bound is None:
         return f"Transfer is undefined: {movement.note}."
-    return _transferred(movement.transfer, movement.bound, "bound", "exact constant")
+    return _transferred(movement.transfer, movement.bound, "bound", "exact constant", narrower)
 
 
 def _calibrated(comparison: Comparison, movement: Interval) -> str:
@@ -126,8 +138,9 @@ def _calibrated(comparison: Comparison, movement: Interval) -> str:
     share = moved.with_noise.transfer
     names = f"{kind}bound", f"{kind or 'exact '}constant"
     if share is not None and calibrated.bound is not None and calibrated.transfer is not None:
+        narrower = _narrower(comparison)
         noisy = share != calibrated.transfer and not (calibrated.transfer.lower <= 0 < calibrated.transfer.upper)
-        return f"{_transferred(share, calibrated.bound, *names, noisy=noisy)} The {names[1]} is {of_twin}."
+        return f"{_transferred(share, calibrated.bound, *names, narrower, noisy=noisy)} The {names[1]} is {of_twin}."
     if high < 0 or low > 0:
         went = "fell" if high < 0 else "rose"
         return f"The {names[1]} {went}: it is {of_twin}. Transfer is undefined: {calibrated.note}."
@@ -139,13 +152,21 @@ def _calibrated(comparison: Comparison, movement: Interval) -> str:
     )
 
 
-def _transferred(share: Interval, bound: float, name: str, truth: str, noisy: bool = False) -> str:
+def _narrower(comparison: Comparison) -> str:
+    """What would narrow the certified intervals: more time where time was short, else a search."""
+    points = [*comparison.regularised.points, *comparison.twin.points]
+    statuses = {record.status for point in points for record in (point.record, *point.methods)}
+    return BUDGET if statuses & {Status.TIME_LIMIT, Status.INTERRUPTED} else SEARCH
+
+
+def _transferred(share: Interval, bound: float, name: str, truth: str, narrower: str, noisy: bool = False) -> str:
     """The verdict by a transfer interval.
 
     Args:
         share: the interval.
         bound: the bound's movement.
         name, truth: the names of bound and constant.
+        narrower: what would narrow certified intervals.
         noisy: whether the noise of T has widened the interval.
     """
     bound_went, truth_against = ("fell", "rose") if bound < 1 else ("rose", "fell")
@@ -158,11 +179,7 @@ def _transferred(share: Interval, bound: float, name: str, truth: str, noisy: bo
             f" At most {_share_at_most(share.upper)} of the bound's movement reached it." if 0 < share.upper < 1 else ""
         )
         limit = "the noise of T does" if noisy else "the certified intervals do"
-        advice = (
-            "More points to calibrate with make T better known"
-            if noisy
-            else "A larger audit budget narrows the interval"
-        )
+        advice = "More points to calibrate with make T better known" if noisy else narrower
         return (
             f"Not decided: the {name} {bound_went}, but {limit} not show on which side of the twin's the {truth} lies."
             f"{most} {advice}."

@@ -155,8 +155,9 @@ def _bounded(network: FoldedNetwork, children: Nodes) -> Nodes:
 
 def _best_unit(network: FoldedNetwork, nodes: Nodes, cutoff: float) -> Tensor:
     """The unstable unit to split each node at, ``(N,)``."""
-    if by_levels(network):
-        return _by_intervals(network, nodes)
+    levels = by_levels(network)
+    if levels:
+        return _by_intervals(network, nodes, levels)
     upper = nodes.upper.reshape(-1, 1, 1)
     gain = ((upper - nodes.sides) / (upper - cutoff).clamp(min=1e-300)).nan_to_num(0.0, posinf=0.0).clamp(0.0, 1.0)
     less, more = gain.amin(1), gain.amax(1)
@@ -165,15 +166,15 @@ def _best_unit(network: FoldedNetwork, nodes: Nodes, cutoff: float) -> Tensor:
     unknown = torch.where(nodes.unstable, more, 0.0).amax(-1) <= 0.0
     unknown |= nodes.upper - cutoff > FAR * nodes.upper
     if unknown.any():
-        unit[unknown] = _by_intervals(network, nodes[unknown])
+        unit[unknown] = _by_intervals(network, nodes[unknown], levels)
     return unit
 
 
-def _by_intervals(network: FoldedNetwork, nodes: Nodes) -> Tensor:
-    """The same by the interval bounds of children; of the first level that has one where units go by levels."""
+def _by_intervals(network: FoldedNetwork, nodes: Nodes, levels: bool) -> Tensor:
+    """The same by the interval bounds of children; of the first level that has one where units go by ``levels``."""
     now = interval_bound(network, nodes.phase, nodes.row)
     candidates = nodes.unstable
-    if by_levels(network):
+    if levels:
         for level in reversed(network.levels):
             of_level = torch.zeros_like(candidates)
             of_level[:, level] = nodes.unstable[:, level]

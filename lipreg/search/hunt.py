@@ -16,10 +16,9 @@ import torch
 from torch import Tensor
 
 from lipreg.bounds import Analysis
-from lipreg.graph import node_size
 from lipreg.search.breeding import offspring
 from lipreg.search.cooling import FINE, WIDE, AnnealingSchedule
-from lipreg.search.screen import AIMS, PointEvaluator
+from lipreg.search.screen import AIMS, PointEvaluator, pass_size
 from lipreg.search.wanted import SETS, wanted_signs
 
 POINTS = 512
@@ -295,5 +294,4 @@ class WitnessSearch:
 
 def first_turn(local: Analysis) -> int:
     """Numbers that the first turn of a hunt computes, of random points, which is about the least of all."""
-    size = sum(map(node_size, local.graph.nodes))
-    return POINTS * (1 + local.placed.count) * size
+    return POINTS * (1 + local.placed.count) * pass_size(local)

@@ -53,11 +53,14 @@ class Nodes:
         return self.row.shape[0]
 
     def __getitem__(self, index: Tensor | slice) -> Self:
+        """Some of the nodes; itself for a mask that leaves out none."""
         tensors = vars(self).values()  # in the order of the fields
         if isinstance(index, slice):
             return type(self)(*(tensor[index] for tensor in tensors))
         if index.dtype == torch.bool:
             index = index.nonzero().flatten()  # once, and not for each of the tensors
+            if len(index) == len(self):
+                return self
         return type(self)(*(tensor.index_select(0, index) for tensor in tensors))
 
     @property
@@ -67,8 +70,11 @@ class Nodes:
 
     @classmethod
     def join(cls, parts: list[Self]) -> Self:
-        """The nodes of several batches in one, in their order."""
-        return cls(*(torch.cat([getattr(part, f.name) for part in parts]) for f in fields(cls)))
+        """The nodes of several batches in one, in their order; of a single batch that is not empty, itself."""
+        parts = [part for part in parts if len(part)] or parts[:1]
+        if len(parts) == 1:
+            return parts[0]
+        return cls(*map(torch.cat, zip(*(vars(part).values() for part in parts), strict=True)))
 
     @staticmethod
     def roots(network: FoldedNetwork, uppers: Tensor) -> Nodes:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from lipreg.bounds import Analysis
+from lipreg.bounds.pass_cost import signed_sums
 from lipreg.budget import BYTES_PER_NUMBER, MEMORY
 from lipreg.graph import node_size
 from lipreg.linalg import vector_norm
@@ -51,7 +52,7 @@ class PointEvaluator:
         self.rows = local.placed.rows[0].to(dtype)
         self.pointed = local.placed.problem.scope == "pointed"
         self.joint = local.placed.problem.q is not None
-        self.size = sum(map(node_size, self.graph.nodes))
+        self.size = pass_size(local)
         self.work = 0
         self.at_once = min(BATCH_NUMBERS, memory // BYTES_PER_NUMBER)
         if self.pointed:
@@ -274,3 +275,9 @@ class PointEvaluator:
         if self.region.bounded:
             return (bounds.upper - bounds.lower)[0].to(z).clamp(min=tiny)
         return (z.detach().abs() + (z.detach() - bounds.value[0]).abs()).clamp(min=tiny)
+
+
+def pass_size(local: Analysis) -> int:
+    """Numbers that a pass with one point computes, of values and of each row's gradients; with its part of signed sums."""
+    sums = signed_sums(local.placed) if local.placed.problem.scope == "regional" else 0
+    return sum(map(node_size, local.graph.nodes)) + sums // (1 + local.placed.count)

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from lipreg.options import unknown
+from lipreg.spelling import unknown
 
 T = TypeVar("T")
 
@@ -160,7 +160,7 @@ def aspects_of(aspects: Iterable[str] | None, checks: dict[str, Any], where: str
         where: the function that was called, in errors.
 
     Raises:
-        InvalidInput: there is no such check; the message lists all.
+        InvalidInput: there is no such check; the message names those that are nearest.
     """
     wanted = list(checks) if aspects is None else list(aspects)
     for aspect in wanted:

@@ -61,7 +61,7 @@ class Auto:
             return 0.0, cls()
         if isinstance(weight, Mapping) and set(weight) == {"fraction"}:
             return 0.0, cls(**weight)
-        if isinstance(weight, str | Mapping):
+        if not isinstance(weight, int | float):
             accepted = 'a finite number of at least 0, "auto", or Auto(fraction=...)'
             raise InvalidInput(f"weight={weight!r}", where=where, accepted=accepted)
         check_number(weight, "weight", where, low=0.0)

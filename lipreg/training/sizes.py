@@ -11,12 +11,14 @@ from torch import Tensor, nn
 
 from lipreg.errors import InvalidInput
 from lipreg.problem import LocalLipschitz
-from lipreg.regions import L1Ball, L2Ball, LinfBall
+from lipreg.regions import L1Ball, L2Ball, LinfBall, Region, WholeSpace
 
 FAR_ABOVE = 10.0
 """A first term above so many times the loss is warned of."""
 COARSE = 1e-3
 """A larger rounding, as a share of what the region moves a pre-activation by, is warned of."""
+
+_GRADIENT = "The penalty does not overflow, a step of its gradient does, or divides by 0. Take another bound or penalty"
 
 
 class FiniteTerms:
@@ -24,9 +26,13 @@ class FiniteTerms:
 
     On a CPU every term is read at once. Elsewhere that would wait for the device, so all but the first are read when
     the next one is there.
+
+    Args:
+        region: of the question, which advice is about.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, region: Region) -> None:
+        self._region = region
         self._first, self._pending = True, None
 
     def check(self, term: Tensor, network: nn.Module, where: str) -> None:
@@ -47,25 +53,28 @@ class FiniteTerms:
         else:
             pending, self._pending = self._pending, latest
         if pending is not None and not math.isfinite(value := float(pending)):
-            _refuse(f"the penalty is {value}", network.parameters(), where)
+            _refuse(f"the penalty is {value}", network.parameters(), where, _overflow(self._region))
         trained = [p for p in network.parameters() if p.requires_grad] if first and term.requires_grad else []
         if trained:
             gradients = torch.autograd.grad(term, trained, retain_graph=True, allow_unused=True)
             if not all(g is None or bool(torch.isfinite(g).all()) for g in gradients):
-                _refuse(f"the penalty is {float(latest):.3g}, its gradient not finite", trained, where)
+                _refuse(f"the penalty is {float(latest):.3g}, its gradient not finite", trained, where, _GRADIENT)
 
 
-def _refuse(what: str, parameters: Iterable[Tensor], where: str) -> None:
+def _refuse(what: str, parameters: Iterable[Tensor], where: str, todo: str) -> None:
     if not all(bool(torch.isfinite(p).all()) for p in parameters):
         raise InvalidInput(
             f"{what}, because parameters hold NaN or infinity", where=where, todo="Training may have diverged before"
         )
-    raise InvalidInput(
-        what,
-        where=where,
-        accepted="finite terms",
-        todo='The bound overflows. Take a smaller region, tighter preactivations ("crown"), a tighter bound, or '
-        'module="..." for a part of the network; penalty="layer_sum" adds the factors of the layers up',
+    raise InvalidInput(what, where=where, accepted="finite terms with finite gradients", todo=todo)
+
+
+def _overflow(region: Region) -> str:
+    """What is done about a bound that overflows; all of R^n has no smaller region, and no pre-activations to tighten."""
+    ends = "" if isinstance(region, WholeSpace) else 'a smaller region, tighter preactivations ("crown"), '
+    return (
+        f'The bound overflows. Take {ends}a tighter bound, or module="..." for a part of the network; penalty="layer_sum" '
+        "adds the factors of the layers up"
     )
 
 
@@ -100,9 +109,17 @@ def warn_if_coarse(problem: LocalLipschitz, x: Tensor, dtype: torch.dtype, where
         x: reference points ``(batch, *shape)``.
         dtype: the number type of the bounds.
         where: what the warning calls the penalty.
+
+    Raises:
+        InvalidInput: a radius that the number type does not hold.
     """
     x, region = x.detach().to(dtype), problem.region
     if isinstance(region, LinfBall | L2Ball | L1Ball):
+        largest, kind = torch.finfo(dtype).max, str(dtype).removeprefix("torch.")
+        if region.radius > largest:
+            todo = "Take a smaller radius, lipreg.WholeSpace(), or train in float64"
+            got = f"radius={region.radius:g} with bounds in {kind}"
+            raise InvalidInput(got, where=where, accepted=f"radii up to {largest:.3g}", todo=todo)
         radius = torch.full((len(x),), float(region.radius), dtype=dtype, device=x.device)
     else:
         placed = region.place(x)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from lipreg.arguments import moved_arguments, moved_options
 from lipreg.errors import InvalidInput, UnsupportedRequest
 from lipreg.estimators import Bound, Constants, differentiable_names
+from lipreg.estimators.asked import check_term
 from lipreg.linalg import PowerIteration
 from lipreg.options import check_count
 from lipreg.penalties import PENALTIES, Penalty, get_penalty
@@ -87,8 +88,7 @@ class LipschitzPenalty:
         every: int = 1,
         where: str = "LipschitzPenalty",
     ) -> None:
-        if not isinstance(problem, LocalLipschitz):
-            raise InvalidInput(f"problem={problem!r}", where=where, accepted="a LocalLipschitz")
+        check_term(network, problem, where)
         check_count(every, "every", where)
         self._weight, self.auto = Auto.of(weight, where)
         self.points = PointSelection(settings := per_call_points(Points.of(points, where), where))
@@ -111,7 +111,7 @@ class LipschitzPenalty:
         self._agreed: float | None = None  # mean of the last batch's values over all processes
         estimated = bounding is not None and bounding.spectral_norms == "estimate"
         self.power = PowerIteration(shared=self.points.fixed is None) if estimated else None
-        self._live, self._constants, self._finite = LiveNetwork(), Constants(), FiniteTerms()
+        self._live, self._constants, self._finite = LiveNetwork(), Constants(), FiniteTerms(self.problem.region)
         self._drawn, self._seed = settings.seed or 0, 0
         self._where: str | None = where  # until the sizes of the inputs have been looked at
 
@@ -295,6 +295,6 @@ class LipschitzPenalty:
             return values, self.penalty(values, query)
 
     def _network(self) -> nn.Module:
-        if self.network is not None:
-            return self.network
-        raise InvalidInput("no network", where="LipschitzPenalty", accepted="a torch.nn.Module as network")
+        if self.network is None:
+            raise InvalidInput("no network", where="LipschitzPenalty", accepted="a torch.nn.Module as network")
+        return self.network

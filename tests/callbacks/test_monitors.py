@@ -203,6 +203,7 @@ def test_all_names_that_may_be_monitored_are_those_that_are_logged(tmp_path: Pat
             "points with classes, and a question that",
         ),
         ({"points": (POINTS[0], torch.rand(len(POINTS[0])))}, SCALE_FREE, "points with classes"),
+        ({"points": (POINTS[0], 40 + torch.arange(len(POINTS[0])))}, SCALE_FREE, "points with classes"),  # counts
     ],
 )
 def test_what_settings_and_question_rule_out_is_not_to_be_monitored(

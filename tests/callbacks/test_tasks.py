@@ -71,6 +71,7 @@ TASKS = {
         1, (CLASSES > 1).long(), lambda z, y: F.binary_cross_entropy_with_logits(z[:, 0], y.float()), Logit(0)
     ),
     "scalar regression": Task(1, X.sum(1) * 3, F.mse_loss, Vector(), squeezed=True),
+    "regression on whole numbers": Task(1, CLASSES * 3 - 1, lambda z, y: F.mse_loss(z[:, 0], y.float()), Logit(0)),
     "vector regression": Task(2, X.flip(1), F.l1_loss, Vector()),
     "counts": Task(3, CLASSES * 20, lambda z, y: F.poisson_nll_loss(z[:, 0], y.float()), Logit(0)),
     "several labels": Task(3, multi_hot(), F.binary_cross_entropy_with_logits, AllLogits()),

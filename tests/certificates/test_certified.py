@@ -86,7 +86,7 @@ def test_a_witness_outside_of_the_region_is_none() -> None:
     assert interval.witness is not None
     outside = replace(interval, witness=replace(interval.witness, point=(5.0, 0.0)))
     analysis = frozen_analysis(net, problem, x, None)
-    with pytest.raises(NoCertificate, match="outside of the region"):
+    with pytest.raises(NoCertificate, match="outside of the region, by 4"):
         certificate_of(analysis.graph, analysis.placed, outside)
 
 

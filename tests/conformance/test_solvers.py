@@ -10,21 +10,34 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lipreg.estimators.settings import Settings
 from lipreg.milp import Solver, get_solver, installed_solvers
 from lipreg.results import Status
 from lipreg.testing import check_solver
 from lipreg.testing.programs import best_by_enumeration, drawn, knapsack
 from lipreg.testing.solvers import ASPECTS
 from lipreg.testing.solving import check_optimal, solve
+from tests.sampling import sampled
 
-pytestmark = pytest.mark.parametrize("name", installed_solvers())
+SOLVERS = installed_solvers()
+USUAL = Settings().solver
+ASKED = [
+    (name, aspect)
+    for turn, name in enumerate(SOLVERS)
+    for place, aspect in enumerate(ASPECTS)
+    if name == USUAL or sampled(2, turn, place)
+]
+"""All aspects of the usual solver; others, which may take ten times as long, share them between them."""
+
+each_solver = pytest.mark.parametrize("name", SOLVERS)
 
 
-@pytest.mark.parametrize("aspect", ASPECTS)
+@pytest.mark.parametrize(("name", "aspect"), ASKED)
 def test_it_says_what_is_so(name: str, aspect: str) -> None:
     check_solver(name, aspects=[aspect])
 
 
+@each_solver
 @settings(max_examples=40)
 @given(seed=st.integers(0, 10**9))
 def test_more_programs_match_enumeration(name: str, seed: int) -> None:
@@ -32,6 +45,7 @@ def test_more_programs_match_enumeration(name: str, seed: int) -> None:
     check_optimal(name, asked, best_by_enumeration(asked))
 
 
+@each_solver
 def test_an_engine_that_raises_is_a_failure(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(self: Solver, *rest: object) -> None:
         raise OSError("the engine is gone")

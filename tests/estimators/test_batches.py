@@ -19,6 +19,7 @@ from lipreg.estimators.cheap_bounds import products
 from lipreg.estimators.naming import CUT, is_cut
 from lipreg.graph import node_size
 from lipreg.results import Certificate, CertifiedInterval, Status
+from tests.sampling import one_in
 from tests.test_budget import Clock
 
 POINTS = 7
@@ -55,6 +56,7 @@ def asked(problem: LocalLipschitz, name: str, budget: Budget, some: slice = slic
 
 @pytest.mark.parametrize("name", CLOSED)
 @pytest.mark.parametrize("problem", QUESTIONS.values(), ids=QUESTIONS)
+@one_in(2)
 def test_parts_of_the_memory_leave_every_number_as_it_is(problem: LocalLipschitz, name: str) -> None:
     whole = asked(problem, name, Budget(math.inf))
     parts = asked(problem, name, Budget(math.inf, memory=TIGHT))

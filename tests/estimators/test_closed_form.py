@@ -35,6 +35,7 @@ from lipreg.estimators.jacobians import fastlip
 from lipreg.graph import ReluChain, capture, fixed_chain
 from lipreg.linalg import PowerIteration
 from tests.conformance.questions import sampled
+from tests.sampling import one_in
 
 INF = float("inf")
 EXACT_NORMS = Bound("affine_relu", spectral_norms="exact")
@@ -142,6 +143,7 @@ def both(net: nn.Module, problem: LocalLipschitz, x: Tensor, y: Tensor, bound: s
 @pytest.mark.parametrize("bound", ["affine_relu", "abs_chain", "fastlip"])
 @pytest.mark.parametrize("region", REGIONS)
 @pytest.mark.parametrize("network", NETWORKS)
+@one_in(2)
 def test_it_is_the_registered_bound(network: str, region: str, bound: str) -> None:
     net = NETWORKS[network]().double()
     turn = list(NETWORKS).index(network) + list(REGIONS).index(region)
@@ -249,6 +251,8 @@ def test_power_iteration_converges_to_the_registered_bound(region: Any) -> None:
         assert bounds is not None
         assert (bounds >= previous * (1 - 1e-12)).all(), "from below, step by step"
         previous = bounds.detach()
+        if torch.allclose(previous, expected, rtol=1e-9, atol=0.0):
+            break
     torch.testing.assert_close(bounds, expected, rtol=1e-7, atol=0.0)
     ours = torch.autograd.grad(bounds.square().sum(), chain.weights)
     for mine, other in zip(ours, theirs, strict=True):
@@ -433,7 +437,9 @@ def test_estimates_on_a_residual_network_converge(scope: Any, methods: list[str]
     x, y = torch.rand(3, 6, dtype=torch.float64), torch.tensor([0, 1, 2])
     captured, estimator, power = capture(net, x), get_estimator("affine_relu"), PowerIteration(shared=False)
     assert isinstance(estimator, BoundEstimator)
+    expected = estimate(captured, problem, x, y, bound=Bound("affine_relu", methods, "exact"))
     for _ in range(300):
         estimate_now = estimator.bound(live_analysis(captured.live(), problem, x, y, estimator, methods, power))
-    expected = estimate(captured, problem, x, y, bound=Bound("affine_relu", methods, "exact"))
+        if torch.allclose(estimate_now, expected, rtol=1e-5, atol=0.0):
+            break
     torch.testing.assert_close(estimate_now, expected, rtol=1e-4, atol=0.0)

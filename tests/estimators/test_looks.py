@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from lipreg import AllLogits, Budget, L1Ball, L2Ball, LinfBall, LocalLipschitz, Vector, WholeSpace, certify
-from lipreg.bounds.pass_cost import BLINK
+from lipreg.bounds.pass_cost import BLINK, signs_work
 from lipreg.estimators import frozen_analysis
 from lipreg.estimators.cheap_bounds import AT_FIRST, spans
-from lipreg.estimators.witnesses import proved_values
+from lipreg.estimators.witnesses import proved_values, witness
 from lipreg.estimators.witnesses.proved_norm import operator_norms
 from lipreg.estimators.witnesses.sampling import NO_POINT
 from lipreg.results import Certificate, Status
@@ -148,3 +149,24 @@ def test_what_a_point_draws_does_not_depend_on_the_batch(region: Any) -> None:
         part = placed[i : i + 1]
         torch.testing.assert_close(together[i : i + 1], part.sample(9, part.generators(4)[0]), rtol=0, atol=1e-15)
     assert bool(placed.contains(together).all())
+
+
+@pytest.mark.parametrize(("inputs", "outputs", "q"), [(40, 16, 1), (16, 40, 2)])
+def test_points_whose_signs_take_as_long_as_a_look_are_ranked_one_by_one(
+    monkeypatch: pytest.MonkeyPatch, inputs: int, outputs: int, q: int
+) -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(inputs, 8), nn.ReLU(), nn.Linear(8, outputs))
+    problem = LocalLipschitz(LinfBall(0.2), Vector(), p=math.inf, q=q)
+    analysis = frozen_analysis(net, problem, torch.zeros(1, inputs), None)
+    sizes, seen = list[int](), witness._seen
+    monkeypatch.setattr(witness, "_seen", lambda of, x: sizes.append(x.shape[1]) or seen(of, x))
+    budget = Budget(60.0, clock=standing).started()
+    alone = replace(budget, rate=float(signs_work(analysis.placed)))  # a second a point
+    x = analysis.placed.region.sample(7, analysis.placed.region.generators(0))
+    one_by_one = witness.ranked(analysis, x, alone)
+    assert sizes == [3, 3, 1]  # a twentieth of a minute
+    sizes.clear()
+    together = witness.ranked(analysis, x, budget)
+    assert sizes == [7]
+    torch.testing.assert_close(one_by_one, together, rtol=1e-12, atol=0.0)

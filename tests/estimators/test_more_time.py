@@ -19,6 +19,7 @@ from lipreg.outputs import AllMargins
 from lipreg.problem import LocalLipschitz
 from lipreg.regions import L2Ball, LinfBall
 from lipreg.results import Certificate, CertifiedInterval, Status
+from tests.sampling import one_in
 from tests.test_budget import Clock
 
 SECONDS = [0.0, *(10.0**power for power in range(-6, 5))]
@@ -99,6 +100,7 @@ def test_nor_where_products_of_norms_are_smaller(name: str) -> None:
 @pytest.mark.parametrize("name", ["deviation", "mixing"])
 @pytest.mark.parametrize("p", [2.0, math.inf])
 @pytest.mark.parametrize("seed", range(3))
+@one_in(2)
 def test_nor_where_linear_bounds_come_first(name: str, p: float, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """As of long work: these have half of the time in any case, and the least of all counts."""
     monkeypatch.setattr(deviation, "SHORT", 0.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -10,9 +11,10 @@ import pytest
 from omegaconf import OmegaConf
 
 from experiments.choices import build, check_keys
+from experiments.groups import groups_of
 from experiments.mistakes import lacks_memory, mistake
 from lipreg.errors import InvalidInput, MissingExtra
-from tests.experiments.programs import run_here
+from tests.experiments.programs import GROUPS, run_here
 
 WRONG = {
     "audit": {
@@ -131,3 +133,17 @@ def test_a_want_of_memory_is_told_from_other_errors_however_deep_it_lies() -> No
         assert lacks_memory(error)
     assert lacks_memory(RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"))
     assert not lacks_memory(ModuleNotFoundError("No module named 'sklearn'"))
+
+
+def test_the_help_of_a_program_lists_the_groups_of_both_folders(tmp_path: Path) -> None:
+    done = run_here(tmp_path, "experiments.train", "--help")
+    assert done.returncode == 0
+    listed = dict(re.findall(r"^(\w+): (.+)$", done.stdout.partition("== Config ==")[0], re.MULTILINE))
+    for group in {folder.name for files in GROUPS for folder in files.iterdir() if folder.is_dir()} - {"__pycache__"}:
+        options = {file.stem for files in GROUPS for file in (files / group).glob("*.yaml")}
+        assert set(listed[group].split(", ")) == options
+
+
+@pytest.mark.parametrize("name", [file.stem for file in GROUPS[0].glob("*.yaml")])
+def test_the_groups_of_a_configuration_are_folders(name: str) -> None:
+    assert all(any((files / group).is_dir() for files in GROUPS) for group in groups_of(name))

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from experiments.exact_study import __main__ as program
 from experiments.exact_study import rows as rows_module
 from experiments.exact_study.choosing import Choosing, runs
-from experiments.exact_study.designs import DIGITS, PENALTIES, TWIN
+from experiments.exact_study.designs import DIGITS, MIXED, PENALTIES, TWIN
 from experiments.exact_study.parts import Parts
 from experiments.exact_study.parts import parts as parts_of
 from experiments.exact_study.questions import QUESTIONS
@@ -206,7 +206,7 @@ def test_a_row_is_plain_and_finds_its_job_again(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize("question", list(QUESTIONS))
-@pytest.mark.parametrize("penalty", [name for name in PENALTIES if name != "early_stopping"])
+@pytest.mark.parametrize("penalty", [name for name in (*PENALTIES, *MIXED) if name != "early_stopping"])
 def test_every_term_has_a_gradient_in_both_questions(penalty: str, question: str) -> None:
     net = network(0)
     x, y = (part[:32] for part in parts(0).training)
@@ -216,7 +216,7 @@ def test_every_term_has_a_gradient_in_both_questions(penalty: str, question: str
     value.backward()
     assert value.dim() == 0
     assert sum(float(p.grad.abs().sum()) for p in net.parameters() if p.grad is not None) > 0
-    assert set(OWN_BOUNDS) <= set(PENALTIES)
+    assert set(OWN_BOUNDS) <= {*PENALTIES, *MIXED}
 
 
 @pytest.mark.parametrize("p", [2.0, math.inf])

@@ -14,6 +14,7 @@ import torch
 from sklearn.isotonic import IsotonicRegression
 
 from experiments.exact_study import views
+from experiments.exact_study.best import best, choose
 from experiments.exact_study.choosing import short
 from experiments.exact_study.designs import DIGITS, PENALTIES, TWIN
 from experiments.exact_study.figures import strengths
@@ -125,6 +126,85 @@ def test_a_certified_radius_ends_at_the_region_and_is_zero_where_the_class_is_wr
     assert large.mean("radius_closest")[0] == pytest.approx((2 / 80 + 4 / 80 + 5 * 8 / 80) / POINTS)
 
 
+def test_the_better_closed_form_certifies_what_either_does() -> None:
+    rows = study({"fastlip": 0.0})
+    for each in rows:
+        for audit in each["audits"].values():
+            audit["bounds"] = {name: [100.0, 400.0] * (POINTS // 2) for name in audit["bounds"]}
+            audit["bounds"][CLOSEST] = [200.0] * POINTS
+    read = readings(rows, "linf", 5)[1]
+    assert read.mean("radius_closest")[0] == pytest.approx(8 / 200)
+    assert read.mean("radius_own")[0] == pytest.approx((8 / 100 + 8 / 400) / 2)
+    assert read.mean("radius_better")[0] == pytest.approx((8 / 100 + 8 / 200) / 2)
+
+
+def test_for_the_largest_of_all_inputs_no_committed_bound_is_below_the_closest_closed_form() -> None:
+    """Why the tables of that norm have no certified radius by the better of the two."""
+    found = [each for path in views.RESULTS for each in ResultFile(path).rows if each["stage"] == "run"]
+    audits = [audit for each in found if each["question"] != "l2" for audit in each.get("audits", {}).values()]
+    assert len(audits) > 100
+    for audit in audits:
+        for bound in audit["bounds"].values():
+            assert (np.array(bound) >= np.array(audit["bounds"][CLOSEST]) * (1 - 1e-6)).all()
+
+
+def test_a_bound_that_may_not_have_moved_has_no_transfer() -> None:
+    rows = study({"fastlip": 0.2, "jacobian": 0.4, "pgd": 0.3})
+    for each in rows:
+        if each["penalty"] == "pgd":
+            noise = np.exp(np.random.default_rng(each["seed"]).normal(size=POINTS))
+            for audit in each["audits"].values():  # as far above its twin's as below
+                audit["bounds"] = {name: (700 * noise).tolist() for name in audit["bounds"]}
+                audit["exact"] = [
+                    [e * min(1.0, 690 * n / e) for e in pair] for pair, n in zip(audit["exact"], noise, strict=True)
+                ]
+    read = readings(rows, "linf", 200)[0]
+    low, high = np.percentile(read.draws["bound"][read.names.index("pgd")], (2.5, 97.5))
+    assert low < 0 < high
+    place = read.names.index("pgd")
+    for calibrated in (False, True):
+        value, ends = read.transfer(calibrated)
+        assert np.isnan(value).tolist() == np.isnan(ends).any(1).tolist() == [i == place for i in range(3)]
+    assert read.apart("pgd", "fastlip", "transfer") == read.apart("fastlip", "pgd", "calibrated transfer") == 0
+
+
+def test_the_best_strength_is_one_that_loses_at_most_a_point() -> None:
+    change = np.array([[0.0, -0.005, -0.01, -0.02], [-0.02, -0.02, -0.03, -0.04], [0.01, 0.0, 0.0, 0.0]])
+    values = np.log([[1.0, 3.0, 2.0, 9.0], [5.0, 6.0, 7.0, 8.0], [4.0, np.nan, 5.0, 1.0]])
+    place, value = choose(change, values, "margin")
+    assert place[[0, 2]].tolist() == [1, 2]
+    np.testing.assert_allclose(np.exp(value), [3.0, np.nan, 5.0])
+    place, value = choose(change, values, "calibrated")
+    assert place[[0, 2]].tolist() == [0, 3]
+    np.testing.assert_allclose(np.exp(value), [1.0, np.nan, 1.0])
+
+
+def test_the_best_of_planted_effects_is_the_limit_where_more_loses_two_points() -> None:
+    for found in best(study({"fastlip": 0.2, "jacobian": 0.4}), "linf", 20):
+        assert found.strengths == pytest.approx([LIMIT] * 2)
+        sign = 1 if found.figure == "margin" else -1
+        assert found.values == pytest.approx([sign * effect * (1 + math.log(9, 3)) for effect in (0.2, 0.4)], rel=1e-5)
+        low, high = found.interval().T
+        assert (low <= found.values + 1e-6).all() and (high >= found.values - 1e-6).all()
+
+
+def test_other_twins_are_compared_with_apart() -> None:
+    at = {radius: row(TWIN, 0.0, 0)["audits"]["0.05"] for radius in ("0.2", "0.6")}
+    rows = [{**each, "question": "l2"} for each in study({"fastlip": 0.2})]
+    for each in rows:
+        each["audits"] = dict.fromkeys(at, each["audits"]["0.05"])
+    assert readings(rows, "l2", 5, other_twins=True) == []
+    twins = [each for each in rows if each["penalty"] == TWIN]
+    others = [
+        {**each, "epochs": QUESTIONS["l2"].other_twins, "factor": 2.0, "tenths": [2.0] * TENTHS} for each in twins
+    ]
+    chosen, other = readings([*others, *rows], "l2", 5)[0], readings([*rows, *others], "l2", 5, other_twins=True)[0]
+    assert chosen.mean("calibrated") == pytest.approx(readings(rows, "l2", 5)[0].mean("calibrated"))
+    assert other.mean("calibrated") == pytest.approx(chosen.mean("calibrated") - math.log(2))
+    alone = [{**each, "epochs": QUESTIONS["l2"].other_twins} for each in rows]  # where the rule chose the same
+    assert readings(alone, "l2", 5)[0].mean("calibrated") == pytest.approx(chosen.mean("calibrated"))
+
+
 def test_rescaled_outputs_move_the_raw_constant_alone() -> None:
     plain, scaled = (readings(study({"fastlip": 0.2}, scale), "linf", 20)[0] for scale in (1.0, 0.01))
     for figure in ("margin", "calibrated", "exact"):
@@ -146,7 +226,8 @@ def test_between_a_strength_and_one_that_makes_a_constant_network_nothing_is_rea
                 each["audits"] = {**each["audits"], name: {**audit, "exact": [[0.0, 0.0]] * POINTS, "bounds": nothing}}
     read = readings(rows, "linf", 50)[0]
     limit = 1 + math.log(9, 3)
-    assert read.names == ("fastlip", "jacobian") and read.places.limited == ("accuracy", "accuracy")
+    assert read.names == ("fastlip", "jacobian") and read.places.limited == ("accuracy", "a constant network")
+    assert read.lost[0] == pytest.approx([0.01, 0.0])  # what the networks lose that are read
     for figure, sign in (("raw", -1), ("calibrated", -1), ("margin", 1)):
         assert read.mean(figure) == pytest.approx([sign * 0.2 * (limit + 0.25), sign * 0.4 * limit], rel=1e-5)
         assert np.isfinite(read.interval(figure)).all()
@@ -206,7 +287,7 @@ def test_the_page_says_what_there_is(tmp_path: Path) -> None:
     assert "Nothing is said of the expectations" in part
     everything = filled(page, study(dict.fromkeys(PENALTIES, 0.2)))
     assert "**Partial.**" not in everything.split("l2 balls on the digits")[0]
-    assert "Stands: none dominates every other one." in everything
+    assert "Not refuted: none dominates every other one, but none is told apart as better than" in everything
     assert filled(everything, study(dict.fromkeys(PENALTIES, 0.2))) == everything
     results = tmp_path / "rows.jsonl"
     told = [{"asked": {}}, *study({"fastlip": 0.2, "pgd": 0.1})]

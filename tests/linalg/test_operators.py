@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lipreg.linalg import attained_norm, best_signs, operator_norm, operators, vector_norm
+from lipreg.linalg.norms import dual_norm
 from lipreg.linalg.operators import SIGNS
 
 PAIRS = list(itertools.product((1.0, 2.0, math.inf), repeat=2))
@@ -77,3 +78,10 @@ def test_signs_tried_in_parts_find_the_same_with_few_numbers_at_once(
     assert max(seen, default=0) <= 8 * shape[-1]
     for matrix, norm in zip(matrices.reshape(-1, *shape[-2:]) if norms.numel() else [], norms.flatten(), strict=True):
         assert float(norm) == pytest.approx(brute(matrix, 2.0, 1.0), rel=1e-12)
+
+
+@pytest.mark.parametrize(("p", "q"), [(math.inf, 1.0), (2.0, 1.0), (math.inf, 2.0)])
+def test_norms_of_magnitudes_are_those_over_all_signs(p: float, q: float) -> None:
+    matrices = torch.rand(5, 4, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    every = best_signs(matrices, dual_norm(p))[0] if q == 1.0 else best_signs(matrices.mT, q)[0]
+    torch.testing.assert_close(operator_norm(matrices, p, q), every, rtol=1e-14, atol=0.0)

@@ -13,7 +13,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from lipreg.errors import InvalidInput
+from lipreg.estimators import frozen_analysis
+from lipreg.estimators.witnesses.witness import best_witness
+from lipreg.outputs import Logit
+from lipreg.problem import LocalLipschitz
 from lipreg.regions import Box, L1Ball, L2Ball, LinfBall, PlacedRegion, Polytope
+from lipreg.regions.beside import brought_in
+from tests.milp.test_quotients import dense
 
 KINDS = [LinfBall, L2Ball, L1Ball]
 
@@ -73,7 +79,7 @@ def test_a_ball_that_nothing_cuts_moves_by_its_radius(kind: type, dtype: torch.d
 @settings(deadline=None, max_examples=150)
 @given(seed=st.integers(0, 10**6), kind=st.sampled_from(KINDS))
 def test_membership_is_that_of_real_points(seed: int, kind: type) -> None:
-    """About the faces, float by float; l1 and l2 balls may leave out points within rounding of the sphere."""
+    """About the faces, float by float."""
     placed, lower, upper = wild_ball(seed, kind)
     n, generator = placed.center.numel(), torch.Generator().manual_seed(seed)
     r = Fraction(float(placed.radius)) if placed.radius < math.inf else Fraction(0)
@@ -92,10 +98,7 @@ def test_membership_is_that_of_real_points(seed: int, kind: type) -> None:
     x = torch.cat([torch.stack(near), drawn, placed.center, placed.lower, placed.upper])
     found = placed.contains(x.unsqueeze(0))[0].tolist()
     for point, said in zip(x, found, strict=True):
-        real = is_inside(placed, r, lower, upper, point)
-        assert real or not said, "no point outside counts as one of the region"
-        if not said and real:
-            assert placed.norm != math.inf and not is_inside(placed, r * (1 - Fraction(1, 10**13)), lower, upper, point)
+        assert said == is_inside(placed, r, lower, upper, point)
     assert found[len(near) + 20], "the reference point is in its region"
 
 
@@ -252,3 +255,45 @@ def test_other_dtypes_keep_the_region_and_its_constants() -> None:
         assert coarse.contains(coarse.sample(20, torch.Generator().manual_seed(0))).all()
     single = box.place(torch.tensor([[0.1, 0.4]]))
     assert single.movable.tolist() == [[False, True]]
+
+
+@pytest.mark.parametrize("kind", [L1Ball, L2Ball])
+@pytest.mark.parametrize("size", [3, 40])
+def test_points_of_the_sphere_are_told_exactly_and_those_beside_it_brought_in(kind: type, size: int) -> None:
+    """x0 + r u with |u| = 1 lies outside as often as not, by rounding; brought in it is a point of the region beside it."""
+    generator = torch.Generator().manual_seed(size)
+    x0 = torch.rand(1, size, dtype=torch.float64, generator=generator)
+    placed, p = kind(0.25).place(x0), kind.norm
+    u = torch.randn(60, size, dtype=torch.float64, generator=generator)
+    u = torch.cat([u, torch.eye(size, dtype=torch.float64), -torch.eye(size, dtype=torch.float64)])
+    x = (x0 + 0.25 * u / torch.linalg.vector_norm(u, p, dim=1, keepdim=True)).unsqueeze(0)
+    far = [
+        sum(abs(Fraction(a) - Fraction(b)) ** int(p) for a, b in zip(y, x0[0].tolist(), strict=True))
+        for y in x[0].tolist()
+    ]
+    real = [each <= Fraction(1, 4) ** int(p) for each in far]
+    assert placed.contains(x)[0].tolist() == real and 0 < sum(real) < len(real)
+    near = brought_in(placed, x)
+    assert placed.contains(near).all() and (near - x).abs().max() < 1e-13
+    kept = torch.tensor(real)
+    assert torch.equal(near[0][kept], x[0][kept])
+    outside = x0 + (x - x0) * (1 + 1e-9)
+    assert torch.equal(brought_in(placed, outside), outside), "what is outside by more stays there"
+
+
+@pytest.mark.parametrize("kind", [L1Ball, L2Ball, LinfBall])
+def test_a_witness_beside_the_border_by_rounding_proves_what_the_point_of_the_region_does(kind: type) -> None:
+    net = dense(([[1.0, 2.0, -1.0], [0.5, -1.0, 3.0]], [0.1, 0.2]), ([[1.0, 1.0]], [0.0]), dtype=torch.float64)
+    x0 = torch.tensor([[0.3, 0.7, 0.11]], dtype=torch.float64)
+    analysis = frozen_analysis(net, LocalLipschitz(kind(0.1), Logit(0)), x0, None)
+    region, generator = analysis.placed.region, torch.Generator().manual_seed(4)
+    u = torch.randn(200, 3, dtype=torch.float64, generator=generator)
+    x = x0 + 0.1 * u / torch.linalg.vector_norm(u, kind.norm, dim=1, keepdim=True)
+    beside = x[~region.contains(x.unsqueeze(0))[0]]
+    assert len(beside) > 10
+    for point in beside[:10]:
+        witness = best_witness(analysis, 0, point.unsqueeze(0))
+        assert witness is not None and witness.attained > 0
+        proving = torch.tensor(witness.point, dtype=torch.float64)
+        assert region.contains(proving.reshape(1, 1, 3)).all() and (proving - point).abs().max() < 1e-14
+    assert best_witness(analysis, 0, x0 + 0.2) is None

@@ -208,6 +208,8 @@ def test_charts_take_calibrated_constants_or_those_as_they_are(browser: Any, tmp
     told = [calibration("penalty", 10, 2.0), calibration("twin", 10, 0.5), calibration("twin", 5, 0.5)]
     with Shown(browser, write_report([*build(), *told], tmp_path / "r.html", "penalty")) as shown:
         page, names = shown.page, "#trajectory text.name"
+        assert page.input_value("#units select") == "0", "T of the run is known at one of three audits"
+        page.select_option("#units select", "1")
         calibrated = page.locator(names).all_text_contents()
         assert "bound 46.67" in calibrated and "combined [9.333, 11.67]" in calibrated, "twice 23.34 and [4.666, 5.834]"
         assert "Transfer, per unit of calibrated output." in page.locator("#transfer-figure").inner_text()
@@ -219,6 +221,55 @@ def test_charts_take_calibrated_constants_or_those_as_they_are(browser: Any, tmp
         assert "bound 23.34" in end and "bound 93.34" in end and "combined [4.666, 5.834]" in end
         assert "Transfer, in units of the output." in page.locator("#transfer-figure").inner_text()
         assert shown.cells("points-table", "margin over constant")[:2] == ["0.1", "0.1"], "of the epoch that was chosen"
+        assert shown.trouble == []
+
+
+WORSE = "the outputs are no closer to the targets than the targets' mean is"
+
+
+@pytest.mark.parametrize(
+    ("known", "opens", "says"),
+    [
+        ((5, 10), "1", "After epoch 0 "),
+        ((5,), "0", "After epoch 0, 10 "),
+        ((10,), "0", "After epoch 0 to 5 "),
+        ((), None, "After epoch 0 to 10 "),
+    ],
+)
+def test_a_page_of_a_regression_opens_on_what_is_defined_and_says_why_the_rest_is_not(
+    browser: Any, tmp_path: Path, known: tuple[int, ...], opens: str | None, says: str
+) -> None:
+    told = [
+        calibration("penalty", epoch, 2.0, task="values", input_scale=1.0, target_scale=0.5)
+        if epoch in known
+        else calibration("penalty", epoch, None, task="values", why=WORSE)
+        for epoch in (0, 5, 10)
+    ]
+    records = [r for r in build() if getattr(r, "run", "") == "penalty"]
+    with Shown(
+        browser, write_runs_report(Sources((Source("r.jsonl", (*records, *told)),), ()), tmp_path / "r.html")
+    ) as shown:
+        page = shown.page
+        assert page.locator("#units").is_hidden() == (opens is None)
+        words = page.locator("#trajectory-words").inner_text()
+        assert f"{says}constants in standard deviations are undefined: {WORSE}." in words
+        drawn = page.locator("#trajectory circle.dot.bound").count()
+        if opens is None:
+            assert drawn == 3 and "in units of the output" in page.locator("#trajectory-figure").inner_text()
+        else:
+            assert page.input_value("#units select") == opens
+            assert drawn == (len(known) if opens == "1" else 3)
+            page.select_option("#units select", "1")
+            assert page.locator("#trajectory circle.dot.bound").count() == len(known)
+            gaps = 2 if known == (5,) else 1
+            assert page.locator("#trajectory rect.blank").count() == gaps
+            assert page.locator("#trajectory text.note").all_text_contents() == ["undefined"] * gaps
+            page.select_option("#units select", "0")
+            assert page.locator("#trajectory rect.blank").count() == 0
+        assert {"0", "10"} <= set(page.locator("#trajectory text").all_text_contents()), "the axis holds every audit"
+        if known != (5, 10) and known != (10,):
+            said = f"Constants in standard deviations are undefined: {WORSE} (this run)."
+            assert said in page.locator("#single").inner_text()
         assert shown.trouble == []
 
 

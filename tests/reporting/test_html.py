@@ -88,7 +88,7 @@ def test_the_data_for_the_scripts_are_the_records(page: Page, records: Sequence[
     assert data["entries"][0]["transfer"][-1] == {"epoch": 10, **ends, "words": "[0.339, 0.661]"}
     sizes = {"bound": 40 * 7 / 3, "LP": 16 * 7 / 3, "lower": 4 * 7 / 3, "upper": 5 * 7 / 3, "factor": None}
     sizes |= {"marginLower": 0.02, "marginUpper": 0.025}
-    assert data["sides"][1]["course"][-1] == pytest.approx({"epoch": 10, **sizes, "metric": 0.935})
+    assert data["sides"][1]["course"][-1] == pytest.approx({"epoch": 10, **sizes, "metric": 0.935, "why": ""})
     assert data["sides"][1]["metric"][-1] == {"epoch": 10, "value": 0.935}
 
 

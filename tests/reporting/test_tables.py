@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from unittest.mock import Mock, call
 
 import pytest
@@ -14,8 +15,9 @@ from rich.table import Table
 from lipreg.records import AuditRecord, Record, RunRecord
 from lipreg.reporting.panels import audit_table, define_metrics
 from lipreg.reporting.tables import comparison_table, comparison_text
-from lipreg.reporting.verdicts import transfer_verdict
+from lipreg.reporting.verdicts import BUDGET, SEARCH, transfer_verdict
 from lipreg.reporting.wording import at_least, at_most, between, share_between
+from lipreg.results import Status
 from lipreg.transfer import Interval, Movement, compare
 from lipreg.words import plain
 
@@ -161,3 +163,19 @@ def test_audit_metrics_get_their_own_axis() -> None:
     define_metrics(run, ["audit/lp", "small/lp"])
     given = [call("audit/epoch"), *(call(f"{name}/lp", step_metric="audit/epoch") for name in ("audit", "small"))]
     assert run.define_metric.call_args_list == given
+
+
+def test_a_larger_budget_is_advised_only_where_one_ran_out(records: Sequence[Record]) -> None:
+    """Elsewhere more of it changes nothing, and a search does."""
+    for status, said in ((Status.BOUNDED, SEARCH), (Status.MEMORY_LIMIT, SEARCH), (Status.TIME_LIMIT, BUDGET)):
+        wide = [
+            replace(r, status=status, lower=r.lower / 4, upper=4 * r.upper)
+            if isinstance(r, AuditRecord) and r.estimator == "combined"
+            else replace(r, status=Status.BOUNDED)
+            if isinstance(r, AuditRecord)
+            else r
+            for r in records
+        ]
+        text = " ".join(comparison_text(compare(wide, "penalty")).split())
+        assert "Not decided" in text and said in text
+        assert (BUDGET in text) == (said == BUDGET)

@@ -86,3 +86,14 @@ def test_a_full_frontier_goes_deep_and_comes_back() -> None:
     assert frontier.take(1).upper.tolist() == [3.0]  # still diving, and among equally deep ones the best
     assert frontier.take(1).upper.tolist() == [2.0]
     assert not frontier.diving  # down to half of the limit
+
+
+def test_a_mask_that_leaves_out_none_and_joins_of_one_batch_copy_nothing() -> None:
+    three = nodes([0.0, 1.0, 2.0])
+    assert three[torch.ones(3, dtype=torch.bool)] is three
+    assert Nodes.join([three[:0], three]) is three
+    assert len(Nodes.join([three[:0], three[:0]])) == 0
+    some = three[torch.tensor([True, False, True])]
+    assert torch.equal(some.upper, three.upper[[0, 2]])
+    both = Nodes.join([three, some])
+    assert torch.equal(both.upper, torch.cat([three.upper, some.upper]))

@@ -132,6 +132,6 @@ class UNet(nn.Module):
 ZOO = {
     "mobile_net": Written(MobileNet, (1, 6, 6)),
     "res_net": Written(ResNet, (1, 6, 6)),
-    "u_net_bilinear": Written(lambda: UNet(True), (1, 5, 5)),
-    "u_net_transposed": Written(lambda: UNet(False), (1, 5, 5)),
+    "u_net_bilinear": Written(lambda: UNet(True), (1, 3, 5)),
+    "u_net_transposed": Written(lambda: UNet(False), (1, 3, 5)),
 }

@@ -11,7 +11,7 @@ from lipreg.bounds import Analysis, find_degeneracies
 from lipreg.budget import Budget
 from lipreg.estimators.base import EstimatorTask, lower_interval, register
 from lipreg.estimators.exact.by_outputs import WHY, by_outputs
-from lipreg.estimators.exact.by_pieces import UNSEEN, by_search_and_pieces
+from lipreg.estimators.exact.by_pieces import SMALL, UNSEEN, by_search_and_pieces
 from lipreg.estimators.exact.confirmation import by_search
 from lipreg.estimators.exact.exact_estimator import START_SHARE, ExactEstimator
 from lipreg.estimators.exact.point_search import PointSearch
@@ -141,8 +141,9 @@ def _of_rounding(search: PointSearch, budget: Budget) -> str:
 def _pointed(search: PointSearch) -> CertifiedInterval:
     """The interval of a pointed search; it needs no general position: quotients are attained at degenerate kinks too."""
     words = by_search_and_pieces(search, lambda budget: _of_distances(search, budget))
-    result = search.conclude(Status.BOUNDED)
-    return replace(result, detail=f"{result.detail}. {words}") if result.status is Status.BOUNDED and words else result
+    unclosed = Status.UNCONFIRMED if words in (UNSEEN, SMALL) else Status.BOUNDED
+    result = search.conclude(unclosed)
+    return replace(result, detail=f"{result.detail}. {words}") if result.status is unclosed and words else result
 
 
 def _of_distances(search: PointSearch, budget: Budget) -> str:
@@ -152,7 +153,7 @@ def _of_distances(search: PointSearch, budget: Budget) -> str:
         search.detail = "" if search.left_out else f"{counted(cells, 'linear piece')} settled by programs"
         return words
     outcome = _search_of_phases(search, budget, "linear piece", "programs")
-    return "" if outcome.left_out else "What is left is rounding over small distances"
+    return "" if outcome.left_out else SMALL
 
 
 def _search_of_phases(search: PointSearch, budget: Budget, of: str, by: str) -> SearchOutcome:

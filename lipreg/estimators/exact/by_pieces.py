@@ -19,6 +19,8 @@ UNSEEN = (
     "a border, or in a piece too thin for float64"
 )
 """Why an interval stays open whose upper end all pieces prove."""
+SMALL = "What is left is rounding over small distances"
+"""Why the interval of a quotient stays open that a search has done its work on."""
 UNFINISHED = "The search left something open, and there was no time for all linear pieces"
 """What a larger budget has time for."""
 

@@ -12,6 +12,7 @@ from lipreg.bounds import Analysis, analyse, interval_jacobian
 from lipreg.budget import Budget
 from lipreg.errors import UnsupportedRequest
 from lipreg.estimators.base import register
+from lipreg.estimators.exact.by_pieces import SMALL
 from lipreg.estimators.exact.confirmation import for_solver
 from lipreg.estimators.exact.exact_estimator import ExactEstimator
 from lipreg.estimators.exact.point_search import PointSearch
@@ -22,6 +23,7 @@ from lipreg.milp import Encoding, Program, encode_rise, prove
 from lipreg.problem import APART_OUTPUTS, LocalLipschitz, PlacedProblem
 from lipreg.regions import PlacedRegion
 from lipreg.results import CertifiedInterval, Status
+from lipreg.words import sentences
 
 TOLERANCE = 1e-6
 """Relative gap to which the bound is proved."""
@@ -85,7 +87,10 @@ class PointedMixedInteger(ExactEstimator):
             upper = max(_dinkelbach(search, row, sign, rise, inner) for sign in (0, 1))
             search.tighten(upper, "tree of LP dual bounds (Dinkelbach)", row)
         # where all programs are closed, a remaining gap is rounding, divided by the inner radius
-        return search.conclude(Status.BOUNDED)
+        result = search.conclude(Status.UNCONFIRMED)
+        return (
+            replace(result, detail=sentences(result.detail, SMALL)) if result.status is Status.UNCONFIRMED else result
+        )
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from lipreg.bounds import Analysis, without_pools
 from lipreg.budget import Budget, OutOfBudget
+from lipreg.ctrl_c import pass_on_ctrl_c
 from lipreg.estimators.base import Estimator, EstimatorTask, cut_short, register, upper_interval
 from lipreg.estimators.cheap_bounds import cheap_intervals, one_by_one
 from lipreg.estimators.jacobians.jacobian_crown import JacobianCrown
@@ -42,6 +43,7 @@ class ProgramEstimator(Estimator):
         try:
             return get_solver(solver).version()
         except Exception as error:  # a failed run is recorded all the same
+            pass_on_ctrl_c(error)
             return f"{solver}: {type(error).__name__}: {error}"
 
     def tolerances(self) -> dict[str, float]:

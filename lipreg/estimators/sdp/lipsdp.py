@@ -15,6 +15,7 @@ import torch
 
 from lipreg.bounds import Analysis, PoolWeights, Slopes, norm_rounding, pool_shares
 from lipreg.budget import Budget
+from lipreg.ctrl_c import delayed_ctrl_c
 from lipreg.estimators.base import Estimator, EstimatorTask, register, upper_interval
 from lipreg.estimators.cheap_bounds import cheap_intervals, least_form, one_by_one
 from lipreg.estimators.products.spectral import Spectral
@@ -199,7 +200,8 @@ def _product(blocks: list[Chain], most: int, joint: bool, run: Run, trivial: flo
 
 def _solve(solver: str, iterations: int, form: QuadraticForm, budget: Budget) -> Solution:
     """min rho subject to Q(rho, lambda) >= 0, lambda >= 0."""
-    import cvxpy as cp
+    with delayed_ctrl_c():
+        import cvxpy as cp
 
     entries, constant = form.coefficients()
     size = len(form)

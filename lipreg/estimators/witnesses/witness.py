@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from lipreg.bounds import Analysis
-from lipreg.bounds.pass_cost import pass_work
+from lipreg.bounds.pass_cost import blink, pass_work, signs_work
 from lipreg.budget import RATE, UNLIMITED, Budget
 from lipreg.estimators.witnesses.pattern import pattern
 from lipreg.estimators.witnesses.proved_values import AGREEMENT, is_sharp, proved_value, values_at_once
@@ -24,6 +24,7 @@ from lipreg.graph import node_size
 from lipreg.graph.accurate import has_time
 from lipreg.linalg import Running, vector_norm
 from lipreg.linalg.floats import TINY
+from lipreg.regions.beside import brought_in
 from lipreg.results import Witness
 
 BATCH_NUMBERS = 2**20
@@ -73,7 +74,10 @@ def ranked(analysis: Analysis, x: Tensor, budget: Budget | None = None) -> Tenso
         ``(batch, k)``, or fewer columns, at least one: of the points that were evaluated by the end of the budget.
     """
     budget, _ = budget or UNLIMITED, analysis.value_bounds  # computed before, at no point's cost
-    at_once = max(1, most_points(analysis, budget) // len(x))
+    signs = max(
+        1, len(x) * signs_work(analysis.placed)
+    )  # which may take longer than may pass between two looks at the clock
+    at_once = max(1, int(min(x.shape[1], most_points(analysis, budget) // len(x), budget.pace * blink(budget) / signs)))
     parts = [_seen(analysis, some) for some in budget.paced(x.split(at_once, dim=1), least=1)]
     shown, promised = (torch.cat(part, 1) for part in zip(*parts, strict=True))
     none = ~(shown & (promised > 0)).any(1, keepdim=True)
@@ -135,7 +139,8 @@ def witnesses(
 ) -> list[Witness | None]:
     """The best of some points for each reference point; None where none proves more than ``lower``.
 
-    Once the budget has ended, only the points that were evaluated by then count, and one of them is proved.
+    Once the budget has ended, only the points that were evaluated by then count, and one of them is proved. A point that
+    rounding has put beside the region gives way to the point of the region beside it.
 
     Args:
         analysis: the analysis of the reference points.
@@ -146,6 +151,7 @@ def witnesses(
     """
     _ = analysis.value_bounds  # computed before, at no proof's cost
     with torch.no_grad():
+        x = brought_in(analysis.placed.region, x)
         single = x.shape[1] == 1  # there is nothing to rank
         promised = torch.full(x.shape[:2], torch.inf) if single else ranked(analysis, x, budget and budget.share(0.5))
         limit = budget or UNLIMITED

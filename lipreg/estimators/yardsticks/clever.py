@@ -128,10 +128,10 @@ def _batch_maxima(analysis: Analysis, seed: int, budget: Budget) -> tuple[Tensor
     done = 0
     over: Status | None = None
     while done < BATCHES:
-        over = budget.stop_reason() if maxima else None
-        if over is not None:
+        over = budget.stop_reason()
+        if over is not None and maxima:
             break
-        batches = min(at_once, BATCHES - done)
+        batches = min(at_once, BATCHES - done) if over is None else 1
         with torch.no_grad():
             # batch after batch: what is drawn must not depend on how many fit into memory
             points = torch.cat([region.sample(SAMPLES, generators) for _ in range(batches)], 1)

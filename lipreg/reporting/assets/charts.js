@@ -27,12 +27,48 @@ const epochsOf = (rows) => [...new Set(rows.map((row) => row.epoch))].sort((a, b
 /** Where an interval from `lower` up is drawn on a logarithmic axis: its geometric mean, its upper end above 0. */
 const middle = ({ lower, upper }) => (lower > 0 ? Math.sqrt(lower * upper) : upper);
 
-/** A side with its constants times T, as far as T is known. */
+/** A side with its constants times T; null where T is undefined. */
 function calibrated(side) {
-  const course = side.course.filter((row) => row.factor !== null);
-  const times = (row, factor) => ({ ...row, ...Object.fromEntries(["bound", "LP", "lower", "upper"].map((end) => [end, row[end] === null ? null : row[end] * factor])) });
-  const points = Object.fromEntries(course.filter(({ epoch }) => side.points[epoch]).map(({ epoch, factor }) => [epoch, side.points[epoch].map((p) => times(p, factor))]));
-  return { ...side, course: course.map((row) => times(row, row.factor)), points };
+  const known = side.course.filter((row) => row.factor !== null);
+  const times = (row, factor) => ({ ...row, ...Object.fromEntries(["bound", "LP", "lower", "upper"].map((end) => [end, row[end] === null || factor === null ? null : row[end] * factor])) });
+  const points = Object.fromEntries(known.filter(({ epoch }) => side.points[epoch]).map(({ epoch, factor }) => [epoch, side.points[epoch].map((p) => times(p, factor))]));
+  return { ...side, course: side.course.map((row) => times(row, row.factor)), points };
+}
+
+/** Rows in runs of neighbours that are alike: [{is, rows}]. */
+function stretches(rows, is) {
+  const runs = [];
+  for (const row of rows) {
+    if (runs.at(-1)?.is === is(row)) runs.at(-1).rows.push(row);
+    else runs.push({ is: is(row), rows: [row] });
+  }
+  return runs;
+}
+
+/** Why constants times T are undefined at some audits of sides, and after which epochs, in words; empty where none are. */
+function whyUndefined(sides) {
+  const told = new Map();
+  for (const { course, role } of sides)
+    for (const { is, rows } of stretches(course, ({ factor, why }) => (factor === null ? why : "")).filter(({ is }) => is)) {
+      const key = sides.length > 1 ? `${is} (${role})` : is;
+      const [from, to] = [rows[0].epoch, rows.at(-1).epoch];
+      told.set(key, [...(told.get(key) ?? []), from === to ? `${from}` : `${from} to ${to}`]);
+    }
+  return [...told].map(([why, epochs]) => `After epoch ${epochs.join(", ")} ${why}. `).join("");
+}
+
+/** The stretches of audits at which nothing is drawn, for want of T, marked and named in the chart. */
+function markUndefined(group, sides, across, box) {
+  const epochs = epochsOf(sides.flatMap(({ course }) => course));
+  const blank = (epoch) => sides.every(({ course }) => course.every((row) => row.epoch !== epoch || (row.factor === null && row.upper === null)));
+  for (const { is, rows } of stretches(epochs, blank)) {
+    if (!is) continue;
+    const [first, last] = [epochs.indexOf(rows[0]), epochs.indexOf(rows.at(-1))];
+    const [from, to] = [first ? across((epochs[first - 1] + epochs[first]) / 2) : box.left, last + 1 < epochs.length ? across((epochs[last] + epochs[last + 1]) / 2) : box.right];
+    group.append(shape("rect", { class: "blank", x: from, y: box.top, width: to - from, height: box.bottom - box.top }));
+    const beside = to - from > 80 ? { x: (from + to) / 2, y: box.top + 18, "text-anchor": "middle" } : { transform: `translate(${(from + to) / 2 + 4} ${(box.top + box.bottom) / 2}) rotate(-90)`, "text-anchor": "middle" };
+    group.append(shape("text", { class: "note", ...beside }, "undefined"));
+  }
 }
 
 /** Bound, LP and certified band over epochs, for a run and its twin; unit says what the constants are. */
@@ -44,21 +80,23 @@ function drawTrajectory(host, sides, unit) {
     const x = epochAxis(ofTraining(sides), wide ? 8 : 5);
     const marks = (group, across, up, box) => {
       const names = [];
+      markUndefined(group, sides, across, box);
       for (const { course, role } of sides) {
         const colour = ROLE[role];
         const line = (end, kind) => {
           const points = course.map((row) => ({ x: across(row.epoch), y: row[end] > 0 ? up(row[end]) : null }));
           group.append(shape("path", { class: `line ${kind} ${colour}`, d: path(points) }));
-          return points.at(-1);
+          return points.findLast(({ y }) => y !== null);
         };
         const named = (end, kind) => {
-          const [last, place] = [course.at(-1), line(end, kind)];
-          if (last?.[end] > 0) names.push({ ...place, words: `${kind} ${kind === "combined" ? span(last) : outward(last[end], true, 4)}`, colour });
+          const [last, place] = [course.findLast((row) => row[end] > 0), line(end, kind)];
+          if (last) names.push({ ...place, words: `${kind} ${kind === "combined" ? span(last) : outward(last[end], true, 4)}`, colour });
         };
-        const ends = course.filter((row) => row.upper > 0);
-        const above = ends.map((row) => ({ x: across(row.epoch), y: up(row.upper) }));
-        const below = ends.map((row) => ({ x: across(row.epoch), y: row.lower > 0 ? up(Math.max(row.lower, low)) : box.bottom }));
-        if (ends.length) group.append(shape("path", { class: `band ${colour}`, d: path([...above, ...below.reverse()]) + "Z" }));
+        for (const { rows: ends } of stretches(course, (row) => row.upper > 0).filter(({ is }) => is)) {
+          const above = ends.map((row) => ({ x: across(row.epoch), y: up(row.upper) }));
+          const below = ends.map((row) => ({ x: across(row.epoch), y: row.lower > 0 ? up(Math.max(row.lower, low)) : box.bottom }));
+          group.append(shape("path", { class: `band ${colour}`, d: path([...above, ...below.reverse()]) + "Z" }));
+        }
         named("bound", "bound");
         named("LP", "LP");
         named("upper", "combined");
@@ -79,6 +117,7 @@ function drawTrajectory(host, sides, unit) {
       const row = course.find((r) => r.epoch === epoch);
       if (!row) return [];
       const who = sides.length > 1 ? `${role}: ` : "";
+      if (row.upper === null && row.factor === null && row.why) return [`${who}${row.why}`];
       return [`${who}combined ${span(row)}`, `${who}bound ${outward(row.bound, true, 4)}` + (row.LP === null ? "" : `, LP ${outward(row.LP, true, 4)}`)];
     })] }));
     return { height: wide ? 500 : 340, right: wide ? 150 : 14, top: 22, x, y: { low, high, log: true, title: `Lipschitz constant, ${unit}` }, marks, tips, label: "Bound, LP relaxation and combined over training epochs" };
@@ -176,6 +215,7 @@ function drawTransfer(host, transfer) {
     const [low, high] = transferSpan(rows);
     const marks = (group, across, up, box) => {
       for (const level of [0, 1]) group.append(shape("line", { class: "level", x1: box.left, x2: box.right, y1: up(level), y2: up(level) }));
+      if (!rows.length) group.append(shape("text", { class: "note", x: (box.left + box.right) / 2, y: up(0.5), "text-anchor": "middle" }, "undefined after every epoch that is compared"));
       for (const row of rows) {
         const part = drawnPart(row, low, high);
         const { from, to, middle } = part;

@@ -9,6 +9,8 @@ function showPoints(entry, drawn, epochs, epoch, unit) {
   const moved = sides.length > 1 && sides.every((side) => side.points[epoch]) ? ` Each line leads from the twin to the ${entry.trained ? "regularised run" : "network"} at one point.` : "";
   place("scatter-words").textContent = `${entry.trained ? `After ${counted(epoch, "epoch")}. ` : ""}On the diagonal a bound is perfect.${moved}`;
   const known = drawn.some((side) => side.points[epoch]); // T may be known at other epochs only
+  const why = known ? "" : sides.flatMap(({ course }) => course.filter((row) => row.epoch === epoch && row.factor === null && row.why).map((row) => row.why))[0];
+  if (why) place("scatter-words").append(` In units of the output: ${why}.`);
   const moves = entry.moves[epoch];
   const rows = sides.flatMap((side, s) => (side.points[epoch] ?? []).map((p) => ({ ...p, role: side.role, s, moved: s === 0 ? moves?.[p.point] : undefined })));
   rows.sort((a, b) => a.point - b.point || a.s - b.s);

@@ -22,6 +22,9 @@ function viewOf(entries) {
   };
 }
 
+/** Whether T is known at half of the audits of an entry's sides at least: else a page opens on the constants as they are. */
+const mostlyScaled = (entry) => entry.sides.every(({ course }) => 2 * course.filter((row) => row.factor !== null).length >= course.length);
+
 /** Whether constants are multiplied by T, for charts; there is no choice where no T is known. */
 function showUnits() {
   const unit = listed().map((entry) => entry.unit).find(Boolean);
@@ -162,7 +165,7 @@ function showEntry() {
   showWords(number);
   showChoice(number);
   place("single-title").textContent = data.entries.length > 1 ? `One run: ${entry.label}` : "The run";
-  const gaps = view.scaled && entry.sides.some((side) => side.course.some((row) => row.factor === null)) ? "Where T is undefined nothing is drawn. " : "";
+  const gaps = whyUndefined(entry.sides);
   place("trajectory-words").replaceChildren(`Means over the reference points, ${view.unit}; the bound is ${entry.against}. ${gaps}`, key(sides));
   place("trajectory-figure").hidden = !entry.trained;
   if (entry.trained) drawTrajectory(place("trajectory"), sides, view.unit);
@@ -273,7 +276,7 @@ function takeLink() {
   question = linked?.question ?? (data.questions[told.question] ? Number(told.question) : 0);
   chosen = linked ?? listed()[0];
   unknown = [...(told.run && !linked ? [`run ${told.run}`] : []), ...(told.question && !data.questions[told.question] ? [`question ${told.question}`] : [])];
-  scaled = told.units !== "0";
+  scaled = told.units ? told.units !== "0" : mostlyScaled(chosen);
   const select = place("questions").querySelector("select");
   if (select) select.value = String(question);
 }

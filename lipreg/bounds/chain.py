@@ -20,6 +20,7 @@ from lipreg.bounds.value_bounds import ALLOWANCE
 from lipreg.graph import ReluChain
 from lipreg.problem import LocalLipschitz
 from lipreg.regions import L1Ball, L2Ball, LinfBall
+from lipreg.regions.reference import largest_radius
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,8 @@ def place_batch(problem: LocalLipschitz, x: Tensor) -> ChainRegion | None:
         high = math.inf if region.high is None else float(region.high)
         smallest, largest = (float(end) for end in torch.aminmax(x))
         radius, size = float(region.radius), max(abs(smallest), abs(largest))
-        resolved = radius > 8 * torch.finfo(x.dtype).eps * size  # not so for NaN and infinity
+        # not so for NaN and infinity
+        resolved = 8 * torch.finfo(x.dtype).eps * size < radius <= largest_radius(x.dtype)
         if low <= smallest and largest <= high and resolved:
             down = (low - x).clamp_(min=-radius) if smallest - radius < low else torch.full_like(x, -radius)
             up = (high - x).clamp_(max=radius) if largest + radius > high else torch.full_like(x, radius)

@@ -11,6 +11,8 @@ from lipreg.linalg.layouts import check_plain_tensor
 
 MIN_FLOATS = 4
 """Numbers of float64 on either side of a coordinate that a radius has to hold."""
+ROOM = 1e3
+"""Times that a radius is below the largest number of its dtype: what sums over a layer take of it."""
 
 
 def check_reference_points(x0: Tensor, where: str) -> None:
@@ -41,10 +43,16 @@ def rounding_slack(x0: Tensor, *ends: float) -> float:
     return 4 * max(torch.finfo(x0.dtype).eps, torch.finfo(torch.float32).eps) * max(1.0, *ends)
 
 
-def check_resolved(x0: Tensor, radius: float, where: str) -> None:
-    """Refuses a radius of fewer than ``MIN_FLOATS`` numbers of x0's dtype at some coordinate: hardly any points lie inside.
+def largest_radius(dtype: torch.dtype) -> float:
+    """The largest radius whose balls have ends, and sums of them, among a dtype's numbers."""
+    return torch.finfo(dtype).max / ROOM
 
-    In float64, where regions are certified, four; in coarser dtypes, where a bound reads displacements alone, one.
+
+def check_resolved(x0: Tensor, radius: float, where: str) -> None:
+    """Refuses a radius beyond x0's dtype, or of fewer than ``MIN_FLOATS`` of its numbers at some coordinate.
+
+    Beyond the dtype bounds are inf - inf; among few numbers hardly any points lie inside. In float64, where regions are
+    certified, these are four; in coarser dtypes, where a bound reads displacements alone, one.
 
     Args:
         x0: reference points, ``(batch, *shape)``.
@@ -54,6 +62,13 @@ def check_resolved(x0: Tensor, radius: float, where: str) -> None:
     Raises:
         InvalidInput: the message has the coordinate, and the radius that would do.
     """
+    if radius > largest_radius(x0.dtype):
+        kind = str(x0.dtype).removeprefix("torch.")
+        raise InvalidInput(
+            f"radius {radius:g}, near the largest {kind} number or beyond it",
+            where=where,
+            accepted=f"a radius up to {largest_radius(x0.dtype):.3g} in {kind}, or WholeSpace() for all of R^n",
+        )
     apart = spacing(x0)
     least = MIN_FLOATS if x0.dtype == torch.float64 else 1
     lost = radius < least * apart

@@ -186,7 +186,7 @@ class Search(BaseSearch[Nodes]):
         """The nodes that a linear program does not prove empty, with its points offered as witnesses."""
         if not len(nodes) or self.nodes < PROGRAMMED or self.nodes * self._size < LONG:
             return nodes
-        if not NodePrograms.useful(self.network):
+        if not NodePrograms.useful(self.network) or len(nodes) > NodePrograms.MOST:
             return nodes
         if self.programs is None or self.programs.network is not self.network:
             self.programs = NodePrograms(self.network, self.budget)

@@ -14,6 +14,7 @@ sides are those to branch at.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -50,7 +51,13 @@ class NodePrograms:
     Args:
         network: the folded network.
         budget: started, of the search.
+
+    Attributes:
+        MOST: nodes of a round beyond which it has none: bounds of many nodes are one batch, and programs are solved one by
+            one.
     """
+
+    MOST: ClassVar[int] = 32
 
     def __init__(self, network: FoldedNetwork, budget: Budget) -> None:
         self.network, self.budget = network, budget

@@ -20,15 +20,18 @@ from lipreg import (
     LinfBall,
     LipschitzPenalty,
     LocalLipschitz,
+    Logit,
     Polytope,
     Vector,
     WholeSpace,
+    estimate,
 )
 from lipreg.bounds import Slopes, ValueBounds, slope_bounds
-from lipreg.errors import UnsupportedRequest
+from lipreg.errors import InvalidInput, UnsupportedRequest
 from lipreg.estimators import differentiable_names
 from lipreg.quantities import QUANTITIES
 from lipreg.regions import Region
+from lipreg.regions.reference import largest_radius
 from lipreg.testing.gradients import bound_as_function_of_parameters
 from lipreg.testing.networks import mlp
 
@@ -92,6 +95,22 @@ def test_gradients_over_all_of_space_are_those_of_finite_differences(bound: str)
         problem = LocalLipschitz(WholeSpace(), AllMargins(target=0), scope)  # type: ignore[arg-type]
         function, parameters = bound_as_function_of_parameters(net_of(name), problem, X, bound)
         assert torch.autograd.gradcheck(function, parameters, eps=1e-7, atol=1e-5, rtol=1e-4, fast_mode=True)
+
+
+@pytest.mark.parametrize("ball", [LinfBall, L1Ball, L2Ball])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_radius_beyond_the_dtype_is_refused(ball: Callable[..., Region], dtype: torch.dtype) -> None:
+    """Where its sums overflow a bound was 0, by the closed form and by the graph."""
+    net, x = net_of("relu").to(dtype), X.to(dtype)
+    largest = largest_radius(dtype)
+    for scope, bound in itertools.product(("regional", "pointed"), ("affine_relu", "fastlip")):
+        problem = LocalLipschitz(ball(1.1 * largest), Logit(0), scope)  # type: ignore[arg-type]
+        with pytest.raises(InvalidInput, match=r"a radius up to .* or WholeSpace\(\) for all of R\^n"):
+            estimate(net, problem, x, bound=bound)
+        within = LocalLipschitz(ball(0.9 * largest), Logit(0), scope)  # type: ignore[arg-type]
+        space = LocalLipschitz(WholeSpace(), Logit(0), scope, p=within.p)  # type: ignore[arg-type]
+        found, endless = (estimate(net, each, x, bound=bound).detach() for each in (within, space))
+        assert bool(torch.isfinite(found).all()) and bool((found > 0.4 * endless).all())
 
 
 def pointed(ends: list[Tensor], leak: float) -> Slopes:

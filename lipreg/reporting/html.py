@@ -24,6 +24,7 @@ from lipreg.reporting.provenance import provenance
 from lipreg.reporting.runs import Entry, find_entries
 from lipreg.reporting.sections import entry_section
 from lipreg.reporting.settings import settings_tables
+from lipreg.reporting.witness_views import has_classes
 from lipreg.reporting.wording import between, percent, share_between
 from lipreg.runs import RecordedRun, run_key
 from lipreg.transfer import Comparison, Interval, compare_pair, find_pair, median_of
@@ -153,6 +154,7 @@ def _page(entries: list[Entry], sources: Sources, unusable: list[LeftOut], on_pr
         ),
         settings=settings_tables(entries),
         files=_files(sources.files),
+        classes=" and the classes" if has_classes(data["beside"]) else "",
         data=as_script(data),
         script=script,
     )

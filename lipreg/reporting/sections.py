@@ -214,7 +214,10 @@ def _metric_cards(metric: Metric | None, figure: str) -> tuple[list[Card], list[
     if metric is None:
         return [], []
     if metric.share:
-        return [Card(capitalised(metric.title), figure, "Inputs classified rightly.")], []
+        of = " over its validation data" if "validation" in metric.title else ""
+        return [
+            Card(capitalised(metric.title), figure, f"Inputs classified rightly, as the training logged it{of}.")
+        ], []
     return [], [Card(metric.title, figure, "As the training logged it.")]
 
 

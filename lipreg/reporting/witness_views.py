@@ -55,6 +55,11 @@ def witness_views(records: Sequence[AuditRecord], runs: Iterable[RecordedRun]) -
     return {"points": pictures, "views": views, "left": len(rows) - len(views)}
 
 
+def has_classes(beside: Mapping[str, Any]) -> bool:
+    """Whether any of the views of a page has a class, of its point or of its witness."""
+    return any(view[of] is not None for view in beside["views"].values() for of in ("predicted", "found"))
+
+
 def _view(record: AuditRecord, x: Array | None, shape: Sequence[int] | None) -> dict[str, Any]:
     witness = None if record.witness is None else np.array(record.witness, dtype=np.float64)
     fits = witness is not None and (x is None or witness.size == x.size)

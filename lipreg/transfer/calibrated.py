@@ -9,6 +9,7 @@ have none.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
@@ -16,6 +17,7 @@ from functools import cached_property
 from lipreg.records import CalibrationRecord
 from lipreg.transfer.movement import Movement
 from lipreg.transfer.ratios import Interval, scaled, transfer
+from lipreg.words import counted
 
 ERRORS = 2.0
 """A difference of fewer standard errors than these is taken for noise."""
@@ -108,30 +110,40 @@ def _noise(mine: CalibrationRecord, twin: CalibrationRecord) -> float:
 def _why_undefined(mine: CalibrationRecord | None, twin: CalibrationRecord | None, first: str) -> str:
     if mine is None and twin is None:
         return NOT_CALIBRATED
+    undefined: dict[tuple[str, str], list[str]] = {}  # a reason that both have is told once
     for record, whose in ((mine, first), (twin, "the twin")):
         if record is None:
             return f"no record tells what the outputs of {whose} mean"
         if record.factor is None:
-            return f"T of {whose} is undefined: {record.why}"
+            undefined.setdefault((record.task, record.why), []).append(whose)
     assert mine is not None and twin is not None
+    if undefined:
+        return "; ".join(f"{_without_factor(task, whose)}: {why}" for (task, why), whose in undefined.items())
     if (mine.task, mine.reference) != (twin.task, twin.reference) or not mine.reference:
         return "the two were calibrated with other points or targets"
     return ""
+
+
+def _without_factor(task: str, whose: Sequence[str]) -> str:
+    """What is undefined of some runs without a factor, in words: a regression has no T but two scales."""
+    if task == "values":
+        return f"constants of {' and of '.join(whose)} in standard deviations are undefined"
+    return f"T of {' and of '.join(whose)} is undefined"
 
 
 def _worse(mine: CalibrationRecord | None, twin: CalibrationRecord | None) -> tuple[str, ...]:
     """In what ``mine`` is worse by more than two standard errors of the difference, as of two independent sets of points."""
     if mine is None or twin is None or (mine.task, mine.reference) != (twin.task, twin.reference):
         return ()
-    sentences = []
+    sentences, over = [], f", over {counted(mine.points, 'point')} not audited"
     if mine.accuracy is not None and twin.accuracy is not None:
         spread = math.hypot(*(math.sqrt(a * (1 - a) / max(mine.points, 1)) for a in (mine.accuracy, twin.accuracy)))
         if mine.accuracy < twin.accuracy - ERRORS * spread:
-            sentences.append(f"its accuracy is {mine.accuracy:.1%}, the twin's {twin.accuracy:.1%}")
+            sentences.append(f"its accuracy is {mine.accuracy:.1%}, the twin's {twin.accuracy:.1%}{over}")
     if mine.loss is not None and twin.loss is not None:
         if mine.loss > twin.loss + ERRORS * math.hypot(mine.loss_error or 0.0, twin.loss_error or 0.0):
             what = "relative squared error" if mine.task == "values" else "calibrated NLL"
-            sentences.append(f"its {what} is {mine.loss:.3g}, the twin's {twin.loss:.3g}")
+            sentences.append(f"its {what} is {mine.loss:.3g}, the twin's {twin.loss:.3g}{'' if sentences else over}")
     elif mine.factor is None and twin.factor is not None:
         sentences.append(f"its factor T is undefined ({mine.why})")
     return tuple(sentences)

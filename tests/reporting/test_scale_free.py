@@ -90,7 +90,9 @@ def test_an_undefined_factor_says_why_and_the_raw_verdict_stands_under_its_own_n
     other = changed(twin, logits_by(0.5))
     for labels, why in ((separated, "every point is classified correctly"), (wrong, "tell no more than chance")):
         said = verdict(networks(other, twin, (x, labels)))
-        assert "calibrated output is undefined, as T of the network is undefined: " in said and why in said
+        assert (
+            "calibrated output is undefined, as T of the network and of the twin is undefined: " in said and why in said
+        )
         assert said.endswith(
             "Relative to the margins nothing moved: the margin over constant, which needs no T, is 1 of the twin's, "
             "while the raw constant is 0.5 of the twin's."
@@ -147,11 +149,14 @@ def test_the_verdict_is_about_calibrated_constants(factor: float, said: str) -> 
 def test_a_smaller_constant_of_a_worse_network_does_not_count() -> None:
     found = verdict(compare(with_factors(1.0, 1.0, accuracy=0.8, loss=0.5), "penalty"))
     first = (
-        "A smaller constant does not count here, because the network is worse: its accuracy is 80.0%, the twin's 90.0%"
+        "A smaller constant does not count here, because the network is worse: its accuracy is 80.0%, the twin's 90.0%, "
+        "over 900 points not audited"
     )
     assert found.startswith(f"{first}; its calibrated NLL is 0.5, the twin's 0.3. Part of the movement is real")
     larger = verdict(compare(with_factors(8.0, 1.0, accuracy=0.8), "penalty"))
-    assert larger.endswith("And the network is worse: its accuracy is 80.0%, the twin's 90.0%.")
+    assert larger.endswith(
+        "And the network is worse: its accuracy is 80.0%, the twin's 90.0%, over 900 points not audited."
+    )
     assert "worse" not in verdict(compare(with_factors(1.0, 1.0), "penalty"))
     for accuracy, words in ((0.8, "[0.4, 0.625] (worse)"), (0.9, "[0.4, 0.625]")):
         sources = [Source("a", tuple(with_factors(1.0, 1.0, accuracy=accuracy)))]

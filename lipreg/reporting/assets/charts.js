@@ -86,6 +86,7 @@ function drawTrajectory(host, sides, unit) {
         const line = (end, kind) => {
           const points = course.map((row) => ({ x: across(row.epoch), y: row[end] > 0 ? up(row[end]) : null }));
           group.append(shape("path", { class: `line ${kind} ${colour}`, d: path(points) }));
+          if (kind === "LP") for (const { x, y } of lone(points)) group.append(shape("circle", { class: `dot LP ${colour}`, cx: x, cy: y, r: 2.6 })); // the others have a dot at every audit
           return points.findLast(({ y }) => y !== null);
         };
         const named = (end, kind) => {
@@ -154,7 +155,11 @@ function drawMetric(host, sides, metric) {
     const errors = metric.share ? errorAxis(values) : null;
     const at = errors?.at ?? ((value) => value);
     const marks = (group, across, up) =>
-      sides.forEach((side) => group.append(shape("path", { class: `line combined ${ROLE[side.role]}`, d: path(side.metric.map((row) => ({ x: across(row.epoch), y: up(at(row.value)) }))) })));
+      sides.forEach((side) => {
+        const points = side.metric.map((row) => ({ x: across(row.epoch), y: up(at(row.value)) }));
+        group.append(shape("path", { class: `line combined ${ROLE[side.role]}`, d: path(points) }));
+        for (const { x, y } of lone(points)) group.append(shape("circle", { class: `dot combined ${ROLE[side.role]}`, cx: x, cy: y, r: 2.6 }));
+      });
     const tips = epochsOf(known).map((epoch) => ({ x: epoch, y: null, lines: [`after ${counted(epoch, "epoch")}`, ...sides.flatMap((side) => side.metric.filter((row) => row.epoch === epoch).map((row) => `${side.role}: ${measured(metric, row.value)}`))] }));
     return { height: 215, top: errors ? 22 : 12, x: epochAxis(ofTraining(sides), 5), y: errors?.y ?? { low: least - room, high: metric.share ? Math.min(1 + room / 2, most + room) : most + room, format: (v) => measured(metric, v) }, marks, tips, label: `${metric.title} over training epochs` };
   });

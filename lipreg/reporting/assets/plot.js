@@ -207,6 +207,12 @@ function path(points) {
     .join("");
 }
 
+/** Those of points {x, y} without a neighbour that the line of `path` leads to: it shows nothing of them. */
+function lone(points) {
+  const known = (point) => point !== undefined && point.y !== null && Number.isFinite(point.y);
+  return points.filter((point, i) => known(point) && !known(points[i - 1]) && !known(points[i + 1]));
+}
+
 /** Places moved apart as little as needed to lie at least `gap` from each other, in the order given (ascending). */
 function spread(places, gap) {
   const groups = [];
